@@ -1,0 +1,5 @@
+"""`python -m tmplbuild`."""
+
+from tmplbuild.cli import main
+
+raise SystemExit(main())

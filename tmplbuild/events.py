@@ -1,0 +1,114 @@
+"""What happens during a run, as plain facts. Renderers in `tmplbuild.ui` show them.
+
+A part that does long work is handed an `Emit` and calls it; it never prints. Events are frozen,
+hold only plain values, and may be emitted from any thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Base of all events."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunStarted(Event):
+    """A build begins. `steps` are the stages' names in order."""
+
+    template: str
+    steps: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StageStarted(Event):
+    """Stage number `index` (from 1) of `total` begins, for a reason a person can read."""
+
+    stage: str
+    index: int
+    total: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Progress(Event):
+    """What is being done right now within the running stage: a short text, and a share of 0..1 if known."""
+
+    text: str
+    share: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StageDone(Event):
+    """A stage ended well, or was taken from the store (`cached`)."""
+
+    stage: str
+    index: int
+    total: int
+    seconds: float
+    cached: bool
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StageFailed(Event):
+    """A stage failed; the error that ends the run follows."""
+
+    stage: str
+    seconds: float
+    log: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bytes(Event):
+    """Bytes that came (or were packed): `done` of `total` so far (0: unknown), under one label.
+
+    The same label is sent again and again; the transfer has ended when `ended` is true.
+    """
+
+    label: str
+    done: int
+    total: int
+    ended: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Output(Event):
+    """Output of a command, as it came. Goes to the step's log; shown with -v."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Command(Event):
+    """A command is run (for the log and -v)."""
+
+    argv: tuple[str, ...]
+    where: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Note(Event):
+    """Something a person should know: level is "info" or "warning"."""
+
+    text: str
+    level: str = "info"
+
+
+@dataclass(frozen=True, slots=True)
+class RunDone(Event):
+    """A build ended: `summary` is what the final table shows and `--json` prints."""
+
+    template: str
+    unchanged: bool
+    summary: dict[str, object] = field(default_factory=dict)
+
+
+Emit = Callable[[Event], None]
+
+
+def silent(event: Event) -> None:
+    """An `Emit` that forgets (for tests and library use)."""
