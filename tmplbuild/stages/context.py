@@ -1,0 +1,81 @@
+"""What a stage is handed beside its own section of the recipe.
+
+A stage is a plain function `run(ctx, options)`. It reaches files through `ctx.tree()` and commands
+through `ctx.entered()` (the tree isolated, no init) or `ctx.live()` (its init booted). One at a
+time: the tree is one overlay, and two mounts of the same upper directory would corrupt it; the
+context refuses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Protocol
+
+from tmplbuild.archives.model import Package
+from tmplbuild.core.tree import Tree
+from tmplbuild.events import Emit
+
+
+class Shell(Protocol):
+    """A VE in which commands run; output goes to the step's log."""
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        what: str,
+        env: Mapping[str, str] | None = None,
+        stdin: bytes | None = None,
+        timeout_s: float | None = None,
+        ok: Sequence[int] = (0,),
+    ) -> bytes:
+        """Run `argv` as root in the VE and return its standard output.
+
+        Parameters:
+            what: the error's first words if it fails ("configure the packages").
+            env: added to a clean environment (PATH, LC_ALL=C.UTF-8, HOME=/root, SOURCE_DATE_EPOCH...).
+            stdin: fed to the command; nothing (/dev/null) without it.
+            timeout_s: seconds after which the command's whole cgroup is killed.
+            ok: exit statuses that are no failure.
+
+        Raises StageError with the status and the last lines of output.
+        """
+        ...
+
+
+class Ctx(Protocol):
+    """What every stage may use."""
+
+    @property
+    def arch(self) -> str:
+        """The distribution's own word for the architecture (amd64)."""
+        ...
+
+    @property
+    def epoch(self) -> int:
+        """Newest archive date, seconds: the latest time that a file of the template may carry."""
+        ...
+
+    @property
+    def emit(self) -> Emit:
+        """Where events go."""
+        ...
+
+    @property
+    def recipe_dir(self) -> Path:
+        """The directory of the recipe's file, for files that lie beside it."""
+        ...
+
+    def tree(self) -> AbstractContextManager[Tree]:
+        """The tree's files, writable."""
+        ...
+
+    def entered(self) -> AbstractContextManager[Shell]:
+        """The tree in a VE of its own without init: no network, no services."""
+        ...
+
+    def package_file(self, package: Package) -> Path:
+        """The verified file of a package in the cache (downloaded if it is not there yet)."""
+        ...
