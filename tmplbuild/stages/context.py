@@ -16,6 +16,7 @@ from typing import Protocol
 from tmplbuild.archives.model import Package
 from tmplbuild.core.tree import Tree
 from tmplbuild.events import Emit
+from tmplbuild.recipes.model import Upgrade
 
 
 class Shell(Protocol):
@@ -74,6 +75,12 @@ class Ctx(Protocol):
 
     def entered(self) -> AbstractContextManager[Shell]:
         """The tree in a VE of its own without init: no network, no services."""
+        ...
+
+    def live(self, options: Upgrade) -> AbstractContextManager[Shell]:
+        """The tree as a VE with its init booted and ready; a proxy that reaches only the recipe's
+        archives is in the commands' environment. Leaving the block stops it cleanly or raises
+        StageError."""
         ...
 
     def package_file(self, package: Package) -> Path:

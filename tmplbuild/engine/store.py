@@ -1,0 +1,345 @@
+"""The store of layers: every stage's result under its key, committed by rename.
+
+    state_dir/
+      layers/KEY/{meta.json, fs/, durable}   a committed layer: `fs` is an overlay's upper directory
+                                             (or a whole tree: the bottom layer, and copy mode)
+      drafts/TEMPLATE/{fs, work}             the layer being made; thrown away at the next start
+      failed/TEMPLATE/{meta.json, fs}        the tree of the stage that failed last, for `shell`
+      artifacts/KEY.tar.gz                   packed templates, kept until the next good one
+      records/TEMPLATE.json                  the last good build; TEMPLATE.failed.json the last failure
+
+Layers are renamed into place at once but synced to disk only at the end of a run (one syncfs for
+all): a layer without its `durable` mark counts only while the machine has not been restarted since.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tmplbuild.core import Rootfs
+from tmplbuild.core.process import run as run_process
+from tmplbuild.errors import StoreError
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A committed layer. `whole` is true when `fs` needs no layer below it."""
+
+    key: str
+    path: Path
+    parent: str | None
+    whole: bool
+    stage: str
+    made: float
+    note: dict[str, Any]
+
+    @property
+    def fs(self) -> Path:
+        """The files of this layer."""
+        return self.path / "fs"
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A layer in the making: `rootfs` is the tree a stage works on."""
+
+    template: str
+    path: Path
+    rootfs: Rootfs
+    parent: str | None
+    whole: bool
+
+
+class Store:
+    """All layers and records below one directory.
+
+    Parameters:
+        state_dir: where; made if it is not there.
+        mode: "overlay", or "copy" where overlayfs cannot be used (each layer is then a whole tree).
+
+    Raises StoreError where the directory cannot be used.
+    """
+
+    def __init__(self, state_dir: Path, mode: str = "overlay") -> None:
+        self.dir = state_dir
+        self.mode = mode
+        try:
+            for name in ("layers", "drafts", "failed", "artifacts", "records", "logs"):
+                (state_dir / name).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(
+                "the layer store cannot be used",
+                where=str(state_dir),
+                why=str(error),
+                hint="run as root, or name another place with TMPLBUILD_STATE_DIR",
+            ) from error
+
+    # -- layers ----------------------------------------------------------------------------------
+
+    def get(self, key: str) -> Layer | None:
+        """The layer with this key, if it is whole and safe to use."""
+        path = self.dir / "layers" / key[:32]
+        try:
+            meta = json.loads((path / "meta.json").read_bytes())
+        except (OSError, ValueError):
+            return None
+        if meta.get("key") != key:
+            return None
+        if not (path / "durable").exists() and meta.get("boot_id") != _boot_id():
+            return None  # the machine went down before it was synced
+        return Layer(
+            key=key,
+            path=path,
+            parent=meta["parent"],
+            whole=meta["whole"],
+            stage=meta["stage"],
+            made=meta["made"],
+            note=meta["note"],
+        )
+
+    def chain(self, key: str) -> tuple[Layer, ...]:
+        """The layer and those below it, topmost first, down to a whole one.
+
+        Raises StoreError when one is missing.
+        """
+        layers: list[Layer] = []
+        wanted: str | None = key
+        while wanted is not None:
+            layer = self.get(wanted)
+            if layer is None:
+                raise StoreError(
+                    "a layer is missing from the store",
+                    where=str(self.dir / "layers" / wanted[:32]),
+                    hint="build again with --rebuild",
+                )
+            layers.append(layer)
+            wanted = None if layer.whole else layer.parent
+        return tuple(layers)
+
+    def rootfs(self, key: str) -> Rootfs:
+        """The tree of a committed layer, to be read only."""
+        fs = tuple(layer.fs for layer in self.chain(key))
+        return Rootfs.plain(fs[0]) if len(fs) == 1 else Rootfs.overlay(fs, None, None)
+
+    def over(self, key: str, place: Path) -> Rootfs:
+        """The tree of a committed layer with a scratch layer at `place` on top, writable."""
+        lower = tuple(layer.fs for layer in self.chain(key))
+        return self._on_top(lower, place)
+
+    def _on_top(self, lower: tuple[Path, ...], place: Path) -> Rootfs:
+        fs, work = place / "fs", place / "work"
+        place.mkdir(parents=True, exist_ok=True)
+        if self.mode == "copy":
+            run_process(["cp", "-a", "--reflink=auto", str(lower[0]), str(fs)], what="copy the tree")
+            return Rootfs.plain(fs)
+        work.mkdir()
+        fs.mkdir()
+        state = lower[0].stat()  # the root directory's own mode and owner come from the topmost layer
+        os.chmod(fs, state.st_mode & 0o7777)
+        os.chown(fs, state.st_uid, state.st_gid)
+        return Rootfs.overlay(lower, fs, work)
+
+    @contextmanager
+    def draft(self, template: str, parent: str | None) -> Iterator[Draft]:
+        """A new draft on top of `parent` (or an empty tree). Left behind on an error: `fail` or
+        the next `draft` of this template deals with it."""
+        path = self.dir / "drafts" / template
+        _remove(path)
+        try:
+            path.mkdir()
+            if parent is None:
+                (path / "fs").mkdir(mode=0o755)
+                yield Draft(template, path, Rootfs.plain(path / "fs"), None, whole=True)
+            else:
+                lower = tuple(layer.fs for layer in self.chain(parent))
+                rootfs = self._on_top(lower, path)
+                yield Draft(template, path, rootfs, parent, whole=self.mode == "copy")
+        except OSError as error:
+            raise disk_error(error, path) from error
+
+    def commit(self, draft: Draft, key: str, stage: str, note: dict[str, Any]) -> Layer:
+        """Make a draft the layer `key`. From here on it is read only."""
+        _remove(draft.path / "work")
+        self._write_meta(draft.path, key, stage, draft.parent, draft.whole, note)
+        target = self.dir / "layers" / key[:32]
+        _remove(target)  # only an unusable one can be there: `get` was asked first
+        os.rename(draft.path, target)
+        layer = self.get(key)
+        assert layer is not None
+        return layer
+
+    def commit_note(self, key: str, stage: str, parent: str | None, note: dict[str, Any]) -> None:
+        """Record a stage that changes no file (a check, a pack) under its key."""
+        place = self.dir / "drafts" / f".{key[:32]}"
+        _remove(place)
+        place.mkdir()
+        self._write_meta(place, key, stage, parent, False, note)
+        target = self.dir / "layers" / key[:32]
+        _remove(target)
+        os.rename(place, target)
+
+    def _write_meta(
+        self, place: Path, key: str, stage: str, parent: str | None, whole: bool, note: dict[str, Any]
+    ) -> None:
+        meta = {
+            "key": key,
+            "stage": stage,
+            "parent": parent,
+            "whole": whole,
+            "made": time.time(),
+            "boot_id": _boot_id(),
+            "note": note,
+        }
+        (place / "meta.json").write_text(json.dumps(meta, sort_keys=True))
+
+    def fail(self, draft: Draft, stage: str) -> Path:
+        """Keep the tree of a failed stage, in place of the last kept one of this template."""
+        target = self.dir / "failed" / draft.template
+        _remove(target)
+        if draft.path.exists():
+            _remove(draft.path / "work")
+            self._write_meta(draft.path, "", stage, draft.parent, draft.whole, {})
+            os.rename(draft.path, target)
+        return target
+
+    def failed(self, template: str) -> tuple[str, Rootfs] | None:
+        """The stage that failed last and its tree (writable: it is nobody's layer), if one is kept."""
+        path = self.dir / "failed" / template
+        try:
+            meta = json.loads((path / "meta.json").read_bytes())
+        except (OSError, ValueError):
+            return None
+        if meta["parent"] is None or meta["whole"]:
+            return meta["stage"], Rootfs.plain(path / "fs")
+        lower = tuple(layer.fs for layer in self.chain(meta["parent"]))
+        work = path / "work"
+        _remove(work)
+        work.mkdir()
+        return meta["stage"], Rootfs.overlay(lower, path / "fs", work)
+
+    def forget_failed(self, template: str) -> None:
+        """After a good build the failed tree and its record have no use."""
+        _remove(self.dir / "failed" / template)
+        self.record_path(template, "failed").unlink(missing_ok=True)
+
+    def make_durable(self) -> None:
+        """Sync everything below the store to disk, then mark all layers durable."""
+        fresh = [p for p in (self.dir / "layers").iterdir() if not (p / "durable").exists()]
+        if not fresh:
+            return
+        fd = os.open(self.dir, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            if ctypes.CDLL(None, use_errno=True).syncfs(fd) != 0:
+                raise StoreError("the layers could not be synced to disk", where=str(self.dir))
+        finally:
+            os.close(fd)
+        for path in fresh:
+            (path / "durable").touch()
+
+    # -- records ---------------------------------------------------------------------------------
+
+    def record_path(self, template: str, kind: str = "") -> Path:
+        """Where a template's record lies; kind "failed" for the last failure's."""
+        return self.dir / "records" / (f"{template}.{kind}.json" if kind else f"{template}.json")
+
+    def read_record(self, template: str, kind: str = "") -> dict[str, Any] | None:
+        """The record, or None when there is none that can be read."""
+        try:
+            data = json.loads(self.record_path(template, kind).read_bytes())
+        except (OSError, ValueError):
+            return None
+        return data if isinstance(data, dict) else None
+
+    def write_record(self, template: str, record: dict[str, Any], kind: str = "") -> None:
+        """Replace a record at once."""
+        path = self.record_path(template, kind)
+        draft = path.with_name(f".{path.name}.{os.getpid()}")
+        with draft.open("w") as file:
+            json.dump(record, file, sort_keys=True)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.rename(path)
+
+    def artifact(self, key: str) -> Path:
+        """Where the packed template of this key lies."""
+        return self.dir / "artifacts" / f"{key[:32]}.tar.gz"
+
+    def log_dir(self, template: str) -> Path:
+        """Where the logs of a template's runs lie."""
+        path = self.dir / "logs" / template
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    # -- pruning ---------------------------------------------------------------------------------
+
+    def prune(self, keep_s: float = 0.0) -> list[str]:
+        """Remove layers and artifacts that no record names and that are older than `keep_s` seconds.
+
+        Returns the keys that went. The layers of every template's last good build, and those that
+        a failed build would resume from, are always kept.
+        """
+        keep = self._wanted()
+        gone = []
+        now = time.time()
+        for path in (self.dir / "layers").iterdir():
+            try:
+                meta = json.loads((path / "meta.json").read_bytes())
+                old = now - meta["made"] >= keep_s
+            except (OSError, ValueError, KeyError):
+                old = True
+            if path.name not in keep and old:
+                trash = self.dir / "drafts" / f".gone-{path.name}"
+                _remove(trash)
+                os.rename(path, trash)
+                _remove(trash)
+                gone.append(path.name)
+        for path in (self.dir / "artifacts").iterdir():
+            if path.name.split(".")[0] not in keep and now - path.stat().st_mtime >= keep_s:
+                path.unlink()
+                gone.append(path.name)
+        return gone
+
+    def _wanted(self) -> set[str]:
+        keep: set[str] = set()
+        for path in (self.dir / "records").glob("*.json"):
+            try:
+                steps = json.loads(path.read_bytes()).get("steps", [])
+                keep.update(step["key"][:32] for step in steps)
+            except (OSError, ValueError, KeyError, TypeError, AttributeError):
+                continue
+        return keep
+
+
+def disk_error(error: OSError, path: Path) -> StoreError:
+    """An OSError on the store's disk as an error for the user, with the free space."""
+    try:
+        free = shutil.disk_usage(path if path.exists() else path.parent).free
+        room = f"; {free / 1e6:.0f} MB are free there"
+    except OSError:
+        room = ""
+    return StoreError(
+        "the tree could not be written",
+        where=str(error.filename or path),
+        why=f"{error.strerror or error}{room}",
+        hint="make room, or name another place with TMPLBUILD_STATE_DIR",
+    )
+
+
+def _remove(path: Path) -> None:
+    if path.is_symlink() or path.is_file():
+        path.unlink()
+    elif path.exists():
+        shutil.rmtree(path)
+
+
+def _boot_id() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()

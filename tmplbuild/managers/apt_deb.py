@@ -1,0 +1,59 @@
+"""apt and dpkg, as called in a VE: apt-get(8), apt.conf(5), dpkg(1)."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+
+from tmplbuild.managers import Manager
+
+
+def _progress(line: bytes) -> tuple[str, float] | None:
+    """Reads apt's APT::Status-Fd lines: `pmstatus:PACKAGE:PERCENT:TEXT`."""
+    kind, _, rest = line.partition(b":")
+    if kind not in (b"pmstatus", b"dlstatus"):
+        return None
+    _, _, rest = rest.partition(b":")
+    percent, _, text = rest.partition(b":")
+    try:
+        return text.decode("utf-8", "replace").strip(), min(float(percent) / 100, 1.0)
+    except ValueError:
+        return None
+
+
+_APT = (
+    "apt-get",
+    "-q",
+    "-y",
+    *("-o", "APT::Status-Fd=1"),
+    *("-o", "DPkg::Lock::Timeout=60"),
+    *("-o", "Acquire::Retries=3"),
+    *("-o", "Acquire::http::Timeout=30"),
+    *("-o", "Acquire::Languages=none"),
+    *("-o", "Dpkg::Use-Pty=false"),
+    *("-o", "Dpkg::Options::=--force-confdef"),
+    *("-o", "Dpkg::Options::=--force-confold"),
+)
+
+TABLE = Manager(
+    name="apt-deb",
+    env=MappingProxyType(
+        {
+            "DEBIAN_FRONTEND": "noninteractive",
+            "DEBIAN_PRIORITY": "critical",
+            "DEBCONF_NONINTERACTIVE_SEEN": "true",
+            "UCF_FORCE_CONFFOLD": "1",
+            "NEEDRESTART_SUSPEND": "1",
+            "APT_LISTCHANGES_FRONTEND": "none",
+        }
+    ),
+    # Error-Mode: without it apt-get update ends with status 0 when every address failed
+    update=(*_APT, "-o", "APT::Update::Error-Mode=any", "update"),
+    download=(*_APT, "--download-only", "dist-upgrade"),
+    upgrade=(*_APT, "dist-upgrade"),
+    autoremove=(*_APT, "--purge", "autoremove"),
+    clean=("apt-get", "clean"),
+    audits=(("dpkg", "--audit"), ("apt-get", "-q", "check")),
+    purge=("dpkg", "--purge"),
+    install=(*_APT, "--no-install-recommends", "install"),
+    progress=_progress,
+)

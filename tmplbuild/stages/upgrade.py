@@ -1,0 +1,82 @@
+"""upgrade: bring the booted VE to the pinned state of its archives with its own package manager."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tmplbuild.core.tree import Tree
+from tmplbuild.errors import StageError
+from tmplbuild.events import Note
+from tmplbuild.managers import Argv, Manager, dpkg
+from tmplbuild.recipes.model import Upgrade
+from tmplbuild.stages.context import Ctx, Shell
+
+VERSION = 1
+
+
+def run(ctx: Ctx, options: Upgrade, manager: Manager, target: Mapping[str, str]) -> dict[str, Any]:
+    """Boot the tree, dist-upgrade it, make sure its package database is whole, stop it cleanly.
+
+    Parameters:
+        target: version by package name that the pinned archives hold for this template.
+
+    Returns the packages that changed. Raises StageError when the VE does not become ready, a
+    command fails, the database is not whole, or the VE does not stop by itself.
+    """
+    with ctx.tree() as tree:
+        before = versions(tree)
+    with ctx.live(options) as ve:
+        steps: list[tuple[str, Argv]] = [
+            ("read the package lists", manager.update),
+            ("download the upgrades", manager.download),
+            ("dist-upgrade", manager.upgrade),
+        ]
+        if options.autoremove:
+            steps.append(("remove packages that nothing needs", manager.autoremove))
+        steps.append(("remove downloaded packages", manager.clean))
+        for what, argv in steps:
+            ve.run(argv, what=what, env=manager.env, timeout_s=options.timeout_s)
+        audit(ve, manager, options.timeout_s)
+    with ctx.tree() as tree:
+        after = versions(tree)
+    report_held_back(ctx, after, target)
+    return changes(before, after)
+
+
+def audit(ve: Shell, manager: Manager, timeout_s: float) -> None:
+    """Fail when the package database is not whole: some auditors say so only on their output."""
+    for argv in manager.audits:
+        said = ve.run(argv, what="check the package database", env=manager.env, timeout_s=timeout_s)
+        if argv[0] == "dpkg" and said.strip():
+            raise StageError(
+                "the package database is not whole after the upgrade",
+                where=" ".join(argv),
+                why=said.decode("utf-8", "replace").strip(),
+            )
+
+
+def versions(tree: Tree) -> dict[str, str]:
+    """Version by name of all installed packages."""
+    return {package.name: package.version for package in dpkg.installed(tree)}
+
+
+def changes(before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, Any]:
+    """What an upgrade did, by kind; kinds with nothing are left out."""
+    done = {
+        "upgraded": [
+            f"{name} {before[name]} -> {after[name]}"
+            for name in sorted(before.keys() & after.keys())
+            if before[name] != after[name]
+        ],
+        "added": sorted(after.keys() - before.keys()),
+        "removed": sorted(before.keys() - after.keys()),
+    }
+    return {kind: names for kind, names in done.items() if names}
+
+
+def report_held_back(ctx: Ctx, after: Mapping[str, str], target: Mapping[str, str]) -> None:
+    """Warn of packages that the upgrade left at another version than the archives hold."""
+    held = [name for name, version in sorted(target.items()) if after.get(name, version) != version]
+    if held:
+        ctx.emit(Note(f"the upgrade left {len(held)} packages behind: {', '.join(held[:8])}", "warning"))
