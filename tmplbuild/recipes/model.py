@@ -181,10 +181,16 @@ class Leftovers(Section):
 class Check(Section):
     """The lint of the finished tree, and the boot test of the packed file.
 
-    `waive` maps a rule's id to the reason why it does not hold here.
+    `waive` maps a rule's id to the reason why it does not hold here. The boot test creates a VE
+    from the packed file, gives it a host name, an address and a name server in the way of
+    `network`, wants no failed unit and no process that matches `unwanted_processes` (regular
+    expressions on command lines), installs `install`, stops it, and boots it again.
     """
 
     waive: dict[str, str] = {}
+    network: Literal["ifupdown", "none"] = "none"
+    unwanted_processes: tuple[str, ...] = ()
+    install: tuple[str, ...] = ()
     boot: bool = True
     boot_timeout_s: Seconds = 120
 

@@ -46,6 +46,18 @@ class Shell(Protocol):
         ...
 
 
+class Trial(Protocol):
+    """A VE made from a packed template, to be tried and thrown away."""
+
+    def tree(self) -> AbstractContextManager[Tree]:
+        """Its files, while it is stopped."""
+        ...
+
+    def live(self, *, boot_timeout_s: float, stop_timeout_s: float) -> AbstractContextManager[Shell]:
+        """Its init booted with the template's own units; leaving the block stops it cleanly."""
+        ...
+
+
 class Ctx(Protocol):
     """What every stage may use."""
 
@@ -81,6 +93,10 @@ class Ctx(Protocol):
         """The tree as a VE with its init booted and ready; a proxy that reaches only the recipe's
         archives is in the commands' environment. Leaving the block stops it cleanly or raises
         StageError."""
+        ...
+
+    def trial(self, tarball: Path) -> AbstractContextManager[Trial]:
+        """A VE created from a packed template, as a client would; it is destroyed at the end."""
         ...
 
     def package_file(self, package: Package) -> Path:

@@ -66,13 +66,16 @@ def edit(tree: Tree, edits: Iterable[Edit]) -> list[str]:
 
 def edited(text: str, rule: Edit) -> str:
     """The text after one rule: see `tmplbuild.recipes.model.Edit`."""
-    lines = text.splitlines()
+    old = text.splitlines()
+    lines = old
     if rule.match:
         pattern = re.compile(rule.match)
-        lines = [new for line in lines for new in _line(line, pattern, rule)]
+        lines = [new for line in old for new in _line(line, pattern, rule)]
     if rule.append and rule.append not in lines:
-        lines.append(rule.append)
-    return "\n".join(lines) + "\n" if lines else ""
+        lines = [*lines, rule.append]
+    if lines == old:
+        return text
+    return "".join(f"{line}\n" for line in lines)
 
 
 def _line(line: str, pattern: re.Pattern[str], rule: Edit) -> list[str]:

@@ -1,0 +1,138 @@
+"""boot: try the packed template as its users will: create a VE from the file, boot, use, stop, boot."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from tmplbuild.core.tree import Tree
+from tmplbuild.errors import StageError
+from tmplbuild.events import Progress
+from tmplbuild.managers import Manager
+from tmplbuild.recipes.model import Check
+from tmplbuild.stages.context import Ctx, Shell
+
+VERSION = 1
+
+_HOSTNAME = "boot-test"
+_ADDRESS = "192.0.2.10"  # RFC 5737: for documentation, routed nowhere
+_NAMESERVER = "192.0.2.53"
+
+# What OpenVZ's debian-add_ip.sh leaves in the file for one address on venet0.
+_INTERFACES = f"""\
+auto lo
+iface lo inet loopback
+
+auto venet0
+iface venet0 inet static
+\taddress {_ADDRESS}
+\tnetmask 255.255.255.255
+"""
+
+_PROCESSES = 'for p in /proc/[0-9]*/cmdline; do tr "\\0" " " < "$p" 2>/dev/null; echo; done'
+
+
+def run(ctx: Ctx, options: Check, manager: Manager, tarball: str) -> dict[str, Any]:
+    """The boot test of the packed file.
+
+    Raises StageError that names what is wrong: not ready in time, failed units, an unwanted
+    process, host name or address not as set, packages that cannot be installed, no clean stop.
+    """
+    from pathlib import Path
+
+    done: dict[str, Any] = {}
+    with ctx.trial(Path(tarball)) as trial:
+        with trial.tree() as tree:
+            set_identity(tree)
+            init = init_kind(tree)
+        for boot in ("first", "second"):
+            ctx.emit(Progress(f"{boot} boot"))
+            with trial.live(boot_timeout_s=options.boot_timeout_s, stop_timeout_s=90) as ve:
+                settled(ve, init, boot)
+                unwanted(ve, options.unwanted_processes, boot)
+                has_hostname(ve, boot)
+                if options.network == "ifupdown":
+                    takes_address(ve, boot)
+                if boot == "first" and options.install:
+                    ctx.emit(Progress("install a package"))
+                    done["installed"] = installs(ve, manager, options.install)
+    return {"init": init, **done}
+
+
+def init_kind(tree: Tree) -> str:
+    """ "systemd" or "sysvinit", by what /sbin/init is."""
+    is_systemd = tree.is_link("/sbin/init") and "systemd" in tree.readlink("/sbin/init")
+    return "systemd" if is_systemd else "sysvinit"
+
+
+def set_identity(tree: Tree) -> None:
+    """Host name and name server as vzctl sets them in a stopped VE."""
+    tree.write("/etc/hostname", f"{_HOSTNAME}\n")
+    tree.write("/etc/resolv.conf", f"nameserver {_NAMESERVER}\n")
+
+
+def settled(ve: Shell, init: str, boot: str) -> None:
+    """No unit failed."""
+    if init != "systemd":
+        return
+    argv = ["systemctl", "--failed", "--no-legend", "--plain", "--no-pager"]
+    failed = ve.run(argv, what="list failed units").decode("utf-8", "replace")
+    units = [line.split()[0] for line in failed.splitlines() if line.split()]
+    if units:
+        status = ve.run(
+            ["systemctl", "status", "--no-pager", "--lines=20", *units], what="ask why", ok=range(256)
+        )
+        raise StageError(
+            f"units failed in the {boot} boot of the packed template: {', '.join(units)}",
+            why=status.decode("utf-8", "replace").strip()[-2000:],
+            hint="mask or fix them in the recipe's strip section",
+        )
+
+
+def unwanted(ve: Shell, patterns: tuple[str, ...], boot: str) -> None:
+    """No process of a kind that a container must not have."""
+    running = ve.run(["sh", "-c", _PROCESSES], what="list the processes").decode("utf-8", "replace")
+    for pattern in patterns:
+        for line in running.splitlines():
+            if re.search(pattern, line):
+                raise StageError(
+                    f"a process that a container must not have runs after the {boot} boot",
+                    where=line.strip(),
+                    why=f"it matches check.unwanted_processes {pattern!r}",
+                    hint="disable its unit in the recipe's strip section",
+                )
+
+
+def has_hostname(ve: Shell, boot: str) -> None:
+    """The name that was set is the VE's name."""
+    name = ve.run(["cat", "/proc/sys/kernel/hostname"], what="read the host name").decode().strip()
+    if name != _HOSTNAME:
+        raise StageError(
+            f"the host name that was set is not the VE's after the {boot} boot",
+            where="/etc/hostname",
+            why=f"{_HOSTNAME!r} was written, {name!r} is what the VE says",
+        )
+
+
+def takes_address(ve: Shell, boot: str) -> None:
+    """An address set in the way of `vzctl set --ipadd` comes up on venet0."""
+    ve.run(["ip", "link", "add", "venet0", "type", "dummy"], what="make venet0")
+    ve.run(["sh", "-c", "cat > /etc/network/interfaces"], what="set an address", stdin=_INTERFACES.encode())
+    ve.run(["ifup", "-a", "--force"], what="bring the address up")
+    shown = ve.run(["ifconfig", "venet0"], what="show the address").decode("utf-8", "replace")
+    if _ADDRESS not in shown:
+        raise StageError(
+            f"an address set in /etc/network/interfaces did not come up in the {boot} boot",
+            where="venet0",
+            why=shown.strip(),
+        )
+
+
+def installs(ve: Shell, manager: Manager, names: tuple[str, ...]) -> list[str]:
+    """The package manager can read its lists, install and remove."""
+    ve.run(manager.update, what="read the package lists", env=manager.env, timeout_s=600)
+    ve.run([*manager.install, *names], what="install a package", env=manager.env, timeout_s=600)
+    ve.run([*manager.purge, *names], what="remove the package", env=manager.env, timeout_s=600)
+    for argv in manager.audits:
+        ve.run(argv, what="check the package database", env=manager.env, timeout_s=600)
+    return list(names)
