@@ -8,7 +8,7 @@ cannot see cannot influence it (the section is part of its layer's key; see `tmp
 from __future__ import annotations
 
 import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -228,3 +228,9 @@ class Recipe(Section):
     pack: Pack = Pack()
     limits: Limits = Limits()
     rebuild_after_days: Annotated[int, Meta(ge=1)] = 7
+
+
+def plain(section: Section) -> dict[str, Any]:
+    """A section as JSON values: what layer keys and manifests are made of."""
+    value: dict[str, Any] = msgspec.to_builtins(section)
+    return value

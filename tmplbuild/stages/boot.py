@@ -29,6 +29,8 @@ iface venet0 inet static
 \tnetmask 255.255.255.255
 """
 
+_LOOPBACK = "auto lo\niface lo inet loopback\n"
+
 _PROCESSES = 'for p in /proc/[0-9]*/cmdline; do tr "\\0" " " < "$p" 2>/dev/null; echo; done'
 
 
@@ -115,7 +117,7 @@ def has_hostname(ve: Shell, boot: str) -> None:
 
 
 def takes_address(ve: Shell, boot: str) -> None:
-    """An address set in the way of `vzctl set --ipadd` comes up on venet0."""
+    """An address set in the way of `vzctl set --ipadd` on a running VE comes up on venet0."""
     ve.run(["ip", "link", "add", "venet0", "type", "dummy"], what="make venet0")
     ve.run(["sh", "-c", "cat > /etc/network/interfaces"], what="set an address", stdin=_INTERFACES.encode())
     ve.run(["ifup", "-a", "--force"], what="bring the address up")
@@ -126,6 +128,8 @@ def takes_address(ve: Shell, boot: str) -> None:
             where="venet0",
             why=shown.strip(),
         )
+    ve.run(["ifdown", "venet0"], what="take the address down")  # as `vzctl set --ipdel` does
+    ve.run(["sh", "-c", "cat > /etc/network/interfaces"], what="unset it", stdin=_LOOPBACK.encode())
 
 
 def installs(ve: Shell, manager: Manager, names: tuple[str, ...]) -> list[str]:

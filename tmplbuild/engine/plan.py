@@ -1,0 +1,134 @@
+"""The plan: which steps run, which are there already, each with a reason. Pure: nothing is touched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tmplbuild.engine.pins import Pins
+from tmplbuild.engine.steps import Step
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A step, whether it will run, and why."""
+
+    step: Step
+    runs: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All steps of one template's build."""
+
+    template: str
+    steps: tuple[Planned, ...]
+    pins_reason: str
+
+    @property
+    def todo(self) -> tuple[Planned, ...]:
+        """The steps that will run."""
+        return tuple(planned for planned in self.steps if planned.runs)
+
+    @property
+    def unchanged(self) -> bool:
+        """True when nothing has to run."""
+        return not self.todo
+
+
+Record = Mapping[str, Any]
+
+
+def make_plan(
+    template: str,
+    steps: tuple[Step, ...],
+    pins: Pins,
+    *,
+    pins_reason: str,
+    has: Callable[[str], bool],
+    last: Record | None,
+    failed: Record | None,
+    rerun_from: str | None = None,
+    rebuild: bool = False,
+) -> Plan:
+    """Decide for each step whether it runs.
+
+    Parameters:
+        has: tells whether the store holds the result of a key.
+        last: the record of the last good build, failed: of the last failure; None if there is none.
+        rerun_from: name of a step from which on everything runs.
+        rebuild: run everything.
+    """
+    planned: list[Planned] = []
+    before = ""
+    for step in steps:
+        reason = _why(step, pins, has, last, failed)
+        if rebuild:
+            reason = "asked for by --rebuild"
+        elif step.name == rerun_from:
+            reason = "asked for by --from"
+        elif before:
+            reason = reason or f"comes after {before}"
+        if reason:
+            planned.append(Planned(step, True, reason))
+            before = before or step.name
+        else:
+            planned.append(Planned(step, False, _since(step, last)))
+    return Plan(template, tuple(planned), pins_reason)
+
+
+def _since(step: Step, last: Record | None) -> str:
+    old = _old(step, last)
+    if old is None or last is None:
+        return "made by an earlier run"
+    return "same as in the last good build"
+
+
+def _why(
+    step: Step, pins: Pins, has: Callable[[str], bool], last: Record | None, failed: Record | None
+) -> str:
+    """Why a step must run, or "" when its result is there."""
+    if has(step.key):
+        return ""
+    if failed is not None and failed.get("stage") == step.name and failed.get("key") == step.key:
+        return "failed or was interrupted in the last run"
+    old = _old(step, last)
+    if old is None or last is None:
+        return "first build"
+    changed = sorted(
+        key
+        for key in step.handed.keys() | old["handed"].keys()
+        if step.handed.get(key) != old["handed"].get(key)
+    )
+    if "packages" in changed:
+        return _moved(step, pins, last)
+    if changed == ["epoch"]:
+        return "the archives' date moved"
+    if changed:
+        return f"recipe changed: [{step.name.removesuffix('-again')}] {', '.join(changed)}"
+    if old["key"] == step.key:
+        return "its layer is no longer in the store"
+    return ""  # only what lies below changed: "comes after" says so
+
+
+def _moved(step: Step, pins: Pins, last: Record) -> str:
+    part = {"bootstrap": "base", "install": "full", "upgrade": "target"}[step.name]
+    new = getattr(pins, part).versions()
+    old = {row[0]: row[1] for row in last["pins"][part]["packages"]}
+    moved = [f"{name} {old[name]} -> {new[name]}" for name in new if name in old and new[name] != old[name]]
+    added = [f"+{name}" for name in new.keys() - old.keys()]
+    removed = [f"-{name}" for name in old.keys() - new.keys()]
+    rows = sorted(moved) + sorted(added) + sorted(removed)
+    if not rows:
+        return "packages were rebuilt in the archive"
+    more = f" and {len(rows) - 3} more" if len(rows) > 3 else ""
+    return f"packages moved: {', '.join(rows[:3])}{more}"
+
+
+def _old(step: Step, last: Record | None) -> Record | None:
+    if last is None:
+        return None
+    found: Record | None = next((row for row in last.get("steps", ()) if row["name"] == step.name), None)
+    return found
