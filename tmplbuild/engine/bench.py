@@ -1,0 +1,264 @@
+"""The bench: a draft tree and the core, as a stage sees them (`tmplbuild.stages.context.Ctx`)."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import shutil
+import signal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tmplbuild.archives.gateway import Gateway
+from tmplbuild.archives.model import Package
+from tmplbuild.core import VE, Core, Limits, Rootfs, Tree
+from tmplbuild.core.untar import extract
+from tmplbuild.errors import StageError, TmplbuildError
+from tmplbuild.events import Command, Emit, Output, Progress
+from tmplbuild.managers import Manager
+from tmplbuild.recipes.model import Upgrade
+
+_TAIL = 40  # lines of output that an error shows
+
+
+class VeShell:
+    """Commands in one VE, their output to the log (`tmplbuild.stages.context.Shell`)."""
+
+    def __init__(
+        self, ve: VE, env: Mapping[str, str], emit: Emit, progress: Callable[[bytes], tuple[str, float] | None]
+    ) -> None:
+        self.ve = ve
+        self._env = env
+        self._emit = emit
+        self._progress = progress
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        what: str,
+        env: Mapping[str, str] | None = None,
+        stdin: bytes | None = None,
+        timeout_s: float | None = None,
+        ok: Sequence[int] = (0,),
+    ) -> bytes:
+        """See `tmplbuild.stages.context.Shell.run`."""
+        self._emit(Command(tuple(argv), self.ve.veid))
+        self._emit(Progress(what))
+        out: list[bytes] = []
+        tail = _Tail(self._progress, self._emit)
+
+        def take(data: bytes, stream: str) -> None:
+            if stream == "stdout":
+                out.append(data)
+            tail.feed(data)
+            self._emit(Output(data))
+
+        result = self.ve.exec(
+            list(argv), env={**self._env, **(env or {})}, stdin=stdin, output=take, timeout_s=timeout_s
+        )
+        if result.timed_out:
+            raise StageError(
+                f"{what}: the command took longer than {timeout_s:g} s and was stopped",
+                where=" ".join(argv),
+                hint="raise timeout_s of the recipe's section if it only needs more time",
+                tail=tail.lines(),
+            )
+        if result.signal or result.rc not in ok:
+            how = f"signal {signal_name(result.signal)}" if result.signal else f"exit status {result.rc}"
+            raise StageError(f"{what}: the command failed", where=" ".join(argv), why=how, tail=tail.lines())
+        return b"".join(out)
+
+
+class _Tail:
+    """The last lines of output; lines that tell progress are shown as such and left out."""
+
+    def __init__(self, progress: Callable[[bytes], tuple[str, float] | None], emit: Emit) -> None:
+        self._progress = progress
+        self._emit = emit
+        self._rest = b""
+        self._lines: list[bytes] = []
+
+    def feed(self, data: bytes) -> None:
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            said = self._progress(line)
+            if said is None:
+                self._lines.append(line)
+            else:
+                self._emit(Progress(said[0], said[1]))
+        del self._lines[:-_TAIL]
+
+    def lines(self) -> tuple[str, ...]:
+        rows = [*self._lines, *([self._rest] if self._rest else [])]
+        return tuple(row.decode("utf-8", "replace") for row in rows[-_TAIL:])
+
+
+@dataclass(slots=True)
+class Bench:
+    """What a stage may use (`tmplbuild.stages.context.Ctx`), bound to one tree.
+
+    Parameters:
+        gateway: makes what serves a VE's proxy socket; called when a VE with a network starts.
+        file_of: gives the verified file of a package.
+        scratch: a directory for what a trial unpacks.
+    """
+
+    core: Core
+    rootfs: Rootfs
+    template: str
+    arch: str
+    epoch: int
+    emit: Emit
+    recipe_dir: Path
+    manager: Manager
+    limits: Limits
+    gateway: Callable[[], Gateway]
+    file_of: Callable[[Package], Path]
+    scratch: Path
+    _open: list[str] = field(default_factory=list)
+
+    @contextmanager
+    def _alone(self, what: str) -> Iterator[None]:
+        # the tree is one overlay: a second mount of its upper directory would corrupt it
+        if self._open:
+            raise AssertionError(f"{what} while the stage still holds {self._open[-1]}")
+        self._open.append(what)
+        try:
+            yield
+        finally:
+            self._open.pop()
+
+    @contextmanager
+    def tree(self) -> Iterator[Tree]:
+        """See `Ctx.tree`."""
+        with self._alone("tree()"), self.core.tree(self.rootfs) as tree:
+            yield tree
+
+    @contextmanager
+    def entered(self) -> Iterator[VeShell]:
+        """See `Ctx.entered`."""
+        with self._alone("entered()"):
+            ve = self.core.start(
+                self._veid("build"), self.rootfs, init=False, net="none", limits=self.limits, hostname="localhost"
+            )
+            with ve:
+                yield VeShell(ve, self._env(), self.emit, self.manager.progress)
+
+    @contextmanager
+    def live(self, options: Upgrade) -> Iterator[VeShell]:
+        """See `Ctx.live`."""
+        with self._alone("live()"):
+            with self._booted(
+                self._veid("build"),
+                self.rootfs,
+                mask=options.mask,
+                hostname="localhost",
+                boot_timeout_s=options.boot_timeout_s,
+                stop_timeout_s=options.stop_timeout_s,
+            ) as shell:
+                yield shell
+
+    @contextmanager
+    def _booted(
+        self,
+        veid: str,
+        rootfs: Rootfs,
+        *,
+        mask: tuple[str, ...],
+        hostname: str,
+        boot_timeout_s: float,
+        stop_timeout_s: float,
+    ) -> Iterator[VeShell]:
+        self.emit(Progress("boot"))
+        ve = self.core.start(
+            veid,
+            rootfs,
+            init=True,
+            net="proxy",
+            limits=self.limits,
+            hostname=hostname,
+            mask_units=mask,
+            timeout_s=boot_timeout_s,
+        )
+        with ve, self.gateway() as gateway:
+            assert ve.proxy_socket is not None
+            gateway.start(ve.proxy_socket)
+            address = "http://127.0.0.1:%d" % ve.proxy_socket.getsockname()[1]
+            env = {**self._env(), "http_proxy": address, "https_proxy": address}
+            yield VeShell(ve, env, self.emit, self.manager.progress)
+            self.emit(Progress("stop"))
+            if ve.stop(timeout_s=stop_timeout_s) != "clean":
+                raise StageError(
+                    f"the VE did not stop by itself within {stop_timeout_s:g} s",
+                    where=f"its console: {ve.console_log}",
+                    hint="look for the unit that hangs: tmplbuild shell NAME --live",
+                )
+
+    @contextmanager
+    def trial(self, tarball: Path) -> Iterator[_Trial]:
+        """See `Ctx.trial`."""
+        place = self.scratch / f"trial-{self.template}"
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir(parents=True)
+        try:
+            self.emit(Progress("unpack the packed file"))
+            root = os.open(place, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                with gzip.open(tarball, "rb") as stream:
+                    extract(stream, root)
+            finally:
+                os.close(root)
+            yield _Trial(self, Rootfs.plain(place))
+        finally:
+            shutil.rmtree(place, ignore_errors=True)
+
+    def package_file(self, package: Package) -> Path:
+        """See `Ctx.package_file`."""
+        return self.file_of(package)
+
+    def _veid(self, kind: str) -> str:
+        return f"{kind}-{self.template}"
+
+    def _env(self) -> dict[str, str]:
+        return {"LC_ALL": "C.UTF-8", "SOURCE_DATE_EPOCH": str(self.epoch)}
+
+
+@dataclass(frozen=True, slots=True)
+class _Trial:
+    """A VE made from a packed template (`tmplbuild.stages.context.Trial`)."""
+
+    bench: Bench
+    rootfs: Rootfs
+
+    @contextmanager
+    def tree(self) -> Iterator[Tree]:
+        with self.bench.core.tree(self.rootfs) as tree:
+            yield tree
+
+    @contextmanager
+    def live(self, *, boot_timeout_s: float, stop_timeout_s: float) -> Iterator[VeShell]:
+        with ExitStack() as stack:
+            yield stack.enter_context(
+                self.bench._booted(
+                    self.bench._veid("trial"),
+                    self.rootfs,
+                    mask=(),
+                    hostname="localhost",
+                    boot_timeout_s=boot_timeout_s,
+                    stop_timeout_s=stop_timeout_s,
+                )
+            )
+
+
+def signal_name(number: int | None) -> str:
+    """SIGKILL for 9."""
+    try:
+        return signal.Signals(number or 0).name
+    except ValueError:
+        return str(number)
+
+
+

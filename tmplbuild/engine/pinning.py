@@ -1,0 +1,101 @@
+"""resolve: the one place that asks the world what is new, and decides which pins a build uses.
+
+- Nothing that the closure is made of moved: the pins of the last good build are used again, epoch
+  and all, so that the build is unchanged to the byte.
+- Packages moved: the base and the installed set of the last build stay, the live upgrade goes to
+  the new closure; but when that base is older than `rebuild_after_days`, or the recipe asks for
+  other packages, all starts from today's closure.
+- A bootstrap that another recipe made of the very same packages is shared: its epoch is taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from tmplbuild.archives.model import ArchiveState, Closure
+from tmplbuild.engine import keys
+from tmplbuild.engine.pins import Pinned, Pins, describe_archives, newest_date
+from tmplbuild.recipes.model import Recipe, plain
+
+DAY_S = 86400
+
+
+def request(recipe: Recipe, arch: str) -> str:
+    """A hash of all in a recipe that decides which packages are asked for. Mirrors do not."""
+    archives = {
+        role: [list(archive.suites), list(archive.components)] for role, archive in recipe.archives.items()
+    }
+    asked = {
+        "arch": arch,
+        "archives": archives,
+        "bootstrap": keys.without_timeouts(plain(recipe.bootstrap)),
+        "install": keys.without_timeouts(plain(recipe.install)),
+    }
+    return keys.digest(asked)
+
+
+def choose(
+    recipe: Recipe,
+    arch: str,
+    states: tuple[ArchiveState, ...],
+    base: Closure,
+    full: Closure,
+    *,
+    last: Mapping[str, Any] | None,
+    now: int,
+    base_epoch: Callable[[str], int | None],
+    fresh: bool = False,
+) -> tuple[Pins, str]:
+    """The pins of this build and, in words, why these.
+
+    Parameters:
+        base, full: today's closures.
+        last: the record of the last good build.
+        now: seconds since the epoch.
+        base_epoch: the epoch of a bootstrap in the store that is made of the packages with this
+            digest, if there is one.
+        fresh: start from today's closure whatever the last build was.
+    """
+    epoch = newest_date(states)
+    target = Pinned.of(full, epoch)
+    today = _today(arch, states, base, target, now, base_epoch)
+    old = _last_pins(last)
+    if fresh:
+        return today, "a rebuild was asked for"
+    if old is None or last is None:
+        return today, "first build"
+    if last.get("request") != request(recipe, arch):
+        return today, "the recipe asks for other packages or archives"
+    if old.target.digest == target.digest:
+        return old, "no package moved in the archives"
+    age_days = (now - old.resolved_at) / DAY_S
+    if age_days > recipe.rebuild_after_days:
+        return today, (
+            f"packages moved and the base is {age_days:.0f} days old"
+            f" (rebuild_after_days = {recipe.rebuild_after_days})"
+        )
+    return replace(old, target=target, archives=describe_archives(states)), "packages moved in the archives"
+
+
+def _today(
+    arch: str,
+    states: tuple[ArchiveState, ...],
+    base: Closure,
+    target: Pinned,
+    now: int,
+    base_epoch: Callable[[str], int | None],
+) -> Pins:
+    bottom = Pinned.of(base, target.epoch)
+    shared = base_epoch(bottom.digest)
+    if shared is not None:
+        bottom = replace(bottom, epoch=shared)
+    return Pins(arch, describe_archives(states), bottom, target, target, now)
+
+
+def _last_pins(last: Mapping[str, Any] | None) -> Pins | None:
+    try:
+        return None if last is None else Pins.from_json(last["pins"])
+    except (KeyError, TypeError, ValueError):
+        return None  # a record of another version of this program: as if there were none

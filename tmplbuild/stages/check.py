@@ -1,0 +1,38 @@
+"""check: the lint of the finished tree. Findings that are errors fail the build."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tmplbuild.checks import lint
+from tmplbuild.checks.view import View
+from tmplbuild.errors import StageError
+from tmplbuild.events import Note
+from tmplbuild.recipes.model import Check
+from tmplbuild.stages.context import Ctx
+
+VERSION = 1
+
+
+def run(ctx: Ctx, options: Check, *, build_urls: tuple[str, ...], host_name: str) -> dict[str, Any]:
+    """Run every rule on the tree.
+
+    Parameters:
+        build_urls: addresses used in the build that must not be named in the tree.
+        host_name: this machine's name, which must not be in the tree either.
+
+    Returns the counts. Raises StageError that lists the findings.
+    """
+    with ctx.tree() as tree:
+        report = lint(View.of_tree(tree), waive=options.waive, build_urls=build_urls, host_name=host_name)
+    errors = [finding for finding in report.findings if finding.severity == "error"]
+    warnings = [finding for finding in report.findings if finding.severity != "error"]
+    for finding in warnings:
+        ctx.emit(Note(f"check: {finding}", "warning"))
+    if errors:
+        raise StageError(
+            f"the check found {len(errors)} faults in the tree",
+            why="\n".join(str(finding) for finding in errors[:30]),
+            hint="mend the recipe, or waive a rule with its reason: [check.waive] RULE = \"why\"",
+        )
+    return {"rules": report.rules_run, "warnings": [str(f) for f in warnings], "waived": len(report.waived)}

@@ -1,0 +1,60 @@
+"""pack: the tree as NAME.tar.gz, the same bytes for the same tree."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from tmplbuild.artifact.atomic import atomic_file
+from tmplbuild.artifact.members import MemberCache
+from tmplbuild.artifact.pack import pack
+from tmplbuild.core.tree import Tree
+from tmplbuild.managers import dpkg
+from tmplbuild.recipes.model import Pack
+from tmplbuild.stages.context import Ctx
+
+VERSION = 1
+
+
+def run(ctx: Ctx, options: Pack, *, out: Path, members: MemberCache | None, jobs: int = 0) -> dict[str, Any]:
+    """Pack the tree into `out`, which appears whole or not at all.
+
+    Parameters:
+        members: where compressed members are kept from one night to the next.
+        jobs: threads (0: one a CPU).
+
+    Returns size, hashes and counts. Raises StoreError for a full disk or a file that changes.
+    """
+    with ctx.tree() as tree, atomic_file(out) as file:
+        packed = pack(
+            tree,
+            file,
+            epoch=ctx.epoch,
+            owners=owners(tree),
+            level=options.level,
+            members=members,
+            jobs=jobs or len(os.sched_getaffinity(0)),
+            emit=ctx.emit,
+        )
+        packages = [
+            {"name": package.name, "version": package.version, "arch": package.arch, "source": package.source}
+            for package in dpkg.installed(tree)
+        ]
+    return {
+        "size": packed.size,
+        "sha256": packed.sha256,
+        "tar_size": packed.tar_size,
+        "tar_sha256": packed.tar_sha256,
+        "entries": packed.entries,
+        "members": packed.members,
+        "reused": packed.reused,
+        "packages": packages,
+    }
+
+
+def owners(tree: Tree) -> dict[str, tuple[str, str]]:
+    """Whose each file is, with the md5 that its package claims: what cuts the gzip members."""
+    return {
+        path: (owned.package, owned.md5) for path, owned in dpkg.owned_files(tree).items() if owned.md5
+    }
