@@ -4,6 +4,7 @@
       layers/KEY/{meta.json, fs/, durable}   a committed layer: `fs` is an overlay's upper directory
                                              (or a whole tree: the bottom layer, and copy mode)
       drafts/TEMPLATE/{fs, work}             the layer being made; thrown away at the next start
+      trash/                                 layers that were replaced, until the next `prune`
       failed/TEMPLATE/{meta.json, fs}        the tree of the stage that failed last, for `shell`
       artifacts/KEY.tar.gz                   packed templates, kept until the next good one
       records/TEMPLATE.json                  the last good build; TEMPLATE.failed.json the last failure
@@ -73,7 +74,7 @@ class Store:
         self.dir = state_dir
         self.mode = mode
         try:
-            for name in ("layers", "drafts", "failed", "artifacts", "records", "logs"):
+            for name in ("layers", "drafts", "failed", "artifacts", "records", "logs", "trash"):
                 (state_dir / name).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StoreError(
@@ -170,9 +171,7 @@ class Store:
         """Make a draft the layer `key`. From here on it is read only."""
         _remove(draft.path / "work")
         self._write_meta(draft.path, key, stage, draft.parent, draft.whole, note)
-        target = self.dir / "layers" / key[:32]
-        _remove(target)  # only an unusable one can be there: `get` was asked first
-        os.rename(draft.path, target)
+        self._place(draft.path, key)
         layer = self.get(key)
         assert layer is not None
         return layer
@@ -183,9 +182,15 @@ class Store:
         _remove(place)
         place.mkdir()
         self._write_meta(place, key, stage, parent, False, note)
+        self._place(place, key)
+
+    def _place(self, made: Path, key: str) -> None:
         target = self.dir / "layers" / key[:32]
-        _remove(target)
-        os.rename(place, target)
+        if target.exists():
+            # an unusable one, or one that --rebuild replaces; another build may still read its
+            # files through a mount, so they go with the next `prune`
+            os.rename(target, self.dir / "trash" / f"{target.name}-{time.time_ns()}")
+        os.rename(made, target)
 
     def _write_meta(
         self, place: Path, key: str, stage: str, parent: str | None, whole: bool, note: dict[str, Any]
@@ -245,6 +250,19 @@ class Store:
         for path in fresh:
             (path / "durable").touch()
 
+    def base_epoch(self, packages: str) -> int | None:
+        """The epoch of a bootstrap in the store made of the packages with this digest."""
+        for path in (self.dir / "layers").iterdir():
+            try:
+                meta = json.loads((path / "meta.json").read_bytes())
+            except (OSError, ValueError):
+                continue
+            note = meta.get("note", {})
+            usable = meta.get("stage") == "bootstrap" and note.get("packages") == packages
+            if usable and self.get(meta["key"]) is not None:
+                return int(note["epoch"])
+        return None
+
     # -- records ---------------------------------------------------------------------------------
 
     def record_path(self, template: str, kind: str = "") -> Path:
@@ -297,11 +315,10 @@ class Store:
             except (OSError, ValueError, KeyError):
                 old = True
             if path.name not in keep and old:
-                trash = self.dir / "drafts" / f".gone-{path.name}"
-                _remove(trash)
-                os.rename(path, trash)
-                _remove(trash)
+                os.rename(path, self.dir / "trash" / f"{path.name}-{time.time_ns()}")
                 gone.append(path.name)
+        for path in (self.dir / "trash").iterdir():
+            _remove(path)
         for path in (self.dir / "artifacts").iterdir():
             if path.name.split(".")[0] not in keep and now - path.stat().st_mtime >= keep_s:
                 path.unlink()

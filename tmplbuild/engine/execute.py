@@ -1,0 +1,139 @@
+"""execute: run what the plan says, one step after the other, each committed before the next begins."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tmplbuild.engine.bench import Bench
+from tmplbuild.engine.plan import Plan, Planned
+from tmplbuild.engine.store import Draft, Store
+from tmplbuild.errors import StageError, TmplbuildError
+from tmplbuild.events import Command, Emit, Event, Note, Output, StageDone, StageFailed, StageStarted
+
+Action = Callable[[Bench], dict[str, Any]]
+
+
+@dataclass(slots=True)
+class Done:
+    """How a step went: its `note` (what the stage returned), seconds, and whether it was there already."""
+
+    name: str
+    key: str
+    cached: bool
+    seconds: float
+    reason: str
+    note: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Shop:
+    """All that executing needs beside the plan.
+
+    Parameters:
+        bench: makes the bench for a draft's tree, with the emit that also writes the step's log.
+        actions: what each step does, by name.
+        log_dir: one log a step goes here.
+    """
+
+    store: Store
+    bench: Callable[[Draft, Emit], Bench]
+    actions: dict[str, Action]
+    log_dir: Path
+    emit: Emit
+
+
+def execute(plan: Plan, shop: Shop) -> list[Done]:
+    """Run the plan's steps. What is committed stays, so that a later run resumes at the failed step.
+
+    Raises the stage's own error, completed with its log; the failed tree is kept for `shell`.
+    """
+    result = []
+    for index, planned in enumerate(plan.steps, 1):
+        if planned.runs:
+            result.append(_run(plan, planned, index, shop))
+        else:
+            layer = shop.store.get(planned.step.key)
+            note = layer.note if layer is not None else {}
+            shop.emit(StageDone(planned.step.name, index, len(plan.steps), 0.0, True, planned.reason))
+            result.append(Done(planned.step.name, planned.step.key, True, 0.0, planned.reason, note))
+    return result
+
+
+def _run(plan: Plan, planned: Planned, index: int, shop: Shop) -> Done:
+    step = planned.step
+    total = len(plan.steps)
+    shop.emit(StageStarted(step.name, index, total, planned.reason))
+    start = time.monotonic()
+    log = shop.log_dir / f"{index:02}-{step.name}.log"
+    with _logged(log, shop.emit) as emit, shop.store.draft(plan.template, step.parent) as draft:
+        try:
+            note = shop.actions[step.name](shop.bench(draft, emit))
+        except TmplbuildError as error:
+            emit(Note(f"failed: {error}", "log"))
+            shop.emit(StageFailed(step.name, time.monotonic() - start, str(log)))
+            shop.store.fail(draft, step.name)
+            _record_failure(plan, planned, shop, error)
+            raise _completed(error, plan, planned, log) from error
+        except BaseException:
+            _record_failure(plan, planned, shop, None)
+            raise
+        if step.makes_layer:
+            shop.store.commit(draft, step.key, step.name, note)
+        else:
+            shop.store.commit_note(step.key, step.name, step.parent, note)
+    seconds = time.monotonic() - start
+    shop.emit(StageDone(step.name, index, total, seconds, False, planned.reason))
+    return Done(step.name, step.key, False, seconds, planned.reason, note)
+
+
+@contextmanager
+def _logged(path: Path, emit: Emit) -> Iterator[Emit]:
+    """An emit that also writes commands, their output and notes to a file."""
+    with path.open("wb") as file:
+
+        def both(event: Event) -> None:
+            if isinstance(event, Output):
+                file.write(event.data)
+            elif isinstance(event, Command):
+                file.write(f"$ {' '.join(event.argv)}\n".encode("utf-8", "surrogateescape"))
+                file.flush()
+            elif isinstance(event, Note):
+                file.write(f"# {event.text}\n".encode("utf-8", "surrogateescape"))
+                if event.level == "log":
+                    return
+            emit(event)
+
+        yield both
+
+
+def _record_failure(plan: Plan, planned: Planned, shop: Shop, error: TmplbuildError | None) -> None:
+    record = {
+        "stage": planned.step.name,
+        "key": planned.step.key,
+        "time": time.time(),
+        "error": str(error) if error is not None else "interrupted",
+        # the layers that a later run resumes from
+        "steps": [{"key": row.step.key} for row in plan.steps],
+    }
+    shop.store.write_record(plan.template, record, "failed")
+
+
+def _completed(error: TmplbuildError, plan: Plan, planned: Planned, log: Path) -> TmplbuildError:
+    """The same error, told with its stage, log and the way into the failed tree."""
+    if not isinstance(error, StageError):
+        return error
+    look = f"tmplbuild shell {plan.template} --at {planned.step.name}"
+    hint = f"{error.hint}; " if error.hint else ""
+    return StageError(
+        f"stage {planned.step.name}: {error.what}",
+        where=error.where,
+        why=error.why,
+        hint=f"{hint}open the failed tree with: {look}",
+        log=str(log),
+        tail=error.tail,
+    )
