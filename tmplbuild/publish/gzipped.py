@@ -1,0 +1,170 @@
+"""Gzip members, compressed by several threads, written in order.
+
+A .gz file may be a row of members, each complete in itself (RFC 1952, 2.2); every reader joins
+them. What the bytes are depends on the data, on where members are cut, and on the level: not on
+the number of threads, nor on the time (a member's header carries none).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from types import TracebackType
+from typing import BinaryIO, Protocol
+
+import deflate
+
+PIECE = 4 << 20
+"""A member never holds more than this many bytes of raw data. The window of deflate is 32 KiB, so
+larger ones are hardly smaller when compressed; smaller ones share the work better and bound memory."""
+
+_PENDING = 48 << 20
+
+LIBRARY = f"libdeflate/{deflate.__version__}"
+"""What made the bytes: a member from another version may differ."""
+
+
+class Members(Protocol):
+    """Where compressed members are kept for the next run (`tmplbuild.publish.members`)."""
+
+    def key(self, level: int, library: str, raw: bytes) -> str:
+        """The name of the member that `raw` becomes."""
+        ...
+
+    def get(self, key: str) -> bytes | None:
+        """The verified member, or None."""
+        ...
+
+    def put(self, key: str, member: bytes | bytearray) -> None:
+        """Keep a member."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """Sizes in bytes and hex digests of the file and of the stream in it; `reused` members of `members`
+    came from the cache."""
+
+    size: int
+    sha256: str
+    raw_size: int
+    raw_sha256: str
+    members: int
+    reused: int
+
+
+class GzipWriter:
+    """Writes a stream as gzip members: `write` data, `cut` where a member shall end, `finish`.
+
+    Parameters:
+        out: where the file goes; written by the caller's thread only.
+        level: 1 to 12, libdeflate's.
+        jobs: compressing threads.
+        cache: kept members, or None.
+        progress: called with the raw bytes that have been compressed and written so far.
+
+    Leaving the `with` block early drops what waits; nothing runs on after it.
+    """
+
+    def __init__(
+        self,
+        out: BinaryIO,
+        *,
+        level: int,
+        jobs: int,
+        cache: Members | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> None:
+        self._out = out
+        self._level = level
+        self._cache = cache
+        self._progress = progress
+        self._pool = ThreadPoolExecutor(max(jobs, 1), thread_name_prefix="deflate")
+        self._room = min(_PENDING, (max(jobs, 1) + 2) * PIECE)
+        self._parts: list[bytes | memoryview] = []
+        self._filled = 0
+        self._waiting: deque[tuple[int, Future[tuple[bytes | bytearray, bool]]]] = deque()
+        self._waiting_bytes = 0
+        self._hash = hashlib.sha256()
+        self._raw_hash = hashlib.sha256()
+        self._size = self._raw_size = self._done = self._members = self._reused = 0
+
+    def __enter__(self) -> GzipWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def write(self, data: bytes) -> None:
+        """Add data to the member; one that reaches `PIECE` is ended there and the next begun."""
+        if self._filled + len(data) < PIECE:
+            self._parts.append(data)
+            self._filled += len(data)
+            return
+        view = memoryview(data)
+        while self._filled + len(view) >= PIECE:
+            room = PIECE - self._filled
+            self._parts.append(view[:room])
+            self._filled = PIECE
+            self.cut()
+            view = view[room:]
+        if view:
+            self._parts.append(view)
+            self._filled += len(view)
+
+    def cut(self) -> None:
+        """End the member, if there is anything in it."""
+        if not self._filled:
+            return
+        raw = b"".join(self._parts)
+        self._parts.clear()
+        self._filled = 0
+        while self._waiting and (self._waiting_bytes + len(raw) > self._room or self._waiting[0][1].done()):
+            self._write_first()
+        self._waiting.append((len(raw), self._pool.submit(self._compress, raw)))
+        self._waiting_bytes += len(raw)
+        self._raw_size += len(raw)
+        self._raw_hash.update(raw)
+
+    def finish(self) -> Written:
+        """End the last member and write all that waits. Raises what writing raises."""
+        self.cut()
+        while self._waiting:
+            self._write_first()
+        return Written(
+            self._size,
+            self._hash.hexdigest(),
+            self._raw_size,
+            self._raw_hash.hexdigest(),
+            self._members,
+            self._reused,
+        )
+
+    def _write_first(self) -> None:
+        raw_size, future = self._waiting.popleft()
+        member, reused = future.result()
+        self._waiting_bytes -= raw_size
+        self._out.write(member)
+        self._hash.update(member)
+        self._size += len(member)
+        self._members += 1
+        self._reused += reused
+        self._done += raw_size
+        if self._progress is not None:
+            self._progress(self._done)
+
+    def _compress(self, raw: bytes) -> tuple[bytes | bytearray, bool]:
+        if self._cache is None:
+            return deflate.gzip_compress(raw, self._level), False
+        key = self._cache.key(self._level, LIBRARY, raw)
+        kept = self._cache.get(key)
+        if kept is not None:
+            return kept, True
+        member = deflate.gzip_compress(raw, self._level)
+        self._cache.put(key, member)
+        return member, False

@@ -1,0 +1,244 @@
+"""A tree as one deterministic .tar.gz: the same bytes for the same tree on any host, by any number of threads.
+
+The order of members: all directories by path; the files asked for `first`; then, package by package,
+the files that are byte for byte what their package delivered; then all the rest. Each of these groups
+is a row of gzip members of its own, so that a package that did not change is compressed once and
+for all nights to come, and a client that has an older template need fetch only what is new.
+
+Directories stand before everything, so a plain `tar x` by GNU tar sets their mtimes before it fills
+them; with --delay-directory-restore they come out as they were. libarchive and Python do so anyway.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from tmplbuild.core.tree import Tree
+from tmplbuild.events import Bytes, Emit, Note
+from tmplbuild.publish import tarstream
+from tmplbuild.publish.attributes import Record
+from tmplbuild.publish.gzipped import PIECE, GzipWriter
+from tmplbuild.publish.members import MemberCache
+from tmplbuild.publish.scan import Content, Entry, Folders, Scan, changed, scan
+
+Owners = Mapping[str, tuple[str, str]]
+"""Path in the tree (its real one) -> package, and the md5 (hex) that the package gives for it; the
+md5 is empty for a link, and for a file of which it is not known (which then counts as local)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """What was written: `size` bytes and `sha256` of the .tar.gz, the same of the tar in it, gzip
+    members, those of them that came from the cache, and tar entries."""
+
+    size: int
+    sha256: str
+    tar_size: int
+    tar_sha256: str
+    members: int
+    reused: int
+    entries: int
+
+
+def pack(
+    tree: Tree,
+    out: BinaryIO,
+    *,
+    epoch: int,
+    owners: Owners,
+    level: int,
+    members: MemberCache | None,
+    jobs: int,
+    emit: Emit,
+    first: Sequence[str] = (),
+) -> Packed:
+    """Write `tree` as a .tar.gz.
+
+    Parameters:
+        out: where it goes; written in order, neither sought nor closed.
+        epoch: seconds; no file is younger than this in the archive (and none older than 1970).
+        owners: which package each file is from; the claim is checked against the content.
+        level: 1 to 12, libdeflate's.
+        members: compressed members of earlier runs, or None.
+        jobs: compressing threads.
+        emit: gets `Bytes` events labelled "pack".
+        first: paths that come right after the directories, in this order; those not there are left out.
+
+    Sockets are left out: they mean nothing without their process. Raises StoreError where the tree
+    cannot be read or changes meanwhile, and what `out.write` raises.
+    """
+    seen = scan(tree)
+
+    def progress(done: int) -> None:
+        emit(Bytes("pack", min(done, seen.size), seen.size))
+
+    with (
+        Folders(tree.fd) as folders,
+        GzipWriter(out, level=level, jobs=jobs, cache=members, progress=progress) as gz,
+    ):
+        writer = _TarWriter(folders, gz, epoch)
+        _write_groups(writer, seen, owners, first)
+        gz.write(tarstream.END)
+        done = gz.finish()
+    emit(Bytes("pack", seen.size, seen.size, ended=True))
+    if members is not None and members.failed:
+        emit(Note(f"Compressed members could not be kept for the next run ({members.failed}).", "warning"))
+    return Packed(
+        done.size, done.sha256, done.raw_size, done.raw_sha256, done.members, done.reused, writer.entries
+    )
+
+
+def _write_groups(writer: _TarWriter, seen: Scan, owners: Owners, first: Sequence[str]) -> None:
+    for entry, attributes in seen.folders:
+        writer.folder(entry, attributes)
+    writer.cut()
+    rest = dict(seen.others)
+    for path in first:
+        entry_first = rest.pop(_key(path), None)
+        if entry_first is not None:
+            writer.add(entry_first)
+    writer.cut()
+    for claims in _claims(rest, owners):
+        for entry, md5 in claims:
+            if writer.add(entry, md5):
+                del rest[entry.path]
+        writer.cut()
+    for entry in rest.values():
+        writer.add(entry)
+
+
+def _key(path: str) -> bytes:
+    return path.strip("/").encode("utf-8", "surrogateescape")
+
+
+def _claims(others: Mapping[bytes, Entry], owners: Owners) -> Iterator[list[tuple[Entry, str]]]:
+    """What each package claims of the tree: packages by name, their files by path."""
+    packages: dict[str, list[tuple[Entry, str]]] = {}
+    for path, (package, md5) in owners.items():
+        entry = others.get(_key(path))
+        if entry is not None and (stat.S_ISLNK(entry.mode) or (stat.S_ISREG(entry.mode) and md5)):
+            packages.setdefault(package, []).append((entry, md5))
+    for _, claims in sorted(packages.items()):
+        yield sorted(claims)
+
+
+class _TarWriter:
+    """Turns entries into tar members; knows under which name a hard-linked file was written."""
+
+    def __init__(self, folders: Folders, gz: GzipWriter, epoch: int) -> None:
+        self._folders = folders
+        self._gz = gz
+        self._epoch = epoch
+        self._written: dict[tuple[int, int] | None, bytes] = {}
+        self._sums: dict[tuple[int, int], str] = {}
+        self.entries = 0
+
+    def cut(self) -> None:
+        self._gz.cut()
+
+    def folder(self, entry: Entry, attributes: list[Record]) -> None:
+        name = b"./" + entry.path + b"/" if entry.path else b"./"
+        self._head(name, tarstream.DIRECTORY, entry, attributes=attributes)
+
+    def add(self, entry: Entry, md5: str = "") -> bool:
+        """Write one entry that is no directory; a file only if it has this md5, where one is given.
+
+        Returns whether it was written.
+        """
+        kind = stat.S_IFMT(entry.mode)
+        name = b"./" + entry.path
+        inode = (entry.device, entry.inode) if entry.links > 1 else None
+        if inode in self._written:
+            if md5 and self._sum(entry) != md5:
+                return False
+            self._head(name, tarstream.HARDLINK, entry, link=self._written[inode])
+            return True
+        if kind == stat.S_IFREG:
+            if not self._file(name, entry, md5):
+                return False
+        elif kind == stat.S_IFLNK:
+            self._head(name, tarstream.SYMLINK, entry, link=self._folders.link(entry.path))
+        else:
+            self._special(name, entry, kind)
+        if inode is not None:
+            self._written[inode] = name
+        return True
+
+    def _file(self, name: bytes, entry: Entry, md5: str) -> bool:
+        if md5 and entry.size > PIECE and self._sum(entry) != md5:
+            return False
+        with Content(self._folders, entry) as content:
+            chunks = content.chunks(PIECE)
+            if md5 and entry.size <= PIECE:
+                data = b"".join(chunks)
+                if hashlib.md5(data, usedforsecurity=False).hexdigest() != md5:
+                    return False
+                chunks = iter((data,))
+                md5 = ""
+            self._head(name, tarstream.REGULAR, entry, size=entry.size, attributes=content.records())
+            self._content(entry, chunks, md5)
+        return True
+
+    def _content(self, entry: Entry, chunks: Iterator[bytes], md5: str) -> None:
+        """Pass the content on; where `md5` is given, what is written must still have it."""
+        again = hashlib.md5(usedforsecurity=False)
+        for data in chunks:
+            self._gz.write(data)
+            if md5:
+                again.update(data)
+        if md5 and again.hexdigest() != md5:
+            raise changed(entry.path)
+        self._gz.write(tarstream.padding(entry.size))
+
+    def _sum(self, entry: Entry) -> str:
+        """The md5 of a file that is too big to be held, or has several names; read once an inode."""
+        inode = (entry.device, entry.inode)
+        if inode not in self._sums:
+            digest = hashlib.md5(usedforsecurity=False)
+            with Content(self._folders, entry) as content:
+                for data in content.chunks(PIECE):
+                    digest.update(data)
+            self._sums[inode] = digest.hexdigest()
+        return self._sums[inode]
+
+    def _special(self, name: bytes, entry: Entry, kind: int) -> None:
+        kinds = {
+            stat.S_IFCHR: tarstream.CHARACTER,
+            stat.S_IFBLK: tarstream.DEVICE,
+            stat.S_IFIFO: tarstream.FIFO,
+        }
+        numbers = (0, 0) if kind == stat.S_IFIFO else (os.major(entry.rdev), os.minor(entry.rdev))
+        attributes = self._folders.records(entry.path)
+        self._head(name, kinds[kind], entry, device=numbers, attributes=attributes)
+
+    def _head(
+        self,
+        name: bytes,
+        kind: bytes,
+        entry: Entry,
+        *,
+        size: int = 0,
+        link: bytes = b"",
+        device: tuple[int, int] = (0, 0),
+        attributes: Sequence[Record] = (),
+    ) -> None:
+        self.entries += 1
+        self._gz.write(
+            tarstream.head(
+                name,
+                kind,
+                mode=stat.S_IMODE(entry.mode),
+                uid=entry.uid,
+                gid=entry.gid,
+                mtime=max(0, min(entry.mtime, self._epoch)),
+                size=size,
+                link=link,
+                device=device,
+                records=attributes,
+            )
+        )
