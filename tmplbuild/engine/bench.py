@@ -15,7 +15,7 @@ from tmplbuild.archives.gateway import Gateway
 from tmplbuild.archives.model import Package
 from tmplbuild.core import VE, Core, Limits, Rootfs, Tree
 from tmplbuild.core.untar import extract
-from tmplbuild.errors import StageError, TmplbuildError
+from tmplbuild.errors import StageError
 from tmplbuild.events import Command, Emit, Output, Progress
 from tmplbuild.managers import Manager
 from tmplbuild.recipes.model import Upgrade
@@ -27,7 +27,11 @@ class VeShell:
     """Commands in one VE, their output to the log (`tmplbuild.stages.context.Shell`)."""
 
     def __init__(
-        self, ve: VE, env: Mapping[str, str], emit: Emit, progress: Callable[[bytes], tuple[str, float] | None]
+        self,
+        ve: VE,
+        env: Mapping[str, str],
+        emit: Emit,
+        progress: Callable[[bytes], tuple[str, float] | None],
     ) -> None:
         self.ve = ve
         self._env = env
@@ -142,7 +146,12 @@ class Bench:
         """See `Ctx.entered`."""
         with self._alone("entered()"):
             ve = self.core.start(
-                self._veid("build"), self.rootfs, init=False, net="none", limits=self.limits, hostname="localhost"
+                self._veid("build"),
+                self.rootfs,
+                init=False,
+                net="none",
+                limits=self.limits,
+                hostname="localhost",
             )
             with ve:
                 yield VeShell(ve, self._env(), self.emit, self.manager.progress)
@@ -186,7 +195,7 @@ class Bench:
         with ve, self.gateway() as gateway:
             assert ve.proxy_socket is not None
             gateway.start(ve.proxy_socket)
-            address = "http://127.0.0.1:%d" % ve.proxy_socket.getsockname()[1]
+            address = f"http://127.0.0.1:{ve.proxy_socket.getsockname()[1]}"
             env = {**self._env(), "http_proxy": address, "https_proxy": address}
             yield VeShell(ve, env, self.emit, self.manager.progress)
             self.emit(Progress("stop"))
@@ -259,6 +268,3 @@ def signal_name(number: int | None) -> str:
         return signal.Signals(number or 0).name
     except ValueError:
         return str(number)
-
-
-

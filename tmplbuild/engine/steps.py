@@ -16,7 +16,18 @@ from typing import Any
 from tmplbuild.engine import keys
 from tmplbuild.engine.pins import Pins
 from tmplbuild.recipes.model import File, Recipe, plain
-from tmplbuild.stages import boot, bootstrap, check, clean, configure, install, leftovers, pack, strip, upgrade
+from tmplbuild.stages import (
+    boot,
+    bootstrap,
+    check,
+    clean,
+    configure,
+    install,
+    leftovers,
+    pack,
+    strip,
+    upgrade,
+)
 
 
 @dataclass(frozen=True, slots=True)

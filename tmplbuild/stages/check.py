@@ -33,6 +33,6 @@ def run(ctx: Ctx, options: Check, *, build_urls: tuple[str, ...], host_name: str
         raise StageError(
             f"the check found {len(errors)} faults in the tree",
             why="\n".join(str(finding) for finding in errors[:30]),
-            hint="mend the recipe, or waive a rule with its reason: [check.waive] RULE = \"why\"",
+            hint='mend the recipe, or waive a rule with its reason: [check.waive] RULE = "why"',
         )
     return {"rules": report.rules_run, "warnings": [str(f) for f in warnings], "waived": len(report.waived)}

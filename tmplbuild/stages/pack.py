@@ -55,6 +55,4 @@ def run(ctx: Ctx, options: Pack, *, out: Path, members: MemberCache | None, jobs
 
 def owners(tree: Tree) -> dict[str, tuple[str, str]]:
     """Whose each file is, with the md5 that its package claims: what cuts the gzip members."""
-    return {
-        path: (owned.package, owned.md5) for path, owned in dpkg.owned_files(tree).items() if owned.md5
-    }
+    return {path: (owned.package, owned.md5) for path, owned in dpkg.owned_files(tree).items() if owned.md5}

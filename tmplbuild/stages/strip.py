@@ -40,7 +40,8 @@ def purge(ctx: Ctx, options: Strip, manager: Manager) -> list[str]:
     names = [name for name in options.purge if name in present]
     if names:
         with ctx.entered() as ve:
-            ve.run([*manager.purge, *names], what="purge packages", env=manager.env, timeout_s=options.timeout_s)
+            argv = [*manager.purge, *names]
+            ve.run(argv, what="purge packages", env=manager.env, timeout_s=options.timeout_s)
     return names
 
 
