@@ -1,0 +1,73 @@
+# Thin wrappers around `tmplbuild` and the development tools. `make` alone shows what there is.
+
+DIST   ?=
+ARCH   ?=
+CACHE  ?=
+MIRROR ?=
+V      ?=
+PYTHON ?= python3
+PREFIX ?= /usr/local
+
+VENV := .venv
+BIN  := $(VENV)/bin
+PIP  := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.PHONY: help template test check bench docs install clean
+.DEFAULT_GOAL := help
+
+help: ## show this
+	@echo "make template DIST=debian-12   build the template, or bring it up to date (as root)"
+	@echo "     ARCH=amd64  CACHE=DIR (template cache)  MIRROR=URL  V=1 (show commands' output)"
+	@echo
+	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/make \1|\2/p' Makefile | grep -v '^make template' \
+	    | while IFS='|' read -r target text; do printf '%-31s%s\n' "$$target" "$$text"; done
+
+template: $(VENV)/.ready ## build a template
+	@$(BIN)/tmplbuild build '$(or $(DIST),$(error DIST is missing: make template DIST=debian-12))' \
+	    $(if $(ARCH),--arch '$(ARCH)') $(if $(CACHE),--cache '$(CACHE)') \
+	    $(if $(MIRROR),--mirror '$(MIRROR)') $(if $(V),-v)
+
+test: $(VENV)/.dev ## run all tests (as root: also those that boot containers); T=PATH for some
+	@sh tests/install-debian-packages
+	@$(BIN)/python -m pytest --durations=15 $(T)
+
+check: $(VENV)/.dev ## lint, types and unit tests; what a commit must pass
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/mypy
+	@$(BIN)/python -m pytest -q tests/unit
+
+bench: $(VENV)/.dev ## measure against other tools, side by side (as root, long)
+	@sh tests/install-debian-packages
+	@for file in benchmarks/*.py; do \
+	    case $$file in */ratio.py|*/__init__.py) continue;; esac; \
+	    echo "== $$file"; $(BIN)/python $$file || exit; done
+
+docs: $(VENV)/.dev ## write the generated pages anew
+	@$(BIN)/python docs/manpage.py > docs/tmplbuild.1.new && mv docs/tmplbuild.1.new docs/tmplbuild.1
+
+install: ## install below PREFIX (/usr/local), in a Python environment of its own
+	@sh .ci/ensure-venv $(PYTHON)
+	@$(PYTHON) -m venv $(PREFIX)/lib/tmplbuild
+	@$(PREFIX)/lib/tmplbuild/bin/python -m pip --disable-pip-version-check --quiet install .
+	@install -d $(PREFIX)/bin && ln -sfn ../lib/tmplbuild/bin/tmplbuild $(PREFIX)/bin/tmplbuild
+	@install -D -m 644 docs/tmplbuild.1 $(PREFIX)/share/man/man1/tmplbuild.1
+
+clean: ## remove .venv and all that tests and tools wrote in the checkout
+	@rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamps are newer than pyproject.toml when the environment is up to date: then nothing is run.
+$(BIN)/python:
+	@sh .ci/ensure-venv $(PYTHON)
+	@$(PYTHON) -m venv --clear $(VENV)
+
+$(VENV)/.ready: pyproject.toml | $(BIN)/python
+	@echo "setting up $(VENV) (once)" >&2
+	@$(PIP) install --editable .
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml | $(BIN)/python
+	@echo "setting up $(VENV) with the development tools (once)" >&2
+	@$(PIP) install --editable '.[dev]'
+	@touch $@ $(VENV)/.ready
