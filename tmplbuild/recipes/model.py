@@ -20,14 +20,19 @@ Glob = Annotated[
 ]
 Seconds = Annotated[int, Meta(ge=1, description="seconds")]
 Mode = Annotated[str, Meta(pattern="^[0-7]{3,4}$", description="permission bits, octal")]
+Text = Annotated[str, Meta(extra={"braces": True})]
+"""Free text: words in braces that are no placeholders are text, not mistakes."""
 Fingerprint = Annotated[str, Meta(pattern="^[0-9A-F]{40}$", description="OpenPGP fingerprint, 40 hex digits")]
+
+NAME = "{distro}-{release}-{ve_arch}"
+"""What a template is called where its recipe does not say."""
 
 
 class Section(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """Base of all sections."""
 
 
-class Image(Section):
+class Image(Section, frozen=True, kw_only=True):
     """What the template is.
 
     `distro`, `release`, `suite` and `arch` may be written as {distro} ... in any other string of
@@ -40,12 +45,12 @@ class Image(Section):
     release: str
     suite: str
     arches: Annotated[tuple[str, ...], Meta(min_length=1)]
-    name: str = "{distro}-{release}-{ve_arch}"
+    name: str = NAME
     title: str = ""
     eol: datetime.date | None = None
 
 
-class Archive(Section):
+class Archive(Section, frozen=True, kw_only=True):
     """One upstream package archive.
 
     `mirrors` are tried in order; "host" is the address that this machine's own apt sources name
@@ -61,7 +66,7 @@ class Archive(Section):
     keys: Annotated[tuple[Fingerprint, ...], Meta(min_length=1)]
 
 
-class Bootstrap(Section):
+class Bootstrap(Section, frozen=True, kw_only=True):
     """The smallest system that can configure itself, shared by all recipes of the same suites.
 
     `include` are packages beside the Essential ones and those of `priorities`. `merged_usr`
@@ -75,7 +80,7 @@ class Bootstrap(Section):
     timeout_s: Seconds = 900
 
 
-class Install(Section):
+class Install(Section, frozen=True, kw_only=True):
     """The packages of this template. `exclude` are never taken, even where something recommends them.
 
     `prefer` settles alternatives: of several packages that satisfy a dependency the first one
@@ -89,11 +94,11 @@ class Install(Section):
     timeout_s: Seconds = 1800
 
 
-class File(Section):
+class File(Section, frozen=True, kw_only=True):
     """A file, directory or link that `configure` makes: give `text`, `source` (a file beside the
     recipe), `link` or `directory = true`. Owner root unless `uid`/`gid` say otherwise."""
 
-    text: str | None = None
+    text: Text | None = None
     source: str | None = None
     link: str | None = None
     directory: bool = False
@@ -102,21 +107,21 @@ class File(Section):
     gid: int = 0
 
 
-class Edit(Section):
+class Edit(Section, frozen=True, kw_only=True):
     """A change to lines of a file: each line that matches `match` (a Python regular expression,
     searched) is replaced by `replace` (with \\1 groups), or removed if `delete`, or turned into a
     comment if `comment`. Nothing happens where the file is not there. `append` is a line added at
     the end unless it is there."""
 
     path: Path
-    match: str = ""
-    replace: str | None = None
+    match: Text = ""
+    replace: Text | None = None
     delete: bool = False
     comment: bool = False
-    append: str = ""
+    append: Text = ""
 
 
-class Configure(Section):
+class Configure(Section, frozen=True, kw_only=True):
     """What makes the tree this template: sources list, files, edits, commands.
 
     `sources` says how the package manager's list of archives is written ("deb822": one
@@ -127,11 +132,11 @@ class Configure(Section):
     sources: Literal["deb822", "list"] = "deb822"
     files: dict[Path, File] = {}
     edits: tuple[Edit, ...] = ()
-    commands: tuple[tuple[str, ...], ...] = ()
+    commands: tuple[tuple[Text, ...], ...] = ()
     timeout_s: Seconds = 300
 
 
-class Strip(Section):
+class Strip(Section, frozen=True, kw_only=True):
     """What a container must not have.
 
     `purge`: packages removed with their configuration if installed; `mask`: systemd units masked
@@ -148,7 +153,7 @@ class Strip(Section):
     timeout_s: Seconds = 300
 
 
-class Clean(Section):
+class Clean(Section, frozen=True, kw_only=True):
     """What use leaves behind: `truncate` files (owner and mode kept), `empty` directories,
     `remove` paths; `files` are then put into their neutral state (machine-id, resolv.conf...)."""
 
@@ -158,7 +163,7 @@ class Clean(Section):
     files: dict[Path, File] = {}
 
 
-class Upgrade(Section):
+class Upgrade(Section, frozen=True, kw_only=True):
     """The dist-upgrade in the booted VE: `manager` names the package manager's table."""
 
     manager: Literal["apt-deb"]
@@ -169,7 +174,7 @@ class Upgrade(Section):
     stop_timeout_s: Seconds = 90
 
 
-class Leftovers(Section):
+class Leftovers(Section, frozen=True, kw_only=True):
     """Configuration that an upgrade left beside the one in use. `suffixes` are the endings looked
     for below `roots`; an unfinished transaction's (`unfinished`) fail the build."""
 
@@ -178,7 +183,7 @@ class Leftovers(Section):
     unfinished: tuple[str, ...] = ()
 
 
-class Check(Section):
+class Check(Section, frozen=True, kw_only=True):
     """The lint of the finished tree, and the boot test of the packed file.
 
     `waive` maps a rule's id to the reason why it does not hold here. The boot test creates a VE
@@ -195,13 +200,13 @@ class Check(Section):
     boot_timeout_s: Seconds = 120
 
 
-class Pack(Section):
+class Pack(Section, frozen=True, kw_only=True):
     """How the tree becomes NAME.tar.gz: `level` of libdeflate, 1 to 12."""
 
     level: Annotated[int, Meta(ge=1, le=12)] = 6
 
 
-class Limits(Section):
+class Limits(Section, frozen=True, kw_only=True):
     """What a build VE may use: memory in MiB, processes, CPUs."""
 
     memory_mib: Annotated[int, Meta(ge=64)] = 4096
@@ -209,7 +214,7 @@ class Limits(Section):
     cpus: Annotated[float, Meta(gt=0)] | None = None
 
 
-class Recipe(Section):
+class Recipe(Section, frozen=True, kw_only=True):
     """A whole recipe, flattened: `extends` resolved, placeholders filled for one architecture.
 
     `rebuild_after_days`: a base older than this is built anew rather than upgraded again.

@@ -1,0 +1,244 @@
+"""From a name to a whole, typed recipe: found, read with its parents, filled, checked.
+
+Every fault of all files together is reported at once (RecipeError.faults), each with file, line, key
+path and, where something comes near, what was perhaps meant.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from tmplbuild.errors import RecipeError
+from tmplbuild.recipes.catalogue import VE_ARCHES, choose_arch, find
+from tmplbuild.recipes.merge import merge
+from tmplbuild.recipes.model import NAME, Recipe
+from tmplbuild.recipes.placeholders import SOURCES, fill
+from tmplbuild.recipes.validate import faults_of, free_text
+from tmplbuild.tomlfile import Fault, Node, Place, Unreadable, did_you_mean, quote, read, spell
+
+_DEFAULT = Place(Path("default"), 0)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedRecipe:
+    """A recipe for one architecture, and where it comes from.
+
+    `name` is the catalogue's ("debian-12"), `arch` the distribution's word (amd64), `ve_arch`
+    OpenVZ's (x86_64); the template's name is `recipe.image.name`. `chain` are the files read, the
+    most distant parent first; `origin` gives for each key path ("install.packages[3]") the place
+    that sets it (what is not there is a default).
+    """
+
+    name: str
+    arch: str
+    ve_arch: str
+    recipe: Recipe
+    path: Path
+    chain: tuple[Path, ...]
+    origin: Mapping[str, Place]
+
+    @property
+    def dir(self) -> Path:
+        """The directory of the recipe's file."""
+        return self.path.parent
+
+    def find(self, relative: str) -> Path | None:
+        """The file of that name beside the recipe, or else beside its nearest parent that has one.
+
+        None where none has it, or where the name would lead out of these directories.
+        """
+        for folder in dict.fromkeys(path.parent for path in reversed(self.chain)):
+            path = folder / relative
+            if path.is_file() and path.resolve().is_relative_to(folder.resolve()):
+                return path
+        return None
+
+    def key_file(self, fingerprint: str) -> Path | None:
+        """The certificate `keys/FINGERPRINT.asc` beside the recipe or a parent; None: there is none."""
+        return self.find(f"keys/{fingerprint}.asc")
+
+    def key_files(self, role: str) -> tuple[Path, ...]:
+        """The certificates of an archive's pinned keys, in the recipe's order.
+
+        Raises RecipeError when one of them is not there, KeyError for an unknown role.
+        """
+        wanted = [(key, self.key_file(key)) for key in self.recipe.archives[role].keys]
+        if missing := [key for key, path in wanted if path is None]:
+            places = [
+                str(self.origin.get(f"archives.{role}.keys[{at}]", self.path)) for at in range(len(wanted))
+            ]
+            raise RecipeError(
+                f"a pinned key of the archive {role} has no certificate",
+                where=places[0],
+                why=", ".join(f"keys/{key}.asc is not there" for key in missing),
+                hint="export it beside the recipe: gpg --armor --export FINGERPRINT > keys/FINGERPRINT.asc",
+            )
+        return tuple(path for _, path in wanted if path is not None)
+
+    def sources(self) -> dict[str, Path | None]:
+        """The files beside the recipe that `source` keys name, with their paths (None: not there)."""
+        tables = (self.recipe.configure.files, self.recipe.clean.files)
+        names = {file.source for table in tables for file in table.values() if file.source is not None}
+        return {name: self.find(name) for name in sorted(names)}
+
+    def digests(self, section: object) -> dict[str, str]:
+        """sha256 of each file that `source` keys of one section name: what a layer's key takes in.
+
+        Raises RecipeError when one is not there.
+        """
+        table = getattr(section, "files", {})
+        result: dict[str, str] = {}
+        for path, file in table.items():
+            if file.source is not None:
+                found = self.find(file.source)
+                if found is None:
+                    raise RecipeError(
+                        f"{file.source} is not there",
+                        where=f"{self.path}: the file {path}",
+                        hint="its path is relative to the recipe's directory",
+                    )
+                result[file.source] = hashlib.sha256(found.read_bytes()).hexdigest()
+        return result
+
+
+def load(name: str, *, arch: str | None = None, roots: Sequence[Path]) -> LoadedRecipe:
+    """The recipe `name` for one architecture.
+
+    Parameters:
+        name: as the catalogue has it ("debian-12"), or the path of a .toml file.
+        arch: the distribution's word or OpenVZ's (amd64, x86_64); None for the recipe's first.
+        roots: the directories of recipes, in order (see `catalogue.recipe_roots`).
+
+    Raises UsageError for an unknown name or architecture, RecipeError for what the files hold.
+    """
+    path = find(name, roots)
+    if name.endswith(".toml"):
+        name = f"{path.resolve().parent.name}-{path.stem}"
+        roots = [*roots, path.resolve().parent.parent]
+    faults: list[Fault] = []
+    chain = _chain(path, roots, faults)
+    tree: Node | None = None
+    for file in chain:
+        tree = merge(tree, _without(file, "extends"), faults)
+    if tree is None:
+        raise _error(name, path, faults)
+    chosen = _arch(tree, arch, faults)
+    filled = _filled(tree, chosen, faults)
+    faults += faults_of(filled, Recipe)
+    if faults:
+        raise _error(name, path, faults)
+    recipe = msgspec.convert(filled.plain(), Recipe)
+    return LoadedRecipe(
+        name=name,
+        arch=chosen,
+        ve_arch=VE_ARCHES[chosen],
+        recipe=recipe,
+        path=path,
+        chain=tuple(file.place.file for file in chain),
+        origin={spell(key): node.place for key, node in filled.walk() if key and node.place != _DEFAULT},
+    )
+
+
+def _chain(path: Path, roots: Sequence[Path], faults: list[Fault]) -> list[Node]:
+    """The files from the most distant parent to the recipe itself, as far as they can be read."""
+    chain: list[Node] = []
+    seen: list[Path] = []
+    at: Path | None = path
+    while at is not None:
+        seen.append(at.resolve())
+        try:
+            tree = read(at)
+        except Unreadable as error:
+            faults.append(error.fault)
+            return []
+        chain.insert(0, tree)
+        at = _parent(tree, roots, seen, faults)
+    return chain
+
+
+def _parent(tree: Node, roots: Sequence[Path], seen: list[Path], faults: list[Fault]) -> Path | None:
+    assert isinstance(tree.value, dict)
+    node = tree.value.get("extends")
+    if node is None:
+        return None
+    name = node.value
+    if (
+        not isinstance(name, str)
+        or name.endswith(".toml")
+        or ".." in Path(name).parts
+        or name.startswith("/")
+    ):
+        hint = 'a name below the directory of recipes without suffix, such as "debian/_base"'
+        faults.append(Fault(node.place, "extends", "not the name of a parent", hint))
+        return None
+    found = [root / f"{name}.toml" for root in roots if (root / f"{name}.toml").is_file()]
+    # A recipe of an earlier root may extend the shipped one of its own name: pass over what was read.
+    for path in found:
+        if path.resolve() not in seen:
+            return path
+    if found:
+        way = " -> ".join(f"{path.parent.name}/{path.stem}" for path in [*seen, found[0].resolve()])
+        faults.append(Fault(node.place, "extends", f"goes in a circle: {way}"))
+    else:
+        known = (f"{path.parent.name}/{path.stem}" for root in roots for path in root.glob("*/*.toml"))
+        looked = ", ".join(map(str, roots)) or "no directory"
+        hint = did_you_mean(name, known) or f"looked in {looked}"
+        faults.append(Fault(node.place, "extends", f"there is no parent {quote(name)}", hint))
+    return None
+
+
+def _without(tree: Node, key: str) -> Node:
+    assert isinstance(tree.value, dict)
+    return Node({name: node for name, node in tree.value.items() if name != key}, tree.place)
+
+
+def _image(tree: Node) -> dict[str, Node]:
+    assert isinstance(tree.value, dict)
+    image = tree.value.get("image")
+    return image.value if image is not None and isinstance(image.value, dict) else {}
+
+
+def _arch(tree: Node, wanted: str | None, faults: list[Fault]) -> str:
+    """The architecture to build for; an empty text where the recipe's list is itself at fault."""
+    node = _image(tree).get("arches")
+    if node is None or not isinstance(node.value, list):
+        return ""
+    arches = [item.value for item in node.value if isinstance(item.value, str)]
+    for index, item in enumerate(node.value):
+        if isinstance(item.value, str) and item.value not in VE_ARCHES:
+            hint = did_you_mean(item.value, VE_ARCHES) or "there are " + ", ".join(VE_ARCHES)
+            faults.append(Fault(item.place, f"image.arches[{index}]", "unknown architecture", hint))
+    return choose_arch(wanted, arches) if arches else ""
+
+
+def _filled(tree: Node, arch: str, faults: list[Fault]) -> Node:
+    image = _image(tree)
+    if image and "name" not in image:
+        # The one default that holds placeholders.
+        image["name"] = Node(NAME, _DEFAULT)
+    values = {"arch": arch, "ve_arch": VE_ARCHES.get(arch, "")}
+    for word in ("distro", "release", "suite"):
+        node = image.get(word)
+        values[word] = node.value if node is not None and isinstance(node.value, str) else ""
+    faults += [
+        Fault(image[word].place, f"image.{word}", "may not hold a placeholder")
+        for word in SOURCES
+        if word in image and "{" in str(image[word].plain())
+    ]
+    return fill(tree, values, frozenset(free_text(tree, Recipe)), faults)
+
+
+def _error(name: str, path: Path, faults: list[Fault]) -> RecipeError:
+    lines = tuple(dict.fromkeys(str(fault) for fault in faults))
+    count = "a fault" if len(lines) == 1 else f"{len(lines)} faults"
+    return RecipeError(
+        f"the recipe {name} has {count}",
+        where=str(path),
+        hint="docs/recipes.md lists every key; `tmplbuild recipe schema` gives a schema for editors",
+        faults=lines,
+    )
