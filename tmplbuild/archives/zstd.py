@@ -1,0 +1,48 @@
+"""Zstandard (RFC 8878): the one module that imports the library.
+
+Frames are written with a checksum, so that a cached file that rotted on disk is noticed when read.
+"""
+
+from __future__ import annotations
+
+from typing import BinaryIO, cast
+
+import zstandard
+
+from tmplbuild.errors import VerifyError
+
+Damaged = zstandard.ZstdError
+"""What reading a damaged stream raises."""
+
+
+def open_reader(file: BinaryIO) -> BinaryIO:
+    """The uncompressed stream of `file`, all its frames one after another; closing it closes `file`."""
+    reader = zstandard.ZstdDecompressor().stream_reader(file, read_size=1 << 17, read_across_frames=True)
+    return cast(BinaryIO, reader)
+
+
+def open_writer(file: BinaryIO, *, level: int = 3, threads: int = 0) -> BinaryIO:
+    """A stream that compresses into `file` as one frame. Closing it ends the frame and leaves `file` open.
+
+    Parameters:
+        level: 1 to 22.
+        threads: worker threads beside the caller's (0: none).
+    """
+    compressor = zstandard.ZstdCompressor(level=level, threads=threads, write_checksum=True)
+    return cast(BinaryIO, compressor.stream_writer(file, closefd=False))
+
+
+def compress(data: bytes, *, level: int = 3) -> bytes:
+    """`data` as one frame that states its size."""
+    return zstandard.ZstdCompressor(level=level, write_checksum=True, write_content_size=True).compress(data)
+
+
+def decompress(data: bytes, *, limit: int) -> bytes:
+    """All of a frame that states its size. Raises VerifyError if damaged or larger than `limit` bytes."""
+    try:
+        size = zstandard.frame_content_size(data)
+        if not 0 <= size <= limit:
+            raise VerifyError("compressed data are larger than they may be", why=f"{size} bytes")
+        return zstandard.ZstdDecompressor().decompress(data)
+    except zstandard.ZstdError as error:
+        raise VerifyError("compressed data are damaged", why=str(error)) from error
