@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tmplbuild.archives.model import Package
 from tmplbuild.core.tree import Tree
+from tmplbuild.errors import RecipeError
 from tmplbuild.events import Event
 from tmplbuild.recipes.model import Upgrade
 
@@ -73,6 +74,12 @@ class FakeBench:
     @contextmanager
     def live(self, options: Upgrade) -> Iterator[FakeShell]:
         yield self.shell
+
+    def beside(self, name: str) -> bytes:
+        try:
+            return (self.recipe_dir / name).read_bytes()
+        except OSError as error:
+            raise RecipeError("a file beside the recipe cannot be read") from error
 
     def trial(self, tarball: Path) -> object:
         raise AssertionError("no trial in a unit test")

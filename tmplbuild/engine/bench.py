@@ -106,6 +106,7 @@ class Bench:
 
     Parameters:
         gateway: makes what serves a VE's proxy socket; called when a VE with a network starts.
+        read_beside: gives the content of a file beside the recipe.
         file_of: gives the verified file of a package.
         scratch: a directory for what a trial unpacks.
     """
@@ -116,7 +117,7 @@ class Bench:
     arch: str
     epoch: int
     emit: Emit
-    recipe_dir: Path
+    read_beside: Callable[[str], bytes]
     manager: Manager
     limits: Limits
     gateway: Callable[[], Gateway]
@@ -223,6 +224,10 @@ class Bench:
             yield _Trial(self, Rootfs.plain(place))
         finally:
             shutil.rmtree(place, ignore_errors=True)
+
+    def beside(self, name: str) -> bytes:
+        """See `Ctx.beside`."""
+        return self.read_beside(name)
 
     def package_file(self, package: Package) -> Path:
         """See `Ctx.package_file`."""

@@ -62,7 +62,7 @@ def make_plan(
         rebuild: run everything.
     """
     planned: list[Planned] = []
-    before = ""
+    before = ""  # the first step that forces all later ones: it makes a tree, or was asked for
     for step in steps:
         reason = _why(step, pins, has, last, failed)
         if rebuild:
@@ -73,7 +73,8 @@ def make_plan(
             reason = reason or f"comes after {before}"
         if reason:
             planned.append(Planned(step, True, reason))
-            before = before or step.name
+            if not before and (step.makes_layer or step.name == rerun_from):
+                before = step.name
         else:
             planned.append(Planned(step, False, _since(step, last)))
     return Plan(template, tuple(planned), pins_reason)

@@ -7,15 +7,13 @@ What is handed goes into the step's key; so this is also the list of what each r
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from tmplbuild.engine import keys
 from tmplbuild.engine.pins import Pins
-from tmplbuild.recipes.model import File, Recipe, plain
+from tmplbuild.recipes.model import Recipe, Section, plain
 from tmplbuild.stages import (
     boot,
     bootstrap,
@@ -28,6 +26,8 @@ from tmplbuild.stages import (
     strip,
     upgrade,
 )
+
+Digests = Callable[[Section], dict[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,16 +74,20 @@ _VERSIONS = {
 LOOKS_ONLY = frozenset({"check", "pack", "boot"})
 
 
-def steps(recipe: Recipe, recipe_dir: Path, pins: Pins) -> tuple[Step, ...]:
-    """All steps with their keys, each built on the one before."""
-    handed = _handed(recipe, recipe_dir, pins)
+def steps(recipe: Recipe, digests: Digests, pins: Pins) -> tuple[Step, ...]:
+    """All steps with their keys, each built on the one before.
+
+    Parameters:
+        digests: sha256 by name of the files beside the recipe that a section takes in.
+    """
+    handed = _handed(recipe, digests, pins)
     result: list[Step] = []
     tree: str | None = None  # the layer below; steps that only look hang below the last tree
     last: str | None = None
     for name in NAMES:
         if name == "boot" and not recipe.check.boot:
             continue
-        parent = last if name in ("pack", "boot") else tree
+        parent = last if name == "boot" else tree  # boot tries what pack made
         key = keys.layer_key(name, _VERSIONS[name], handed[name], parent)
         layer = name not in LOOKS_ONLY
         result.append(Step(name, key, parent, handed[name], layer))
@@ -93,10 +97,10 @@ def steps(recipe: Recipe, recipe_dir: Path, pins: Pins) -> tuple[Step, ...]:
     return tuple(result)
 
 
-def _handed(recipe: Recipe, recipe_dir: Path, pins: Pins) -> dict[str, dict[str, Any]]:
+def _handed(recipe: Recipe, digests: Digests, pins: Pins) -> dict[str, dict[str, Any]]:
     # timeouts change no byte of a result; the boot test's options change none of the tree
     strip_, clean_ = keys.without_timeouts(plain(recipe.strip)), plain(recipe.clean)
-    clean_["sources"] = _digests(recipe.clean.files, recipe_dir)
+    clean_["beside"] = digests(recipe.clean)
     check_ = plain(recipe.check)
     waive = {"waive": check_.pop("waive")}
     return {
@@ -113,8 +117,7 @@ def _handed(recipe: Recipe, recipe_dir: Path, pins: Pins) -> dict[str, dict[str,
                 role: [archive.public, list(archive.suites), list(archive.components)]
                 for role, archive in recipe.archives.items()
             },
-            "sources": _digests(recipe.configure.files, recipe_dir),
-            "form": recipe.configure.sources,
+            "beside": digests(recipe.configure),
         },
         "strip": strip_,
         "clean": clean_,
@@ -129,13 +132,3 @@ def _handed(recipe: Recipe, recipe_dir: Path, pins: Pins) -> dict[str, dict[str,
         "pack": {**plain(recipe.pack), "epoch": pins.target.epoch},
         "boot": keys.without_timeouts(check_),
     }
-
-
-def _digests(files: Mapping[str, File], recipe_dir: Path) -> dict[str, str]:
-    """sha256 of the files that are taken from beside the recipe."""
-    result = {}
-    for path, file in sorted(files.items()):
-        if file.source is not None:
-            source = recipe_dir / file.source
-            result[path] = hashlib.sha256(source.read_bytes()).hexdigest() if source.is_file() else ""
-    return result

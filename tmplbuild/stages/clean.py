@@ -23,7 +23,7 @@ def run(ctx: Ctx, options: Clean) -> dict[str, Any]:
         emptied = sum(tree.empty(path) for pattern in options.empty for path in _directories(tree, pattern))
         removed = sum(tree.remove(path) for pattern in options.remove for path in tree.glob(pattern))
         truncated = sum(truncate(tree, path) for pattern in options.truncate for path in tree.glob(pattern))
-        files.put(tree, options.files, ctx.recipe_dir)
+        files.put(tree, options.files, ctx.beside)
     return {"emptied": emptied, "removed": removed, "truncated": truncated}
 
 

@@ -20,7 +20,7 @@ def run(ctx: Ctx, options: Configure, archives: Mapping[str, Archive]) -> dict[s
     """
     with ctx.tree() as tree:
         sources = write_sources(tree, options.sources, archives)
-        made = files.put(tree, options.files, ctx.recipe_dir)
+        made = files.put(tree, options.files, ctx.beside)
         changed = files.edit(tree, options.edits)
     if options.commands:
         with ctx.entered() as ve:

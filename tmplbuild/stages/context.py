@@ -76,9 +76,11 @@ class Ctx(Protocol):
         """Where events go."""
         ...
 
-    @property
-    def recipe_dir(self) -> Path:
-        """The directory of the recipe's file, for files that lie beside it."""
+    def beside(self, name: str) -> bytes:
+        """The content of a file that lies beside the recipe (or beside its parent).
+
+        Raises RecipeError when it cannot be read.
+        """
         ...
 
     def tree(self) -> AbstractContextManager[Tree]:

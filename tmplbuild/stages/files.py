@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping
 
 from tmplbuild.core.tree import Tree
-from tmplbuild.errors import RecipeError
 from tmplbuild.recipes.model import Edit, File
 
 
-def put(tree: Tree, files: Mapping[str, File], beside: Path) -> list[str]:
+def put(tree: Tree, files: Mapping[str, File], beside: Callable[[str], bytes]) -> list[str]:
     """Make the files, directories and links of a recipe table.
 
     Parameters:
-        beside: the recipe's directory, against which `source` is read.
+        beside: gives the content of a file that `source` names.
 
-    Returns the paths made. Raises RecipeError for a source that cannot be read.
+    Returns the paths made.
     """
     for path, file in files.items():
         mode = None if file.mode is None else int(file.mode, 8)
@@ -30,22 +28,10 @@ def put(tree: Tree, files: Mapping[str, File], beside: Path) -> list[str]:
                 tree.chmod(path, mode)
             tree.chown(path, file.uid, file.gid)
         else:
+            content = beside(file.source) if file.source is not None else file.text or ""
             mode = 0o644 if mode is None else mode
-            tree.write(path, _content(file, beside), mode=mode, uid=file.uid, gid=file.gid)
+            tree.write(path, content, mode=mode, uid=file.uid, gid=file.gid)
     return list(files)
-
-
-def _content(file: File, beside: Path) -> str | bytes:
-    if file.source is None:
-        return file.text or ""
-    try:
-        return (beside / file.source).read_bytes()
-    except OSError as error:
-        raise RecipeError(
-            "a file that the recipe takes into the tree cannot be read",
-            where=str(beside / file.source),
-            why=error.strerror or str(error),
-        ) from error
 
 
 def edit(tree: Tree, edits: Iterable[Edit]) -> list[str]:
