@@ -17,7 +17,7 @@ from typing import BinaryIO, Protocol
 
 import deflate
 
-PIECE = 4 << 20
+PIECE = 2 << 20
 """A member never holds more than this many bytes of raw data. The window of deflate is 32 KiB, so
 larger ones are hardly smaller when compressed; smaller ones share the work better and bound memory."""
 
@@ -27,10 +27,13 @@ LIBRARY = f"libdeflate/{deflate.__version__}"
 """What made the bytes: a member from another version may differ."""
 
 
+_Member = tuple[bytes | bytearray, bool]
+
+
 class Members(Protocol):
     """Where compressed members are kept for the next run (`tmplbuild.publish.members`)."""
 
-    def key(self, level: int, library: str, raw: bytes) -> str:
+    def key(self, level: int, library: str, raw: memoryview) -> str:
         """The name of the member that `raw` becomes."""
         ...
 
@@ -83,10 +86,11 @@ class GzipWriter:
         self._cache = cache
         self._progress = progress
         self._pool = ThreadPoolExecutor(max(jobs, 1), thread_name_prefix="deflate")
-        self._room = min(_PENDING, (max(jobs, 1) + 2) * PIECE)
-        self._parts: list[bytes | memoryview] = []
+        self._most = min(_PENDING, (max(jobs, 1) + 2) * PIECE)
+        self._buffer = memoryview(bytearray(PIECE))
+        self._spare: list[memoryview] = []
         self._filled = 0
-        self._waiting: deque[tuple[int, Future[tuple[bytes | bytearray, bool]]]] = deque()
+        self._waiting: deque[tuple[int, Future[_Member], memoryview | None]] = deque()
         self._waiting_bytes = 0
         self._hash = hashlib.sha256()
         self._raw_hash = hashlib.sha256()
@@ -100,36 +104,49 @@ class GzipWriter:
     ) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def write(self, data: bytes) -> None:
-        """Add data to the member; one that reaches `PIECE` is ended there and the next begun."""
-        if self._filled + len(data) < PIECE:
-            self._parts.append(data)
-            self._filled += len(data)
-            return
-        view = memoryview(data)
-        while self._filled + len(view) >= PIECE:
-            room = PIECE - self._filled
-            self._parts.append(view[:room])
-            self._filled = PIECE
+    @property
+    def room(self) -> int:
+        """Bytes until the member is full (at least one)."""
+        return PIECE - self._filled
+
+    def tail(self, size: int) -> memoryview:
+        """The place of the next `size` bytes (at most `room`): fill it, then `commit` it, or do not."""
+        return self._buffer[self._filled : self._filled + size]
+
+    def commit(self, size: int) -> None:
+        """Take what the tail was filled with; a full member is ended and the next begun."""
+        self._filled += size
+        if self._filled == PIECE:
             self.cut()
-            view = view[room:]
-        if view:
-            self._parts.append(view)
-            self._filled += len(view)
+
+    def write(self, data: bytes) -> None:
+        """Add data to the member, or to as many as it fills."""
+        at = 0
+        while at < len(data):
+            size = min(self.room, len(data) - at)
+            self.tail(size)[:] = data[at : at + size]
+            self.commit(size)
+            at += size
 
     def cut(self) -> None:
         """End the member, if there is anything in it."""
-        if not self._filled:
+        size = self._filled
+        if not size:
             return
-        raw = b"".join(self._parts)
-        self._parts.clear()
-        self._filled = 0
-        while self._waiting and (self._waiting_bytes + len(raw) > self._room or self._waiting[0][1].done()):
+        while self._waiting and (self._waiting_bytes + size > self._most or self._waiting[0][1].done()):
             self._write_first()
-        self._waiting.append((len(raw), self._pool.submit(self._compress, raw)))
+        self._raw_hash.update(self._buffer[:size])
+        self._raw_size += size
+        if size <= PIECE // 2:  # a big buffer must not wait for a small member's turn
+            self._submit(memoryview(bytes(self._buffer[:size])), None)
+        else:
+            self._submit(self._buffer[:size], self._buffer)
+            self._buffer = self._spare.pop() if self._spare else memoryview(bytearray(PIECE))
+        self._filled = 0
+
+    def _submit(self, raw: memoryview, buffer: memoryview | None) -> None:
+        self._waiting.append((len(raw), self._pool.submit(self._compress, raw), buffer))
         self._waiting_bytes += len(raw)
-        self._raw_size += len(raw)
-        self._raw_hash.update(raw)
 
     def finish(self) -> Written:
         """End the last member and write all that waits. Raises what writing raises."""
@@ -146,8 +163,10 @@ class GzipWriter:
         )
 
     def _write_first(self) -> None:
-        raw_size, future = self._waiting.popleft()
+        raw_size, future, buffer = self._waiting.popleft()
         member, reused = future.result()
+        if buffer is not None:
+            self._spare.append(buffer)
         self._waiting_bytes -= raw_size
         self._out.write(member)
         self._hash.update(member)
@@ -158,7 +177,7 @@ class GzipWriter:
         if self._progress is not None:
             self._progress(self._done)
 
-    def _compress(self, raw: bytes) -> tuple[bytes | bytearray, bool]:
+    def _compress(self, raw: memoryview) -> _Member:
         if self._cache is None:
             return deflate.gzip_compress(raw, self._level), False
         key = self._cache.key(self._level, LIBRARY, raw)

@@ -46,7 +46,7 @@ class MemberCache:
                 why=str(error.strerror),
             ) from error
 
-    def key(self, level: int, library: str, raw: bytes) -> str:
+    def key(self, level: int, library: str, raw: memoryview) -> str:
         """The name of the member that `library` makes of `raw` at `level`."""
         digest = hashlib.sha256(f"{library} level {level}\n".encode())
         digest.update(raw)

@@ -1,4 +1,4 @@
-"""A tree as one deterministic .tar.gz: the same bytes for the same tree on any host, by any number of threads.
+"""A tree as one deterministic .tar.gz: the same bytes for the same tree, on any host, with any `jobs`.
 
 The order of members: all directories by path; the files asked for `first`; then, package by package,
 the files that are byte for byte what their package delivered; then all the rest. Each of these groups
@@ -22,13 +22,15 @@ from tmplbuild.core.tree import Tree
 from tmplbuild.events import Bytes, Emit, Note
 from tmplbuild.publish import tarstream
 from tmplbuild.publish.attributes import Record
-from tmplbuild.publish.gzipped import PIECE, GzipWriter
+from tmplbuild.publish.gzipped import GzipWriter
 from tmplbuild.publish.members import MemberCache
 from tmplbuild.publish.scan import Content, Entry, Folders, Scan, changed, scan
 
 Owners = Mapping[str, tuple[str, str]]
 """Path in the tree (its real one) -> package, and the md5 (hex) that the package gives for it; the
 md5 is empty for a link, and for a file of which it is not known (which then counts as local)."""
+
+_SCRATCH = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,39 +172,52 @@ class _TarWriter:
         return True
 
     def _file(self, name: bytes, entry: Entry, md5: str) -> bool:
-        if md5 and entry.size > PIECE and self._sum(entry) != md5:
-            return False
         with Content(self._folders, entry) as content:
-            chunks = content.chunks(PIECE)
-            if md5 and entry.size <= PIECE:
-                data = b"".join(chunks)
-                if hashlib.md5(data, usedforsecurity=False).hexdigest() != md5:
+            head = self._header(name, tarstream.REGULAR, entry, size=entry.size, attributes=content.records())
+            start, end = len(head), len(head) + entry.size
+            whole = end + -entry.size % tarstream.BLOCK
+            if whole > self._gz.room:
+                if md5 and self._sum(entry) != md5:
                     return False
-                chunks = iter((data,))
-                md5 = ""
-            self._head(name, tarstream.REGULAR, entry, size=entry.size, attributes=content.records())
-            self._content(entry, chunks, md5)
+                self._stream(head, entry, content, md5)
+            else:
+                view = self._gz.tail(whole)
+                view[:start] = head
+                content.into(view[start:end])
+                if md5 and _md5(view[start:end]).hexdigest() != md5:
+                    return False
+                view[end:] = tarstream.padding(entry.size)
+                self._gz.commit(whole)
+        self.entries += 1
         return True
 
-    def _content(self, entry: Entry, chunks: Iterator[bytes], md5: str) -> None:
-        """Pass the content on; where `md5` is given, what is written must still have it."""
-        again = hashlib.md5(usedforsecurity=False)
-        for data in chunks:
-            self._gz.write(data)
+    def _stream(self, head: bytes, entry: Entry, content: Content, md5: str) -> None:
+        """Write a file through as many gzip members as it takes; it must still have the md5 found before."""
+        self._gz.write(head)
+        digest = _md5()
+        left = entry.size
+        while left:
+            view = self._gz.tail(min(left, self._gz.room))
+            content.into(view)
             if md5:
-                again.update(data)
-        if md5 and again.hexdigest() != md5:
+                digest.update(view)
+            self._gz.commit(len(view))
+            left -= len(view)
+        if md5 and digest.hexdigest() != md5:
             raise changed(entry.path)
         self._gz.write(tarstream.padding(entry.size))
 
     def _sum(self, entry: Entry) -> str:
-        """The md5 of a file that is too big to be held, or has several names; read once an inode."""
+        """The md5 of a file that does not fit its gzip member, or has several names; read once an inode."""
         inode = (entry.device, entry.inode)
         if inode not in self._sums:
-            digest = hashlib.md5(usedforsecurity=False)
+            digest = _md5()
+            scratch = memoryview(bytearray(min(entry.size, _SCRATCH)))
             with Content(self._folders, entry) as content:
-                for data in content.chunks(PIECE):
-                    digest.update(data)
+                for at in range(0, entry.size, _SCRATCH):
+                    view = scratch[: min(entry.size - at, _SCRATCH)]
+                    content.into(view)
+                    digest.update(view)
             self._sums[inode] = digest.hexdigest()
         return self._sums[inode]
 
@@ -222,23 +237,38 @@ class _TarWriter:
         kind: bytes,
         entry: Entry,
         *,
-        size: int = 0,
         link: bytes = b"",
         device: tuple[int, int] = (0, 0),
         attributes: Sequence[Record] = (),
     ) -> None:
+        """Write a member that has no content."""
         self.entries += 1
-        self._gz.write(
-            tarstream.head(
-                name,
-                kind,
-                mode=stat.S_IMODE(entry.mode),
-                uid=entry.uid,
-                gid=entry.gid,
-                mtime=max(0, min(entry.mtime, self._epoch)),
-                size=size,
-                link=link,
-                device=device,
-                records=attributes,
-            )
+        self._gz.write(self._header(name, kind, entry, link=link, device=device, attributes=attributes))
+
+    def _header(
+        self,
+        name: bytes,
+        kind: bytes,
+        entry: Entry,
+        *,
+        size: int = 0,
+        link: bytes = b"",
+        device: tuple[int, int] = (0, 0),
+        attributes: Sequence[Record] = (),
+    ) -> bytes:
+        return tarstream.head(
+            name,
+            kind,
+            mode=stat.S_IMODE(entry.mode),
+            uid=entry.uid,
+            gid=entry.gid,
+            mtime=max(0, min(entry.mtime, self._epoch)),
+            size=size,
+            link=link,
+            device=device,
+            records=attributes,
         )
+
+
+def _md5(data: bytes | memoryview = b"") -> hashlib._Hash:
+    return hashlib.md5(data, usedforsecurity=False)  # dpkg's own sums; nothing is trusted for it

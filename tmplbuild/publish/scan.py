@@ -6,7 +6,6 @@ import errno
 import os
 import stat
 from collections import OrderedDict
-from collections.abc import Iterator
 from dataclasses import dataclass
 from types import TracebackType
 from typing import NamedTuple
@@ -138,6 +137,8 @@ class Content:
 
     def __init__(self, folders: Folders, entry: Entry) -> None:
         self._entry = entry
+        self._left = entry.size
+        self._beyond = bytearray(1)
         with _reading(entry.path):
             parent, name = folders.split(entry.path)
             self._fd = os.open(name, _FILE, dir_fd=parent)
@@ -145,7 +146,11 @@ class Content:
     def __enter__(self) -> Content:
         try:
             now = os.fstat(self._fd)
-            if not stat.S_ISREG(now.st_mode) or (now.st_dev, now.st_ino) != self._entry[6:8]:
+            if not stat.S_ISREG(now.st_mode) or (now.st_size, now.st_dev, now.st_ino) != (
+                self._entry.size,
+                self._entry.device,
+                self._entry.inode,
+            ):
                 raise changed(self._entry.path)
         except BaseException:
             os.close(self._fd)
@@ -162,21 +167,16 @@ class Content:
         with _reading(self._entry.path):
             return records(self._fd)
 
-    def chunks(self, most: int) -> Iterator[bytes]:
-        """All bytes, in pieces of at most `most`."""
-        left = self._entry.size
-        while left:
-            data = self._read(min(left, most))
-            if not data:
+    def into(self, view: memoryview) -> None:
+        """Read the next `len(view)` bytes; with the last of the file, see that there are no more."""
+        while view:
+            last = len(view) == self._left
+            with _reading(self._entry.path):
+                size = os.readv(self._fd, (view, self._beyond) if last else (view,))
+            if not size or size > self._left:
                 raise changed(self._entry.path)
-            yield data
-            left -= len(data)
-        if self._read(1):
-            raise changed(self._entry.path)
-
-    def _read(self, size: int) -> bytes:
-        with _reading(self._entry.path):
-            return os.read(self._fd, size)
+            self._left -= size
+            view = view[size:]
 
 
 class _reading:
