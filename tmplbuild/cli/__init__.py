@@ -1,0 +1,60 @@
+"""The command line: `main` turns words into a verb's run, and what happened into an exit status."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from tmplbuild.errors import TmplbuildError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line and return its exit status (see `tmplbuild.errors`).
+
+    Parameters:
+        argv: the words after the program's name; those of the process without it.
+    """
+    from tmplbuild.cli.signals import interruptible
+
+    words = list(sys.argv[1:] if argv is None else argv)
+    args = argparse.Namespace(json="--json" in words, debug="--debug" in words, color="auto")
+    _tolerant_streams()
+    try:
+        with interruptible():
+            args = _parse(words)
+            status: int = args.run(args)
+            sys.stdout.flush()
+            return status
+    except SystemExit as leave:  # argparse's --help and --version
+        return leave.code if isinstance(leave.code, int) else 0
+    except KeyboardInterrupt:
+        from tmplbuild.cli.failures import interrupted
+
+        return interrupted(args)
+    except TmplbuildError as error:
+        from tmplbuild.cli.failures import fail
+
+        return fail(error, args)
+    except Exception as error:  # noqa: BLE001  # no traceback may reach a user
+        from tmplbuild.cli.failures import unexpected
+
+        return unexpected(error, args)
+
+
+def _tolerant_streams() -> None:
+    """Names in trees need not be UTF-8, nor need the terminal be able to show them."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _parse(words: list[str]) -> argparse.Namespace:
+    from tmplbuild.cli.parser import build_parser
+    from tmplbuild.errors import UsageError
+
+    parser = build_parser()
+    args = parser.parse_args(words)
+    if args.verb is None:
+        raise UsageError("no verb was given", hint="tmplbuild --help shows what there is")
+    return args

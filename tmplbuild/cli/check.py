@@ -1,0 +1,116 @@
+"""check: lint any template or tree."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tmplbuild.cli.options import Verbs
+from tmplbuild.errors import UsageError
+
+if TYPE_CHECKING:
+    from tmplbuild.checks import Report
+
+
+def add(verbs: Verbs) -> None:
+    """Add the verb of this module."""
+    parser = verbs.add_parser(
+        "check",
+        help="lint a template, ours or not",
+        description="Look at tarballs of root file systems, or at directories, for what a template must "
+        "not have: kernels, keys, logs, caches, leftovers... Nothing is unpacked and no root is needed. "
+        "Exit status 0: clean, 1: findings. docs/checks.md explains every rule.",
+    )
+    parser.add_argument(
+        "files", metavar="FILE", nargs="*", help="NAME.tar.gz (or .zst, .xz, ...), or a directory"
+    )
+    parser.add_argument(
+        "--waive",
+        metavar="RULE=WHY",
+        action="append",
+        default=[],
+        help="let a rule pass, for a reason (repeatable)",
+    )
+    parser.add_argument("--list-rules", action="store_true", help="list the rules and exit")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Lint files."""
+    if args.list_rules:
+        return _list_rules(args)
+    if not args.files:
+        raise UsageError("check needs a FILE", hint="tmplbuild check debian-12-x86_64.tar.gz")
+    from tmplbuild.checks import check_file
+
+    waive = dict(_waiver(text) for text in args.waive)
+    reports = {name: check_file(Path(name), waive=waive) for name in args.files}
+    if args.json:
+        print(json.dumps([{"file": name} | report.to_json() for name, report in reports.items()], indent=2))
+    else:
+        for name, report in reports.items():
+            _show(name, report, args)
+    return 1 if any(report.findings for report in reports.values()) else 0
+
+
+def _waiver(text: str) -> tuple[str, str]:
+    from tmplbuild.checks import rules
+
+    rule, equals, why = text.partition("=")
+    if not equals or not why.strip():
+        raise UsageError(f"--waive {text}: a waiver needs a reason", hint="--waive RULE=WHY")
+    known = [row.id for row in rules()]
+    if rule not in known:
+        import difflib
+
+        near = difflib.get_close_matches(rule, known, n=2)
+        hint = f"did you mean {' or '.join(near)}?" if near else "tmplbuild check --list-rules shows them"
+        raise UsageError(f'there is no rule "{rule}"', hint=hint)
+    return rule, why.strip()
+
+
+def _list_rules(args: argparse.Namespace) -> int:
+    from tmplbuild.checks import rules
+
+    if args.json:
+        rows = [
+            {"id": rule.id, "severity": rule.severity, "text": rule.text, "why": rule.why, "fix": rule.fix}
+            for rule in rules()
+        ]
+        print(json.dumps(rows, indent=2))
+        return 0
+    from tmplbuild.cli.table import table
+
+    cells = [(rule.id, rule.severity, rule.text) for rule in rules()]
+    print(*table(("rule", "severity", "what it wants"), cells, args.color), sep="\n")
+    return 0
+
+
+def _show(name: str, report: Report, args: argparse.Namespace) -> None:
+    import sys
+
+    from tmplbuild.checks import rules
+    from tmplbuild.ui.style import Ink, wants_colour
+    from tmplbuild.ui.words import plural, printable
+
+    ink = Ink(wants_colour(sys.stdout, args.color))
+    known = {rule.id: rule for rule in rules()}
+    waived = f" ({len(report.waived)} waived)" if report.waived else ""
+    if not report.findings:
+        if not args.quiet:
+            print(
+                f"{printable(name)}: {ink('clean', 'green')}{waived}, {plural(len(report.rules_run), 'rule')}"
+            )
+        return
+    print(f"{ink(printable(name), 'bold')}: {plural(len(report.findings), 'finding')}{waived}")
+    last = ""
+    for finding in sorted(report.findings, key=lambda row: (row.rule, row.path)):
+        if finding.rule != last:
+            rule = known[finding.rule]
+            style = "red" if rule.severity == "error" else "yellow"
+            print(f"\n  {ink(rule.id, style)}: {rule.text}\n    {ink('fix:', 'cyan')} {rule.fix}")
+            last = finding.rule
+        print(f"    {printable(finding.path)}  {ink(printable(finding.text), 'dim')}".rstrip())
+    print()

@@ -1,0 +1,155 @@
+"""The command line's grammar: one parser, its verbs added by the modules that run them."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shutil
+from collections.abc import Iterable, Iterator
+from typing import Any, NoReturn
+
+from tmplbuild import errors
+from tmplbuild.cli import about, build, cache, check, doctor, log, recipe, shell, ve
+from tmplbuild.cli.options import GENERAL, add_global
+
+_MODULES = (build, shell, log, check, recipe, ve, cache, doctor, about)
+
+_DESCRIPTION = """\
+Builds, updates and checks OS templates (NAME.tar.gz with a root file system) for system containers.
+
+A build takes the recipe, asks the archives what is new, and runs only the stages whose inputs
+changed: bootstrap, install, configure, strip, clean, upgrade in the booted container, check, pack."""
+
+_EXAMPLES = """\
+examples:
+  tmplbuild build debian-12                 build or update the template
+  tmplbuild plan debian-12                  show what a build would do, and why
+  tmplbuild shell debian-12 --at upgrade    look into the tree as it was after a stage
+  tmplbuild check debian-12-x86_64.tar.gz   lint any template, ours or not
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """An ArgumentParser whose errors are UsageErrors, with a guess at what was meant."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        kwargs.setdefault("allow_abbrev", False)
+        kwargs.setdefault("add_help", False)  # it is among the general options
+        kwargs.setdefault("formatter_class", _Formatter)
+        super().__init__(**kwargs)
+
+    def error(self, message: str) -> NoReturn:
+        """Raise what argparse would print. Raises UsageError, always."""
+        choice = re.search(r"invalid choice: '(.*?)'(?: \((?:maybe you meant.*|choose from .*)\))?", message)
+        unknown = re.match(r"unrecognized arguments: (.*)", message)
+        help_ = f"{self.prog} --help shows what there is"
+        if choice and message.startswith("argument VERB"):
+            near = _near(choice[1], verbs(self))
+            raise errors.UsageError(f'there is no verb "{choice[1]}"', hint=near or help_)
+        if choice:
+            action = message.split(":")[0]
+            known = re.findall(r"[\w.-]+", message.partition("choose from ")[2])
+            what = f'{action}: "{choice[1]}" is not known'
+            raise errors.UsageError(what, hint=_near(choice[1], known) or f"one of: {', '.join(known)}")
+        if unknown:
+            word = unknown[1].split()[0]
+            near = _near(word.partition("=")[0], option_strings(self)) if word.startswith("-") else ""
+            raise errors.UsageError(f"{self.prog} does not know {unknown[1]}", hint=near or help_)
+        raise errors.UsageError(message, hint=help_)
+
+
+class _Formatter(argparse.HelpFormatter):
+    """Wraps a text unless it has line ends of its own; leaves the general options out of the usage."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=22, width=min(shutil.get_terminal_size().columns, 100) - 2)
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        if "\n" not in text:
+            return super()._fill_text(text, width, indent)
+        return "".join(indent + line for line in text.splitlines(keepends=True))
+
+    def add_usage(
+        self,
+        usage: str | None,
+        actions: Iterable[argparse.Action],
+        groups: Iterable[argparse._MutuallyExclusiveGroup],
+        prefix: str | None = None,
+    ) -> None:
+        """The usage line without what every verb has."""
+        shown = [action for action in actions if action.dest not in GENERAL]
+        super().add_usage(usage, shown, groups, prefix)
+
+
+def _near(word: str, known: Iterable[str]) -> str:
+    import difflib
+
+    close = difflib.get_close_matches(word, sorted(set(known)), n=2, cutoff=0.6)
+    return f"did you mean {' or '.join(close)}?" if close else ""
+
+
+def build_parser() -> Parser:
+    """The whole grammar. Cheap: nothing that does the work is imported."""
+    parser = Parser(
+        prog="tmplbuild",
+        usage="tmplbuild [OPTIONS] VERB ...",
+        description=_DESCRIPTION,
+        epilog=f"{_EXAMPLES}\n{exit_table()}",
+    )
+    found = parser.add_subparsers(
+        title="verbs", metavar="VERB", dest="verb", prog="tmplbuild", parser_class=Parser
+    )
+    add_global(parser, top=True)
+    for module in _MODULES:
+        module.add(found)
+    _add_general_below(parser)
+    return parser
+
+
+def _add_general_below(parser: argparse.ArgumentParser) -> None:
+    for verb in verbs(parser).values():
+        add_global(verb, top=False)
+        _add_general_below(verb)
+
+
+def exit_codes() -> list[tuple[int, str]]:
+    """Each exit status and what it means: the words are those of the error classes."""
+    rows = [(0, "All went well."), (1, "A bug in tmplbuild; or, from check, findings.")]
+    classes = sorted(errors.TmplbuildError.__subclasses__(), key=lambda kind: kind.exit_code)
+    rows += [
+        (kind.exit_code, (kind.__doc__ or "").splitlines()[0].split(". ")[0].rstrip(".") + ".")
+        for kind in classes
+    ]
+    rows.append((errors.INTERRUPTED, "Interrupted by Ctrl-C or SIGTERM; nothing is left behind."))
+    return rows
+
+
+def exit_table() -> str:
+    """The exit statuses as the end of --help."""
+    return "\n".join(["exit status:", *(f"  {code:>3}  {text}" for code, text in exit_codes())])
+
+
+def _subparsers(parser: argparse.ArgumentParser) -> list[argparse._SubParsersAction[Parser]]:
+    return [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+
+
+def verbs(parser: argparse.ArgumentParser) -> dict[str, Parser]:
+    """The parser's verbs by name; none for a verb that has no verbs of its own."""
+    return {name: sub for action in _subparsers(parser) for name, sub in action.choices.items()}
+
+
+def leaves(parser: argparse.ArgumentParser, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Parser]]:
+    """Every verb with its full name ("recipe show"), those that only group others left out."""
+    for name, sub in verbs(parser).items():
+        if verbs(sub):
+            yield from leaves(sub, (*path, name))
+        else:
+            yield " ".join((*path, name)), sub
+
+
+def option_strings(parser: argparse.ArgumentParser) -> Iterator[str]:
+    """All options of a parser and of the verbs below it."""
+    for action in parser._actions:
+        yield from action.option_strings
+    for sub in verbs(parser).values():
+        yield from option_strings(sub)
