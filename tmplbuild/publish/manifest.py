@@ -1,0 +1,216 @@
+"""NAME.manifest.json: what a template was made of, and what came out.
+
+Nothing in it varies between two builds with equal pins: no clock, no host name, no duration. The
+text is canonical (sorted keys, UTF-8, two spaces, one newline at the end), so that equal builds
+give equal bytes and `diff` shows what changed between two nights.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import json
+import types
+import typing
+from pathlib import Path
+from typing import Any
+
+from tmplbuild.errors import StoreError
+from tmplbuild.publish.atomic import write_atomic
+
+SCHEMA = 1
+"""Raised when a reader of the old form would misread the new one."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RecipeRef:
+    """The recipe's name, and the sha256 of the flattened recipe's canonical form."""
+
+    name: str
+    digest: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Pin:
+    """One verified suite of an archive. `date` is its Release file's, seconds since the epoch;
+    `release_sha256` the digest of the signed file; `signed_by` full fingerprints."""
+
+    role: str
+    suite: str
+    date: int
+    release_sha256: str
+    signed_by: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Pins:
+    """All that the archives' state decided: the suites, and the digests of the two package closures."""
+
+    archives: tuple[Pin, ...]
+    base_closure: str
+    closure: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class PackageRef:
+    """One installed package; `source` names its source package where that has another name."""
+
+    name: str
+    version: str
+    arch: str
+    source: str | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class StageRef:
+    """A stage and the key of its layer."""
+
+    name: str
+    key: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Artifact:
+    """The packed file: its name without directory, sizes in bytes, digests, tar entries."""
+
+    file: str
+    size: int
+    sha256: str
+    tar_size: int
+    tar_sha256: str
+    entries: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Leftover:
+    """A configuration file that an upgrade left beside the one in use, and what was done about it."""
+
+    path: str
+    decision: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Manifest:
+    """Everything of NAME.manifest.json but `schema` and `created`, which are made when it is written.
+
+    `epoch` is the newest archive date, seconds; `stripped` tells, a line each, what was taken out.
+    """
+
+    template: str
+    recipe: RecipeRef
+    tool: str
+    arch: str
+    epoch: int
+    pins: Pins
+    packages: tuple[PackageRef, ...]
+    stages: tuple[StageRef, ...]
+    artifact: Artifact
+    stripped: tuple[str, ...] = ()
+    leftovers: tuple[Leftover, ...] = ()
+
+
+def manifest_bytes(manifest: Manifest) -> bytes:
+    """The canonical text. Packages and pins are sorted; stages keep their order."""
+    ordered = dataclasses.replace(
+        manifest,
+        packages=tuple(sorted(manifest.packages, key=lambda one: (one.name, one.arch, one.version))),
+        pins=dataclasses.replace(
+            manifest.pins,
+            archives=tuple(sorted(manifest.pins.archives, key=lambda one: (one.role, one.suite))),
+        ),
+    )
+    data = _without_none(dataclasses.asdict(ordered))
+    data["schema"] = SCHEMA
+    data["created"] = rfc3339(manifest.epoch)
+    text = json.dumps(data, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False)
+    return text.encode("utf-8", "surrogateescape") + b"\n"
+
+
+def write_manifest(path: Path, manifest: Manifest) -> None:
+    """Write the manifest, whole or not at all (0644). Raises StoreError."""
+    write_atomic(path, manifest_bytes(manifest))
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Read and check a manifest.
+
+    Raises StoreError where it cannot be read, is no JSON, is of another schema, or where a key is
+    missing, unknown or of a wrong type (all faults are told at once).
+    """
+    try:
+        data = json.loads(path.read_bytes())
+    except OSError as error:
+        raise StoreError("The manifest cannot be read.", where=str(path), why=str(error.strerror)) from error
+    except (ValueError, RecursionError) as error:
+        raise _bad(path, f"it is no JSON: {error}") from error
+    if not isinstance(data, dict) or data.get("schema") != SCHEMA:
+        found = data.get("schema") if isinstance(data, dict) else None
+        raise _bad(path, f"schema {SCHEMA} was expected, it says {found!r}")
+    faults: list[str] = []
+    created = data.pop("created", None)
+    del data["schema"]
+    manifest = _decode(data, Manifest, "", faults)
+    if not faults and created != rfc3339(manifest.epoch):
+        faults.append(f"created: {created!r} is not the epoch's date")
+    if faults:
+        raise _bad(path, "\n".join(faults))
+    checked: Manifest = manifest
+    return checked
+
+
+def rfc3339(epoch: int) -> str:
+    """Seconds since the epoch as a UTC date and time (RFC 3339)."""
+    return datetime.datetime.fromtimestamp(epoch, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _bad(path: Path, why: str) -> StoreError:
+    return StoreError(
+        "The manifest is not one that this version reads.",
+        where=str(path),
+        why=why,
+        hint="build the template again",
+    )
+
+
+def _without_none(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_none(one) for key, one in value.items() if one is not None}
+    if isinstance(value, (list, tuple)):
+        return [_without_none(one) for one in value]
+    return value
+
+
+def _decode(value: Any, wanted: Any, where: str, faults: list[str]) -> Any:
+    """`value` (from JSON) as the annotated type `wanted`; what does not fit is added to `faults`."""
+    if dataclasses.is_dataclass(wanted):
+        return _decode_object(value, wanted, where, faults)
+    if typing.get_origin(wanted) is tuple:
+        item = typing.get_args(wanted)[0]
+        if isinstance(value, list):
+            return tuple(_decode(one, item, f"{where}[{at}]", faults) for at, one in enumerate(value))
+        faults.append(f"{where}: a list was expected")
+        return ()
+    choices = typing.get_args(wanted) if isinstance(wanted, types.UnionType) else (wanted,)
+    if type(value) not in choices:
+        faults.append(f"{where}: {choices[0].__name__} was expected, it is {type(value).__name__}")
+    elif value.__class__ is int and value < 0:
+        faults.append(f"{where}: it is negative")
+    return value
+
+
+def _decode_object(value: Any, wanted: Any, where: str, faults: list[str]) -> Any:
+    prefix = f"{where}." if where else ""
+    if not isinstance(value, dict):
+        faults.append(f"{where}: a table was expected")
+        return None
+    hints = typing.get_type_hints(wanted)
+    faults += [f"{prefix}{key}: unknown" for key in sorted(value.keys() - hints.keys())]
+    filled = {}
+    incomplete = False
+    for one in dataclasses.fields(wanted):
+        if one.name in value:
+            filled[one.name] = _decode(value[one.name], hints[one.name], prefix + one.name, faults)
+        elif one.default is dataclasses.MISSING:
+            faults.append(f"{prefix}{one.name}: missing")
+            incomplete = True
+    return None if incomplete else wanted(**filled)
