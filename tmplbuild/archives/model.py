@@ -43,7 +43,7 @@ class SuiteState:
 
     `date` and `valid_until` are seconds since the epoch (0: the suite does not say).
     `release` is the signed file itself (InRelease); `signed_by` the primary fingerprints whose
-    signatures were good.
+    signatures were good. `signature` is the detached one (Release.gpg) of a suite without InRelease.
     """
 
     suite: str
@@ -52,6 +52,7 @@ class SuiteState:
     valid_until: int
     signed_by: tuple[str, ...]
     indexes: tuple[IndexFile, ...]
+    signature: IndexFile | None = None
 
 
 @dataclass(frozen=True, slots=True)

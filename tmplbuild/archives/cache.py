@@ -1,0 +1,215 @@
+"""Verified files on disk, shared by all runs on this machine, named by what they hold.
+
+    packages/aa/SHA256.deb      a package
+    indexes/SHA256              an archive's index or Release, as it came
+    incoming/SHA256.part        a download under way (locked by who writes it), resumed by the next run
+    suites/NAME.json            what was last accepted of a suite
+
+A name in packages/ or indexes/ is taken by rename, after the hash was checked: what is there is
+whole. Several processes may use one cache: who downloads holds a lock (flock) on the part file.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from tmplbuild.errors import StoreError
+
+_HASH = re.compile(r"[0-9a-f]{64}\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """What a prune removed: how many files and bytes, and what is left."""
+
+    files: int
+    size: int
+    left: int
+
+
+class PackageCache:
+    """The cache below the directory `root` (made when first needed)."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.packages = root / "packages"
+        self.indexes = root / "indexes"
+        self.incoming = root / "incoming"
+        self.suites = root / "suites"
+
+    def path(self, sha256: str) -> Path:
+        """Where the package with this hash lies, or would lie."""
+        return self.packages / _digest(sha256)[:2] / f"{sha256}.deb"
+
+    def index_path(self, sha256: str) -> Path:
+        """Where the index with this hash lies, or would lie."""
+        return self.indexes / _digest(sha256)
+
+    def has(self, sha256: str) -> bool:
+        """Whether the package is there (whole and verified)."""
+        return self.path(sha256).exists()
+
+    @contextmanager
+    def claim(self, dest: Path) -> Iterator[int | None]:
+        """The locked descriptor of the part file that is to become `dest`; None when `dest` is there.
+
+        Another process or thread that downloads the same file is waited for. `keep` gives the
+        file its name. Raises StoreError.
+        """
+        part = self.incoming / f"{dest.stem}.part"
+        with _told(part):
+            fd = _open_locked(part, dest)
+        try:
+            yield fd
+        finally:
+            if fd is not None:
+                os.close(fd)
+
+    def keep(self, dest: Path) -> None:
+        """Give the finished part file the name `dest`. Raises StoreError."""
+        with _told(dest):
+            dest.parent.mkdir(parents=True, exist_ok=True)
+            os.rename(self.incoming / f"{dest.stem}.part", dest)
+
+    def put_index(self, sha256: str, data: bytes) -> Path:
+        """Store bytes whose hash is known to be `sha256`. Raises StoreError."""
+        dest = self.index_path(sha256)
+        if not dest.exists():
+            write_whole(dest, data)
+        return dest
+
+    def used(self, path: Path) -> None:
+        """Mark a file as used now, for `prune`."""
+        with suppress(OSError):
+            os.utime(path)
+
+    # -- what was last accepted of a suite -------------------------------------------------------
+
+    def recall(self, name: str) -> dict[str, str]:
+        """What `remember` last stored under `name`; empty if there is nothing (readable)."""
+        try:
+            found = json.loads((self.suites / f"{_plain(name)}.json").read_bytes())
+        except (OSError, ValueError):
+            return {}
+        return {str(key): str(value) for key, value in found.items()} if isinstance(found, dict) else {}
+
+    def remember(self, name: str, facts: dict[str, str]) -> None:
+        """Store facts about a suite. Raises StoreError."""
+        if self.recall(name) != facts:
+            write_whole(self.suites / f"{_plain(name)}.json", json.dumps(facts, sort_keys=True).encode())
+
+    # -- keeping it small ------------------------------------------------------------------------
+
+    def prune(self, *, max_bytes: int | None = None, max_age_s: float | None = None) -> Pruned:
+        """Remove files that were not used for `max_age_s` seconds, then the longest unused ones until
+        no more than `max_bytes` are left. Part files that nobody writes go by age as well."""
+        files = sorted(self._files(), key=lambda item: item[1].st_mtime)
+        left = sum(state.st_size for _, state in files)
+        now = time.time()
+        count = size = 0
+        for path, state in files:
+            old = max_age_s is not None and now - state.st_mtime > max_age_s
+            big = max_bytes is not None and left > max_bytes
+            if not old and not big:
+                continue
+            if _remove(path):
+                count += 1
+                size += state.st_size
+                left -= state.st_size
+        return Pruned(count, size, left)
+
+    def _files(self) -> Iterator[tuple[Path, os.stat_result]]:
+        for folder in (self.packages, self.indexes, self.incoming):
+            for base, _, names in os.walk(folder):
+                for name in names:
+                    path = Path(base, name)
+                    with suppress(OSError):
+                        yield path, path.stat()
+
+
+def write_whole(dest: Path, data: bytes) -> None:
+    """Write a file under a name of its own and rename it: nobody sees half of it. Raises StoreError."""
+    draft = dest.with_name(f".{dest.name}.{os.getpid()}.{time.monotonic_ns()}")
+    with _told(dest):
+        dest.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            draft.write_bytes(data)
+            os.rename(draft, dest)
+        except BaseException:
+            draft.unlink(missing_ok=True)
+            raise
+
+
+def store_error(error: OSError, path: Path) -> StoreError:
+    """The user's words for a file that could not be written, with the space that is left."""
+    free = "unknown"
+    for folder in path.parents:
+        with suppress(OSError):
+            state = os.statvfs(folder)
+            free = f"{state.f_bavail * state.f_frsize / 1e6:.1f} MB"
+            break
+    return StoreError(
+        "the package cache cannot be written",
+        where=str(path),
+        why=f"{error.strerror or error} ({free} free there)",
+        hint="free some space (`tmplbuild gc`), or set another cache directory",
+    )
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise store_error(error, path) from error
+
+
+def _open_locked(part: Path, dest: Path) -> int | None:
+    part.parent.mkdir(parents=True, exist_ok=True)
+    while not dest.exists():
+        fd = os.open(part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            if os.path.samestat(os.fstat(fd), os.stat(part)):
+                return fd
+        except FileNotFoundError:
+            pass  # who had the lock has renamed the file: look again
+        except BaseException:
+            os.close(fd)
+            raise
+        os.close(fd)
+    return None
+
+
+def _remove(path: Path) -> bool:
+    """Remove a file unless somebody writes it."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.unlink(path)
+    except OSError:
+        return False
+    finally:
+        os.close(fd)
+    return True
+
+
+def _digest(sha256: str) -> str:
+    if not _HASH.match(sha256):
+        raise ValueError(f"not a SHA-256 in lower-case hex: {sha256!r}")
+    return sha256
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]", "_", name)[:150]

@@ -1,0 +1,388 @@
+"""Files from mirrors: resumed, retried, checked while they come. The only module that knows requests.
+
+Network trouble is a FetchError; bytes that differ from what was declared, on every mirror that gave
+any, are a VerifyError. A mirror that fails is tried last for the rest of the run. requests honours
+the proxy variables of the environment (http_proxy, https_proxy, no_proxy).
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import TypeVar
+from urllib.parse import unquote, urlsplit
+
+import requests
+from urllib3.exceptions import HTTPError
+
+from tmplbuild import __version__
+from tmplbuild.archives.arrival import Arrival, Progress, Wanted, Wrong
+from tmplbuild.archives.cache import PackageCache
+from tmplbuild.archives.parallel import Stopped, run_all
+from tmplbuild.archives.trouble import failure, reason
+from tmplbuild.errors import FetchError, VerifyError
+from tmplbuild.events import Emit, silent
+
+T = TypeVar("T")
+
+_CHUNK = 1 << 17
+_MAX_WAIT_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A small file that was asked for: `body` is None when the server says it has not changed."""
+
+    url: str
+    body: bytes | None
+    etag: str = ""
+    modified: str = ""
+
+
+class _Again(Exception):
+    """This attempt failed; another one may not. `wait_s`: what the server asked for."""
+
+    def __init__(self, why: str, wait_s: float = 0.0) -> None:
+        super().__init__(why)
+        self.wait_s = wait_s
+
+
+class _Missing(Exception):
+    """The mirror has no such file, or refuses to give it."""
+
+
+@dataclass(slots=True)
+class _Mirrors:
+    """The addresses of one archive, and which of them failed in this run."""
+
+    addresses: tuple[str, ...]
+    bad: set[str] = field(default_factory=set)
+
+    def ordered(self) -> list[str]:
+        return sorted(self.addresses, key=lambda address: address in self.bad)
+
+
+class Fetcher:
+    """Downloads from the mirrors of several archives.
+
+    Parameters:
+        mirrors: addresses by role, in the order to try (tmplbuild.archives.mirrors).
+        emit: gets events.Bytes.
+        jobs: downloads at once.
+        retries: further attempts at one mirror after a failure that may pass.
+        connect_timeout_s, read_timeout_s: seconds to wait for a connection, and for the next bytes.
+        sleep: waits between attempts; it is given seconds (tests hand in one that does not wait).
+    """
+
+    def __init__(
+        self,
+        mirrors: Mapping[str, Sequence[str]],
+        *,
+        emit: Emit = silent,
+        jobs: int = 8,
+        retries: int = 4,
+        connect_timeout_s: float = 10.0,
+        read_timeout_s: float = 30.0,
+        sleep: Callable[[float], object] | None = None,
+    ) -> None:
+        self._mirrors = {role: _Mirrors(tuple(addresses)) for role, addresses in mirrors.items()}
+        self.emit = emit
+        self.jobs = jobs
+        self.retries = retries
+        self.timeout = (connect_timeout_s, read_timeout_s)
+        self._stop = threading.Event()
+        self._sleep = sleep or self._stop.wait
+        self._local = threading.local()
+        self._open: set[requests.Response] = set()
+        self._lock = threading.Lock()
+        self.requests = 0
+        """HTTP requests made so far."""
+
+    # -- small files -----------------------------------------------------------------------------
+
+    def get(
+        self,
+        role: str,
+        path: str,
+        check: Callable[[Answer], T],
+        *,
+        limit: int = 32 << 20,
+        known: Mapping[str, str] | None = None,
+    ) -> T:
+        """Get a file of unknown size and hash, and hand it to `check`, whose result is returned.
+
+        Parameters:
+            limit: bytes beyond which the file is refused.
+            known: `url`, `etag` and `modified` of the copy at hand: where the server says that it
+                is still the same, `check` gets an Answer without a body.
+
+        A mirror whose file `check` refuses (VerifyError) or that fails is followed by the next one.
+        Raises VerifyError, FetchError.
+        """
+
+        def one(url: str) -> T:
+            return check(self._small(url, limit, known or {}))
+
+        return self._everywhere(role, (path,), one)
+
+    def _small(self, url: str, limit: int, known: Mapping[str, str]) -> Answer:
+        headers = {}
+        if known.get("url") == url:
+            if known.get("etag"):
+                headers["If-None-Match"] = known["etag"]
+            elif known.get("modified"):
+                headers["If-Modified-Since"] = known["modified"]
+        if url.startswith("file://"):
+            return Answer(url, _read_local(url, limit))
+        with self._request(url, headers) as response:
+            if response.status_code == 304 and headers:
+                return Answer(url, None, known.get("etag", ""), known.get("modified", ""))
+            body = bytearray()
+            for chunk in self._chunks(response, url):
+                body += chunk
+                if len(body) > limit:
+                    raise Wrong(f"{url} is larger than {limit} bytes")
+            seen = response.headers
+            return Answer(url, bytes(body), seen.get("ETag", ""), seen.get("Last-Modified", ""))
+
+    # -- files of known hash ---------------------------------------------------------------------
+
+    def download(self, files: Sequence[Wanted], cache: PackageCache, label: str) -> None:
+        """Bring files into the cache, several at once; those that are there are left alone.
+
+        Parameters:
+            label: what the progress events call the batch ("packages").
+
+        Raises the first error; what came until then stays, for a later run.
+        """
+        missing = [wanted for wanted in {w.dest: w for w in files}.values() if not wanted.dest.exists()]
+        if not missing:
+            return
+        progress = Progress(self.emit, label, sum(wanted.size for wanted in missing))
+        try:
+            self.parallel([partial(self._bring, wanted, cache, progress) for wanted in missing])
+        finally:
+            progress.end()
+
+    def parallel(self, tasks: Sequence[Callable[[], T]]) -> list[T]:
+        """Run tasks in `jobs` threads (tmplbuild.archives.parallel); an error stops the others."""
+        try:
+            return run_all(tasks, self.jobs, self._stop, self._cut)
+        finally:
+            self._stop.clear()
+
+    def _cut(self) -> None:
+        """Cut off what is being received: a thread that waits for bytes sees the end at once."""
+        with self._lock:
+            for response in self._open:
+                shutdown = getattr(response.raw, "shutdown", None)  # urllib3 2.3
+                if shutdown is not None:
+                    with suppress(OSError, ValueError, RuntimeError):
+                        shutdown()
+
+    def _bring(self, wanted: Wanted, cache: PackageCache, progress: Progress) -> None:
+        with cache.claim(wanted.dest) as fd:
+            if fd is None:
+                progress.add(wanted.size)
+                return
+            arrival = Arrival(fd, cache.incoming / f"{wanted.dest.stem}.part", wanted, progress)
+            self._everywhere(wanted.role, wanted.paths, lambda url: self._transfer(url, arrival))
+            cache.keep(wanted.dest)
+
+    def _transfer(self, url: str, arrival: Arrival) -> None:
+        """One attempt at one mirror: from where the part file ends, or anew."""
+        arrival.resume()
+        resumed = arrival.have > 0
+        if arrival.have < arrival.wanted.size or not resumed:
+            if url.startswith("file://"):
+                self._copy(url, arrival)
+            else:
+                self._receive(url, arrival)
+        if not arrival.finished():
+            arrival.restart()
+            if resumed:  # the piece from an earlier attempt may be to blame: once more, from the start
+                raise _Again(f"{url}: the resumed file has another hash")
+            raise Wrong(f"{url} has another hash than declared ({arrival.wanted.sha256[:16]}...)")
+
+    def _receive(self, url: str, arrival: Arrival) -> None:
+        with self._request(url, arrival.range_headers(url)) as response:
+            if response.status_code == 416:
+                arrival.restart()
+                raise _Again(f"{url}: the server cannot resume")
+            if response.status_code != 206 or not _starts_at(response, arrival.have):
+                if response.status_code == 206:
+                    arrival.restart()
+                    raise _Again(f"{url}: the server resumed at another place")
+                arrival.restart()
+            length = response.headers.get("Content-Length", "")
+            if length.isdigit() and int(length) != arrival.wanted.size - arrival.have:
+                raise Wrong(
+                    f"{url} has {arrival.have + int(length)} bytes where {arrival.wanted.size} are declared"
+                )
+            arrival.note(url, response.headers.get("ETag", ""), response.headers.get("Last-Modified", ""))
+            for chunk in self._chunks(response, url):
+                arrival.add(chunk, url)
+        if arrival.have < arrival.wanted.size:
+            raise _Again(f"{url}: the connection ended after {arrival.have} bytes")
+
+    def _copy(self, url: str, arrival: Arrival) -> None:
+        arrival.restart()
+        with _local_file(url).open("rb") as file:
+            while chunk := file.read(_CHUNK):
+                self._check_stop()
+                arrival.add(chunk, url)
+        if arrival.have < arrival.wanted.size:
+            raise Wrong(f"{url} has {arrival.have} bytes where {arrival.wanted.size} are declared")
+
+    # -- attempts, mirrors -----------------------------------------------------------------------
+
+    def _everywhere(self, role: str, paths: Sequence[str], attempt: Callable[[str], T]) -> T:
+        """Try mirror by mirror until one attempt succeeds."""
+        mirrors = self._mirrors.get(role)
+        if mirrors is None:
+            raise FetchError(f"no mirror is known for the archive {role!r}")
+        troubles: list[str] = []
+        wrong: list[str] = []
+        refused: VerifyError | None = None
+        missing: list[str] = []
+        for address in mirrors.ordered():
+            try:
+                return self._at_mirror(address, paths, attempt)
+            except _Missing as error:
+                missing.append(str(error))
+                continue
+            except Wrong as error:
+                wrong.append(str(error))
+            except VerifyError as error:
+                refused = refused or error
+            except _Again as error:
+                troubles.append(str(error))
+            mirrors.bad.add(address)
+        if refused is not None:
+            raise refused
+        raise failure(mirrors.addresses[0], paths[-1], wrong, troubles, missing)
+
+    def _at_mirror(self, address: str, paths: Sequence[str], attempt: Callable[[str], T]) -> T:
+        for number in range(self.retries + 1):
+            try:
+                return self._at_paths(address, paths, attempt)
+            except _Again as error:
+                self._check_stop()
+                if number == self.retries:
+                    raise
+                # full jitter: many clients that failed together must not come back together
+                backoff = min(_MAX_WAIT_S, 0.5 * 2**number) * (0.5 + random.random() / 2)
+                self._sleep(max(backoff, min(error.wait_s, _MAX_WAIT_S)))
+                self._check_stop()
+        raise AssertionError("unreachable")
+
+    def _at_paths(self, address: str, paths: Sequence[str], attempt: Callable[[str], T]) -> T:
+        for last, path in enumerate(paths, 1 - len(paths)):
+            try:
+                return attempt(f"{address}/{path}")
+            except FileNotFoundError as error:
+                if last == 0:
+                    raise _Missing(f"{address}/{path}: {error.strerror}") from None
+            except (_Missing, Wrong):
+                if last == 0:
+                    raise
+        raise AssertionError("unreachable")
+
+    def _check_stop(self) -> None:
+        if self._stop.is_set():
+            raise Stopped
+
+    def _request(self, url: str, headers: Mapping[str, str]) -> _Closing:
+        self._check_stop()
+        session: requests.Session | None = getattr(self._local, "session", None)
+        if session is None:
+            session = self._local.session = requests.Session()
+            session.headers["User-Agent"] = f"tmplbuild/{__version__}"
+            session.headers["Accept-Encoding"] = "identity"
+        with self._lock:
+            self.requests += 1
+        try:
+            response = session.get(url, headers=dict(headers), stream=True, timeout=self.timeout)
+        except requests.exceptions.RequestException as error:
+            raise _Again(f"{url}: {reason(error)}") from None
+        with self._lock:
+            self._open.add(response)
+        closing = _Closing(response, self)
+        status = response.status_code
+        if status in (429, 500, 502, 503, 504, 408, 425):
+            closing.close()
+            raise _Again(f"{url}: HTTP {status} {response.reason}", _retry_after(response))
+        if status not in (200, 206, 304, 416):
+            closing.close()
+            raise _Missing(f"{url}: HTTP {status} {response.reason}")
+        return closing
+
+    def forget(self, response: requests.Response) -> None:
+        """A response is closed: nothing is left to cut off."""
+        with self._lock:
+            self._open.discard(response)
+
+    def _chunks(self, response: requests.Response, url: str) -> Iterator[bytes]:
+        try:
+            # raw: a server that marks a .gz as Content-Encoding must not get it unpacked on the way
+            for chunk in response.raw.stream(_CHUNK, decode_content=False):
+                self._check_stop()
+                yield chunk
+        except (HTTPError, OSError) as error:
+            self._check_stop()
+            raise _Again(f"{url}: {reason(error)}") from None
+
+
+class _Closing:
+    """A response that is closed, and forgotten by its fetcher, at the end of a `with`."""
+
+    def __init__(self, response: requests.Response, fetcher: Fetcher) -> None:
+        self.response = response
+        self.fetcher = fetcher
+
+    def __enter__(self) -> requests.Response:
+        return self.response
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self.fetcher.forget(self.response)
+        self.response.close()
+
+
+def _retry_after(response: requests.Response) -> float:
+    """What the server asks to wait, in seconds (RFC 9110, 10.2.3); 0 if it does not say."""
+    raw = response.headers.get("Retry-After", "").strip()
+    if raw.isdigit():
+        return float(min(int(raw[:9]), 3600))
+    try:
+        return max(0.0, parsedate_to_datetime(raw).timestamp() - time.time())
+    except (TypeError, ValueError, IndexError, OverflowError):
+        return 0.0
+
+
+def _starts_at(response: requests.Response, offset: int) -> bool:
+    return response.headers.get("Content-Range", "").startswith(f"bytes {offset}-")
+
+
+def _local_file(url: str) -> Path:
+    return Path(unquote(urlsplit(url).path))
+
+
+def _read_local(url: str, limit: int) -> bytes:
+    with _local_file(url).open("rb") as file:
+        body = file.read(limit + 1)
+    if len(body) > limit:
+        raise Wrong(f"{url} is larger than {limit} bytes")
+    return body

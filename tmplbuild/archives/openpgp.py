@@ -1,0 +1,234 @@
+"""Signatures of archives, checked against pinned keys. The only module that knows pysequoia.
+
+pysequoia (Sequoia's library) rather than gpgv: it is a wheel, so no program is needed on the host,
+a check takes some 2 to 10 ms, and nothing depends on a keyring or a home directory. Its policy
+refuses signatures over MD5 and SHA-1, and those made by a key that had expired or was revoked at
+the time. What it cannot be told is the time of the verification: `now` is therefore checked here,
+for the primary key and for the signing subkey.
+
+The file's form is checked here as well: one cleartext-signed message and nothing around it (RFC
+9580, section 7), so that no reader can take unsigned lines for signed ones.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pysequoia
+from pysequoia.packet import HashAlgorithm, Packet, PacketPile, SignatureType, Tag
+
+from tmplbuild.archives.clock import utc
+from tmplbuild.errors import VerifyError
+
+_CLEAR = re.compile(
+    rb"-----BEGIN PGP SIGNED MESSAGE-----\r?\n"
+    rb"(?:Hash: [^\r\n]*\r?\n)*\r?\n"
+    rb"(?:(?!-----)[^\n]*\n)*?"
+    rb"-----BEGIN PGP SIGNATURE-----\r?\n"
+    rb"(?:(?!-----)[^\n]*\n)+"
+    rb"-----END PGP SIGNATURE-----\s*\Z",
+)
+_WEAK = (HashAlgorithm.MD5, HashAlgorithm.RipeMD, HashAlgorithm.SHA1)
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """What a signature covers, and the primary fingerprints (upper case) whose signatures are good."""
+
+    content: bytes
+    signers: tuple[str, ...]
+
+
+def verify_clear(data: bytes, keys: Sequence[str], keys_dir: Path, *, now: float, where: str) -> Signed:
+    """Check a cleartext-signed file (InRelease).
+
+    Parameters:
+        keys: fingerprints of the primary keys that may sign; one good signature is enough.
+        keys_dir: the directory of their certificates, FINGERPRINT.asc.
+        now: seconds since the epoch, the time at which the keys must be valid.
+        where: the file's URL, for messages.
+
+    Raises VerifyError; the content is only what was signed.
+    """
+    found = _CLEAR.fullmatch(data)
+    if found is None:
+        raise VerifyError(
+            "the archive's InRelease carries no OpenPGP signature, or more than the signed text",
+            where=where,
+            why="it must be one signed message with nothing before or after it",
+            hint="something on the way may have changed it: try again, or use another mirror",
+        )
+    armored = data[data.rindex(b"-----BEGIN PGP SIGNATURE-----") :]
+    checker = _Checker(keys, keys_dir, now, where)
+    return checker.check(_signatures(armored, where), lambda: pysequoia.verify(data, checker.store))
+
+
+def verify_detached(
+    data: bytes, signature: bytes, keys: Sequence[str], keys_dir: Path, *, now: float, where: str
+) -> Signed:
+    """Check a file against its detached signatures (Release and Release.gpg); as `verify_clear`."""
+    checker = _Checker(keys, keys_dir, now, where)
+    packets = _signatures(signature, where)
+    signers: list[str] = []
+    failure: VerifyError | None = None
+    for packet in packets:
+        sig = pysequoia.Sig.from_bytes(bytes(packet))
+
+        def verify(sig: pysequoia.Sig = sig) -> pysequoia.Decrypted:
+            return pysequoia.verify(data, checker.store, signature=sig)
+
+        try:
+            signers += checker.check([packet], verify).signers
+        except VerifyError as error:
+            failure = failure or error
+    if not signers:
+        # all packets at once, so that the message names every key
+        raise checker.refusal(packets) if failure is None or len(packets) > 1 else failure
+    return Signed(data, tuple(sorted(set(signers))))
+
+
+class _Checker:
+    """The pinned certificates, and the judgement over what pysequoia found."""
+
+    def __init__(self, keys: Sequence[str], keys_dir: Path, now: float, where: str) -> None:
+        self.now = now
+        self.where = where
+        self.certs = [_certificate(keys_dir, key) for key in keys]
+        self.expiry = {key: end for cert in self.certs for key, end in _expiry(cert).items()}
+        self.primary = {key: cert.fingerprint for cert in self.certs for key in _expiry(cert)}
+
+    def store(self, _ids: list[str]) -> list[pysequoia.Cert]:
+        """What pysequoia asks for certificates."""
+        return self.certs
+
+    def check(self, packets: list[Packet], verify: Callable[[], pysequoia.Decrypted]) -> Signed:
+        """The signed content, if one signature at least is good. Raises VerifyError."""
+        try:
+            result = verify()
+        except RuntimeError:
+            raise self.refusal(packets) from None
+        signers = {
+            sig.certificate.upper()
+            for sig in result.valid_sigs
+            if self._alive(sig.certificate, sig.signing_key)
+        }
+        if not signers:
+            raise self.refusal(packets)
+        return Signed(result.bytes or b"", tuple(sorted(signers)))
+
+    def _alive(self, primary: str, signing_key: str) -> bool:
+        return all(self.now < self.expiry.get(key.lower(), 0.0) for key in (primary, signing_key))
+
+    def refusal(self, packets: list[Packet]) -> VerifyError:
+        """Why none of the signatures counts: the most telling reason."""
+        ours = [(packet, key) for packet in packets if (key := self._key_of(packet))]
+        if not ours:
+            names = ", ".join(sorted({_issuer(packet) for packet in packets}))
+            return VerifyError(
+                "the archive is signed, but by none of the recipe's keys",
+                where=self.where,
+                why=f"it is signed by {names}; the recipe pins "
+                + ", ".join(cert.fingerprint.upper() for cert in self.certs),
+                hint="if the distribution has new keys, add them to the recipe (archives.NAME.keys and "
+                "keys/FINGERPRINT.asc) after checking them on its site",
+            )
+        if weak := [packet for packet, _ in ours if packet.hash_algorithm in _WEAK]:
+            return VerifyError(
+                "the archive's signature uses a broken hash",
+                where=self.where,
+                why=f"key {_issuer(weak[0])} signed with {str(weak[0].hash_algorithm).rpartition('.')[2]}",
+                hint="such a signature can be forged; this archive cannot be used",
+            )
+        for packet, key in ours:
+            made = packet.signature_created.timestamp() if packet.signature_created else self.now
+            end = min(self.expiry[key], self.expiry[self.primary[key]])
+            if end <= max(made, self.now):
+                return VerifyError(
+                    "the key that signed the archive has expired",
+                    where=self.where,
+                    why=f"key {self.primary[key].upper()} was valid until {utc(end)}; "
+                    f"the signature is of {utc(made)}",
+                    hint="get the key's renewed certificate from the distribution into the recipe's keys/",
+                )
+        return VerifyError(
+            "the archive's signature does not fit its content",
+            where=self.where,
+            why=f"the signature of key {self.primary[ours[0][1]].upper()} is bad",
+            hint="the file was changed on the way or is half updated: try again later or use another mirror",
+        )
+
+    def _key_of(self, packet: Packet) -> str:
+        """The fingerprint of the pinned (sub)key that a signature names, "" if it is none of ours."""
+        issuer = _issuer(packet).lower()
+        return next((key for key in self.expiry if issuer and key.endswith(issuer)), "")
+
+
+def _signatures(armored: bytes, where: str) -> list[Packet]:
+    try:
+        packets = [packet for packet in PacketPile.from_bytes(armored) if packet.tag == Tag.Signature]
+    except RuntimeError as error:
+        reason = str(error).partition("\n")[0]
+        raise VerifyError("the archive's signature cannot be read", where=where, why=reason) from None
+    if not packets:
+        raise VerifyError("the archive's signature file holds no signature", where=where)
+    return packets
+
+
+def _issuer(packet: Packet) -> str:
+    return (packet.issuer_fingerprint or packet.issuer_key_id or "an unnamed key").upper()
+
+
+def _certificate(keys_dir: Path, fingerprint: str) -> pysequoia.Cert:
+    path = keys_dir / f"{fingerprint}.asc"
+    hint = "the certificate of a pinned key lies beside the recipe as keys/FINGERPRINT.asc"
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise VerifyError(
+            "a pinned key's certificate cannot be read", where=str(path), why=reason, hint=hint
+        ) from None
+    try:
+        cert = pysequoia.Cert.from_bytes(raw)
+    except RuntimeError as error:
+        reason = str(error).partition("\n")[0]
+        raise VerifyError(
+            "a key file is no OpenPGP certificate", where=str(path), why=reason, hint=hint
+        ) from None
+    if cert.fingerprint.upper() != fingerprint.upper():
+        raise VerifyError(
+            "a key file holds another key than its name says",
+            where=str(path),
+            why=f"the key in it is {cert.fingerprint.upper()}",
+            hint=hint,
+        )
+    if cert.is_revoked:
+        raise VerifyError("a pinned key has been revoked", where=str(path), hint="pin the key's successor")
+    return cert
+
+
+def _expiry(cert: pysequoia.Cert) -> dict[str, float]:
+    """When each key of a certificate expires (seconds since the epoch, infinity for never).
+
+    pysequoia names the primary's only; a subkey's is its creation time and the validity period in
+    its newest binding (RFC 9580, 5.2.3.13). Which bindings are genuine pysequoia has checked when
+    it accepted a signature by the subkey.
+    """
+    end = cert.expiration
+    found = {cert.fingerprint.lower(): end.timestamp() if end else float("inf")}
+    subkey: Packet | None = None
+    newest = 0.0
+    for packet in PacketPile.from_bytes(bytes(cert)):
+        if packet.tag == Tag.PublicSubkey:
+            subkey, newest = packet, 0.0
+        elif subkey is not None and packet.signature_type == SignatureType.SubkeyBinding:
+            made = packet.signature_created.timestamp() if packet.signature_created else 0.0
+            if made >= newest and subkey.fingerprint and subkey.key_created:
+                newest = made
+                period = packet.key_validity_period
+                born = subkey.key_created.timestamp()
+                found[subkey.fingerprint.lower()] = born + period.total_seconds() if period else float("inf")
+    return found
