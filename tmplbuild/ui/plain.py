@@ -91,11 +91,12 @@ class Plain(Screen):
         self._end_output()
 
     def _bytes(self, event: Bytes) -> None:
-        began, first = self._transfers.setdefault(event.label, (self._clock(), event.done))
+        now = self._clock()
+        began, first = self._transfers.setdefault(event.label, (now, event.done))
         if not event.ended:
             return
         del self._transfers[event.label]
-        took = self._clock() - began
+        took = now - began
         speed = rate(event.done - first, took)
         self._say(f"  {event.label}: {size(event.done)} in {seconds(took)}{f' ({speed})' if speed else ''}")
 

@@ -1,0 +1,44 @@
+"""What all tests share: each marker's need is tried once, and a test skips with what to do about it."""
+
+from __future__ import annotations
+
+import functools
+import os
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a marked test where what it needs is not there."""
+    live = item.get_closest_marker("live") is not None
+    if (live or item.get_closest_marker("root")) and os.geteuid() != 0:
+        pytest.skip("needs root: run `make test` as root")
+    if live and (reason := _no_ve()):
+        pytest.skip(reason)
+    if item.get_closest_marker("network") and (reason := _no_archive()):
+        pytest.skip(reason)
+
+
+@functools.cache
+def _no_ve() -> str:
+    from tmplbuild.core import Core
+
+    probe = Core().probe(Path("/tmp"))
+    return "" if probe.usable else f"VEs cannot run here: {probe.why}; {probe.fix}"
+
+
+@functools.cache
+def _no_archive() -> str:
+    from tmplbuild.archives.mirrors import host_mirror
+
+    mirror = host_mirror("debian")
+    if mirror is None:
+        return "no Debian archive is named in /etc/apt: add one to the sources"
+    try:
+        with urllib.request.urlopen(f"{mirror}/dists/stable/Release", timeout=20):
+            return ""
+    except (OSError, urllib.error.URLError) as error:
+        return f"the archive that /etc/apt names does not answer ({error}): check network and proxy"
