@@ -35,13 +35,13 @@ class Shop:
     """All that executing needs beside the plan.
 
     Parameters:
-        bench: makes the bench for a draft's tree, with the emit that also writes the step's log.
+        bench: makes the bench for a step and its draft's tree, with the emit that also writes the step's log.
         actions: what each step does, by name.
         log_dir: one log a step goes here.
     """
 
     store: Store
-    bench: Callable[[Draft, Emit], Bench]
+    bench: Callable[[str, Draft, Emit], Bench]
     actions: dict[str, Action]
     log_dir: Path
     emit: Emit
@@ -72,7 +72,7 @@ def _run(plan: Plan, planned: Planned, index: int, shop: Shop) -> Done:
     log = shop.log_dir / f"{index:02}-{step.name}.log"
     with _logged(log, shop.emit) as emit, shop.store.draft(plan.template, step.parent) as draft:
         try:
-            note = shop.actions[step.name](shop.bench(draft, emit))
+            note = shop.actions[step.name](shop.bench(step.name, draft, emit))
         except TmplbuildError as error:
             emit(Note(f"failed: {error}", "log"))
             shop.emit(StageFailed(step.name, time.monotonic() - start, str(log)))

@@ -1,0 +1,111 @@
+"""The record of a build, and what is told of it: the summary, the manifest."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from tmplbuild import __version__
+from tmplbuild.artifact import manifest
+from tmplbuild.engine import keys, pinning
+from tmplbuild.engine.deliver import deliver, is_delivered
+from tmplbuild.engine.execute import Done
+from tmplbuild.engine.pins import Pins
+from tmplbuild.engine.plan import Plan
+from tmplbuild.engine.world import Resolved, World
+from tmplbuild.recipes.model import plain
+
+Record = dict[str, Any]
+
+
+def make_record(world: World, resolved: Resolved, plan: Plan, done: list[Done]) -> Record:
+    notes = {row.name: row.note for row in done}
+    packed = notes["pack"]
+    file = world.settings.template_cache / f"{world.template}.tar.gz"
+    stripped = [f"{kind}: {name}" for kind, names in notes["strip"].items() for name in names]
+    left = [f"{row['path']} ({row['decision']})" for row in notes["leftovers"].get("leftovers", ())]
+    return {
+        "template": world.template,
+        "recipe": world.loaded.name,
+        "made": time.time(),
+        "request": pinning.request(world.loaded.recipe, world.loaded.arch),
+        "pins": resolved.pins.to_json(),
+        "steps": [
+            {"name": row.step.name, "key": row.step.key, "handed": row.step.handed} for row in plan.steps
+        ],
+        "notes": notes,
+        "summary": {
+            "template": world.template,
+            "file": str(file),
+            "manifest": str(file.with_name(f"{world.template}.manifest.json")),
+            "size": packed["size"],
+            "sha256": packed["sha256"],
+            "packages": len(packed["packages"]),
+            "stripped": stripped,
+            "leftovers": left,
+            "logs": str(world.store.log_dir(world.template)),
+        },
+    }
+
+
+def delivered(world: World, record: Record) -> bool:
+    return is_delivered(world.settings.template_cache, world.template, record.get("delivered"))
+
+
+def put(world: World, record: Record) -> Record:
+    """Put the packed file into the template cache; the record of the last good build follows it."""
+    key = next(row["key"] for row in record["steps"] if row["name"] == "pack")
+    mark = deliver(
+        world.store.artifact(key),
+        world.settings.template_cache,
+        world.template,
+        manifest.manifest_bytes(_manifest(world, record)),
+        record["summary"]["size"],
+        world.emit,
+    )
+    file = world.settings.template_cache / f"{world.template}.tar.gz"
+    summary = {
+        **record["summary"],
+        "file": str(file),
+        "manifest": str(file.with_name(f"{world.template}.manifest.json")),
+    }
+    record = {**record, "delivered": mark, "summary": summary}
+    world.store.write_record(world.template, record)
+    return record
+
+
+def _manifest(world: World, record: Record) -> manifest.Manifest:
+    pins, packed = record["pins"], record["notes"]["pack"]
+    pinned = Pins.from_json(pins)
+    return manifest.Manifest(
+        template=world.template,
+        recipe=manifest.RecipeRef(record["recipe"], keys.digest(plain(world.loaded.recipe))),
+        tool=f"tmplbuild {__version__}",
+        arch=pins["arch"],
+        epoch=pinned.target.epoch,
+        pins=manifest.Pins(
+            archives=tuple(
+                manifest.Pin(
+                    row["archive"], row["suite"], row["date"], row["release_sha256"], tuple(row["signed_by"])
+                )
+                for row in pins["archives"]
+            ),
+            base_closure=pinned.base.digest,
+            closure=pinned.target.digest,
+        ),
+        packages=tuple(manifest.PackageRef(**row) for row in packed["packages"]),
+        stages=tuple(manifest.StageRef(row["name"], row["key"]) for row in record["steps"]),
+        artifact=manifest.Artifact(
+            file=f"{world.template}.tar.gz",
+            **{key: packed[key] for key in ("size", "sha256", "tar_size", "tar_sha256", "entries")},
+        ),
+        stripped=tuple(record["summary"]["stripped"]),
+        leftovers=tuple(
+            manifest.Leftover(row["path"], row["decision"])
+            for row in record["notes"]["leftovers"].get("leftovers", ())
+        ),
+    )
+
+
+def stage_row(row: Done) -> Record:
+    return {"name": row.name, "seconds": round(row.seconds, 3), "cached": row.cached, "reason": row.reason}

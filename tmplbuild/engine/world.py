@@ -1,0 +1,172 @@
+"""A recipe, this machine's settings, and the archives as they are now: what a plan is made from."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tmplbuild.recipes as recipes
+from tmplbuild.archives import deb, mirrors
+from tmplbuild.archives.cache import PackageCache
+from tmplbuild.archives.fetch import Fetcher
+from tmplbuild.archives.model import ArchiveState, Closure
+from tmplbuild.config import Settings
+from tmplbuild.core import Core
+from tmplbuild.engine import pinning
+from tmplbuild.engine.pins import Pins
+from tmplbuild.engine.plan import Plan, make_plan
+from tmplbuild.engine.steps import NAMES, steps
+from tmplbuild.engine.store import Store
+from tmplbuild.errors import HostError, UsageError
+from tmplbuild.events import Emit, Note, Progress
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the user asked for beside the recipe's name."""
+
+    arch: str | None = None
+    rerun_from: str | None = None
+    rebuild: bool = False
+    offline: bool = False
+    boot_test: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """All that is known before anything is built."""
+
+    loaded: recipes.LoadedRecipe
+    settings: Settings
+    core: Core
+    store: Store
+    cache: PackageCache
+    mirrors: Mapping[str, Sequence[str]]
+    fetcher: Fetcher
+    emit: Emit
+
+    @property
+    def template(self) -> str:
+        """The template's name without suffix (debian-12-x86_64)."""
+        return self.loaded.recipe.image.name
+
+    def record(self) -> dict[str, Any] | None:
+        """The record of the last good build."""
+        return self.store.read_record(self.template)
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """The archives' verified state, the pins chosen from it, and why these."""
+
+    states: tuple[ArchiveState, ...]
+    pins: Pins
+    reason: str
+
+
+def open_world(name: str, wish: Wish, settings: Settings, emit: Emit) -> World:
+    """Load the recipe and open the store, the caches and the core. No network yet.
+
+    Raises UsageError, RecipeError, HostError, StoreError.
+    """
+    loaded = recipes.load(name, arch=wish.arch, roots=recipes.recipe_roots(settings.recipes))
+    if wish.rerun_from is not None and wish.rerun_from not in NAMES:
+        raise UsageError(
+            f"there is no stage {wish.rerun_from!r}",
+            where="--from",
+            hint=f"the stages are: {', '.join(NAMES)}",
+        )
+    core = Core(settings.run_dir, uid_base=settings.uid_base, emit=emit)
+    settings.state_dir.mkdir(parents=True, exist_ok=True)
+    probe = core.probe(settings.state_dir)
+    if not probe.usable:
+        raise HostError("VEs cannot be run on this machine", why=probe.why, hint=probe.fix)
+    if probe.mode == "copy":
+        emit(Note(f"layers are whole copies here: {probe.mode_reason}"))
+    addresses = mirrors.table(loaded.recipe.archives, settings.mirror)
+    return World(
+        loaded=loaded,
+        settings=settings,
+        core=core,
+        store=Store(settings.state_dir, probe.mode),
+        cache=PackageCache(settings.cache_dir),
+        mirrors=addresses,
+        fetcher=Fetcher(addresses, emit=emit),
+        emit=emit,
+    )
+
+
+def resolve(world: World, wish: Wish) -> Resolved:
+    """Ask the archives what is new, verify it, and choose the pins.
+
+    Raises FetchError, VerifyError, ResolveError.
+    """
+    loaded, recipe = world.loaded, world.loaded.recipe
+    world.emit(Progress("ask the archives what is new"))
+    states = deb.read_archives(
+        recipe.archives,
+        loaded.arch,
+        fetcher=world.fetcher,
+        cache=world.cache,
+        keys_dir=keys_dir(loaded),
+        offline=wish.offline,
+    )
+    world.emit(Progress("work out the packages"))
+    base, full = closures(world, states)
+    pins, reason = pinning.choose(
+        recipe,
+        loaded.arch,
+        states,
+        base,
+        full,
+        last=world.record(),
+        now=int(time.time()),
+        base_epoch=world.store.base_epoch,
+        fresh=wish.rebuild,
+    )
+    return Resolved(states, pins, reason)
+
+
+def keys_dir(loaded: recipes.LoadedRecipe) -> Path:
+    """The directory of the recipe's certificates. Raises RecipeError when one is missing."""
+    files = [path for role in loaded.recipe.archives for path in loaded.key_files(role)]
+    return files[0].parent
+
+
+def closures(world: World, states: tuple[ArchiveState, ...]) -> tuple[Closure, Closure]:
+    """The base's packages, and all of the template's. Raises ResolveError."""
+    recipe, arch = world.loaded.recipe, world.loaded.arch
+    pool = deb.open_pool(states, arch)
+    common: dict[str, Any] = {
+        "arch": arch,
+        "priorities": recipe.bootstrap.priorities,
+        "include": recipe.bootstrap.include,
+    }
+    base = deb.closure(pool, **common)
+    full = deb.closure(
+        pool,
+        packages=recipe.install.packages,
+        exclude=recipe.install.exclude,
+        prefer=recipe.install.prefer,
+        recommends=recipe.install.recommends,
+        **common,
+    )
+    return base, full
+
+
+def plan_of(world: World, resolved: Resolved, wish: Wish) -> Plan:
+    """What a build would do now, with reasons."""
+    return make_plan(
+        world.template,
+        steps(world.loaded.recipe, world.loaded.digests, resolved.pins),
+        resolved.pins,
+        pins_reason=resolved.reason,
+        has=lambda key: world.store.get(key) is not None,
+        last=world.record(),
+        failed=world.store.read_record(world.template, "failed"),
+        rerun_from=wish.rerun_from,
+        rebuild=wish.rebuild,
+    )
