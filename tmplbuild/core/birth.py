@@ -1,0 +1,163 @@
+"""The VE's side of its birth: from a fork of the monitor to the tree's init.
+
+Two processes pass through here. The first leaves the host's namespaces and forks the second, which
+is the VE's process 1. Each waits for the monitor's word before it goes on, so that neither outlives
+a monitor that was killed.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+
+from tmplbuild.core import cgroup, inside, linux, wire
+
+_SPACES = (
+    linux.CLONE_NEWNS
+    | linux.CLONE_NEWUTS
+    | linux.CLONE_NEWIPC
+    | linux.CLONE_NEWPID
+    | linux.CLONE_NEWCGROUP
+    | linux.CLONE_NEWNET
+)
+PROXY_PORT = 3142
+SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def leave_host(sock: socket.socket, config: wire.Message, joins: list[str]) -> None:
+    """The first process. Never returns."""
+    try:
+        linux.die_with_parent()
+        step = "join the control groups"
+        try:
+            cgroup.join(joins)
+            step = "make a user namespace"
+            linux.unshare(linux.CLONE_NEWUSER)
+            wire.call(sock, {"step": "userns"})
+            step = "become the VE's root"
+            become_root()
+            linux.die_with_parent()
+            step = "make the VE's namespaces"
+            linux.unshare(_SPACES)
+            pid = os.fork()
+        except OSError as error:
+            wire.send(sock, {"error": str(error), "step": step})
+            os._exit(1)
+        if pid == 0:
+            _first_process(sock, config)
+        wire.send(sock, {"step": "pid", "pid": pid})
+    except (OSError, EOFError):
+        os._exit(1)
+    finally:
+        os._exit(0)
+
+
+def become_root() -> None:
+    """Take the ids of the root of the user namespace one is in."""
+    os.setresgid(0, 0, 0)
+    os.setgroups([])
+    os.setresuid(0, 0, 0)
+
+
+def _first_process(sock: socket.socket, config: wire.Message) -> None:
+    """The VE's process 1. Never returns."""
+    try:
+        _message, fds = wire.receive(sock)  # the first process has ended: the monitor is our parent
+        linux.die_with_parent()
+        try:
+            kind = _furnish(config, fds)
+            about, out = _report(config, kind)
+            wire.call(sock, about, out)
+            for fd in out:
+                os.close(fd)
+            become_plain(32 if about["bits"] == 32 else 64)
+            if config["init"]:
+                _run_init(config, kind)
+            _reap(sock)
+        except OSError as error:
+            wire.send(sock, {"error": f"{error}", "step": "set up the VE"})
+    except (OSError, EOFError):
+        os._exit(1)
+    finally:
+        os._exit(1)
+
+
+def _furnish(config: wire.Message, fds: list[int]) -> str:
+    """Mounts, host name, loopback, masks. Returns the kind of init."""
+    root, notify = fds
+    old = inside.enter_root(root)
+    os.close(root)
+    inside.mount_all(old)
+    inside.leave_old_root(old)
+    socket.sethostname(str(config["hostname"]))
+    linux.loopback_up()
+    inside.offer_notify(notify)
+    os.close(notify)
+    kind = inside.init_kind()
+    units = config["mask"]
+    if config["init"] and kind == "systemd" and isinstance(units, list):
+        inside.mask_units(units)
+    if config["init"] and kind == "none":
+        raise FileNotFoundError(2, "the tree has no init", "/sbin/init")
+    return kind
+
+
+def _report(config: wire.Message, kind: str) -> tuple[wire.Message, list[int]]:
+    """What the monitor is told when all is set up, with both console ends and the proxy's socket."""
+    out = list(inside.open_console())
+    if config["net"] == "proxy":
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", PROXY_PORT))
+        listener.listen(256)
+        out.append(listener.detach())
+    bits = config["bits"] or inside.elf_bits(os.path.realpath("/sbin/init" if config["init"] else "/bin/sh"))
+    return {"step": "armed", "kind": kind, "bits": bits}, out
+
+
+def become_plain(bits: int) -> None:
+    """Undo what Python and the tool changed about the process, before something else runs in it."""
+    for number in (signal.SIGPIPE, signal.SIGINT, signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    os.umask(0o022)
+    if bits == 32 and os.uname().machine in ("x86_64", "aarch64"):
+        linux.set_personality(linux.PER_LINUX32)
+
+
+def _run_init(config: wire.Message, kind: str) -> None:
+    """Become /sbin/init. Returns only by an OSError."""
+    env = {"PATH": SEARCH_PATH, "container": "tmplbuild", "TERM": "dumb"}
+    if kind == "systemd":
+        env["NOTIFY_SOCKET"] = "/run/host/notify.d/s"
+    extra = config["env"]
+    if isinstance(extra, dict):
+        env.update(extra)
+    os.setsid()
+    console = os.open("/dev/console", os.O_RDWR | os.O_NOCTTY)
+    for number in range(3):
+        os.dup2(console, number)
+    os.execve("/sbin/init", ["/sbin/init"], env)
+
+
+def _reap(sock: socket.socket) -> None:
+    """Be a process 1 that only reaps. Never returns."""
+    os.setsid()
+    linux.set_name("tmplbuild-init")
+    linux.prctl(linux.PR_SET_DUMPABLE, 1)  # /proc/1 belongs to the VE's root, as an init's would
+    null = os.open("/dev/null", os.O_RDWR)
+    for number in range(3):
+        os.dup2(null, number)
+    signals = {signal.SIGCHLD, signal.SIGTERM}
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    sock.detach()
+    linux.close_from(3)  # the monitor sees its socket closed: the VE runs
+    while signal.sigwait(signals) == signal.SIGCHLD:
+        try:
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        except ChildProcessError:
+            continue
+    os._exit(0)

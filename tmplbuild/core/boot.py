@@ -1,0 +1,173 @@
+"""The monitor's side of a VE's birth: groups, id maps, root tree, until init runs."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections.abc import Mapping
+
+from tmplbuild.core import birth, cgroup, layers, linux, remains, wire
+
+IDS = 65536
+# What the kernel answers where a file system or a version cannot map ids on a mount.
+_NO_IDMAP = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM)
+
+
+class StartError(Exception):
+    """A VE that could not be started: at which step, and why."""
+
+    def __init__(self, step: str, why: str) -> None:
+        super().__init__(f"{step}: {why}")
+        self.step = step
+        self.why = why
+
+
+class Born:
+    """A VE whose init runs. `kind` is that of `inside.init_kind`, `mode` how its ids came about."""
+
+    def __init__(self, pid: int, kind: str, bits: int, mode: str, joins: list[str]) -> None:
+        self.pid = pid
+        self.pidfd = os.pidfd_open(pid)
+        self.kind = kind
+        self.bits = bits
+        self.mode = mode
+        self.joins = joins
+        self.console = -1
+        self.console_slave = -1
+        self.proxy = -1
+
+
+def give_birth(config: wire.Message, notify: socket.socket) -> Born:
+    """Start the VE that `config` describes. Raises StartError; what it made is for `remains.clear`."""
+    step = "make the control groups"
+    try:
+        joins = cgroup.create(
+            str(config["owner"]), str(config["veid"]), numbers(config["limits"]), whole(config["uid"])
+        )
+        step = "fork"
+        ours, theirs = wire.pair()
+        child = os.fork()
+        if child == 0:
+            ours.close()
+            birth.leave_host(theirs, config, joins)
+        theirs.close()
+        ours.settimeout(whole(config["timeout_s"]))
+        return _raise_child(ours, child, config, joins, notify)
+    except LookupError as error:
+        raise StartError(step, f"no controller for {error.args[0]}") from error
+    except (OSError, EOFError) as error:
+        raise StartError(step, str(error)) from error
+
+
+def _raise_child(
+    sock: socket.socket, child: int, config: wire.Message, joins: list[str], notify: socket.socket
+) -> Born:
+    _expect(sock, "userns")
+    uid = whole(config["uid"])
+    for name in ("uid_map", "gid_map"):
+        with open(f"/proc/{child}/{name}", "w", encoding="ascii") as file:
+            file.write(f"0 {uid} {IDS}")
+    userns = os.open(f"/proc/{child}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+    root, mode = _root(config, userns)
+    os.close(userns)
+    message, _fds = _ask(sock, {"go": True}, "pid")
+    os.waitpid(child, 0)
+    pid = whole(message["pid"])
+    notify_dir = _notify_tree(config, notify)
+    message, fds = _ask(sock, {"go": True}, "armed", [root, notify_dir])
+    os.close(root)
+    os.close(notify_dir)
+    born = Born(pid, str(message["kind"]), whole(message["bits"]), mode, joins)
+    born.console, born.console_slave = fds[:2]
+    born.proxy = fds[2] if len(fds) > 2 else -1
+    wire.send(sock, {"run": True})
+    try:
+        message, _fds = wire.receive(sock)
+    except EOFError:
+        return born  # the socket closed by exec(2): init runs
+    raise StartError(str(message["step"]), str(message["error"]))
+
+
+def _expect(sock: socket.socket, step: str) -> tuple[wire.Message, list[int]]:
+    try:
+        message, fds = wire.receive(sock)
+    except EOFError:
+        raise StartError(f"wait for {step}", "the VE's first process was killed") from None
+    if message.get("step") != step:
+        raise StartError(str(message.get("step")), str(message.get("error")))
+    return message, fds
+
+
+def _ask(
+    sock: socket.socket, message: wire.Message, step: str, fds: list[int] | None = None
+) -> tuple[wire.Message, list[int]]:
+    wire.send(sock, message, fds or [])
+    return _expect(sock, step)
+
+
+def _root(config: wire.Message, userns: int) -> tuple[int, str]:
+    """The VE's root as a detached mount, and how it is made: overlay, idmap or shift."""
+    rootfs = config["rootfs"]
+    assert isinstance(rootfs, dict)
+    directory = str(rootfs["directory"])
+    uid = whole(config["uid"])
+    if directory:
+        return _plain_root(directory, str(config["copy"]), userns, uid)
+    scratch = f"{config['state']}/{config['veid']}/scratch"
+    os.mkdir(scratch)
+    upper = str(rootfs["upper"])
+    if upper:
+        remains.clean_work(str(rootfs["work"]))
+        os.mkdir(str(rootfs["work"]), 0o700)
+    try:
+        lower = [str(path) for path in rootfs["lower"]]
+        fd = layers.stacked(
+            lower, upper, str(rootfs["work"]), scratch, userns=userns, uid=uid, read_only=not upper
+        )
+    except OSError as error:
+        raise StartError("stack the layers", str(error)) from error
+    return fd, "overlay"
+
+
+def _plain_root(directory: str, copy: str, userns: int, uid: int) -> tuple[int, str]:
+    remains.restore_owners(directory)
+    if copy != "shift":
+        try:
+            return layers.whole(directory, userns=userns), "idmap"
+        except OSError as error:
+            if copy == "idmap" or error.errno not in _NO_IDMAP:
+                raise StartError("map the owners", str(error)) from error
+    from tmplbuild.core import shift  # only where it is needed: helpers must start fast
+
+    shift.shift(directory, uid)
+    return layers.whole(directory), "shift"
+
+
+def _notify_tree(config: wire.Message, notify: socket.socket) -> int:
+    """The directory with the notify socket, as a mount to show in the VE."""
+    folder = f"{config['state']}/{config['veid']}/{remains.NOTIFY}"
+    os.mkdir(folder, 0o711)
+    os.chmod(folder, 0o711)
+    here = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    notify.bind(f"/proc/self/fd/{here}/s")  # the path itself may be too long for an address
+    os.close(here)
+    os.chmod(f"{folder}/s", 0o666)
+    fd = linux.open_tree(folder)
+    linux.mount_setattr(
+        fd,
+        linux.MOUNT_ATTR_RDONLY | linux.MOUNT_ATTR_NOSUID | linux.MOUNT_ATTR_NODEV | linux.MOUNT_ATTR_NOEXEC,
+    )
+    return fd
+
+
+def whole(value: object) -> int:
+    """A message's value as a whole number."""
+    assert isinstance(value, (int, float))
+    return int(value)
+
+
+def numbers(value: object) -> Mapping[str, float]:
+    """A message's value as named numbers."""
+    assert isinstance(value, dict)
+    return value

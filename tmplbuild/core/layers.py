@@ -1,0 +1,104 @@
+"""From directories at rest to one mounted tree, as a descriptor that is attached nowhere.
+
+Everything here runs in a helper process that has a mount namespace of its own; what it mounts goes
+with it. Mount options: `index` and `metacopy` off, for a layer must hold whole files;
+`redirect_dir` off, for a layer must stay readable without the mount that made it.
+"""
+
+from __future__ import annotations
+
+import os
+
+from tmplbuild.core import linux
+
+_OPTIONS = "index=off,metacopy=off,redirect_dir=off,xino=off"
+
+
+def private_mounts() -> None:
+    """Give the calling process mounts of its own; the host's later ones still come through."""
+    linux.unshare(linux.CLONE_NEWNS)
+    linux.mount("none", "/", flags=linux.MS_REC | linux.MS_SLAVE)
+
+
+def whole(directory: str, *, userns: int = 0) -> int:
+    """A detached copy of the mount at `directory`, with its owners seen through `userns` (0: as they are)."""
+    fd = linux.open_tree(directory)
+    if userns:
+        try:
+            linux.mount_setattr(fd, linux.MOUNT_ATTR_IDMAP, userns=userns)
+        except OSError:
+            os.close(fd)
+            raise
+    return fd
+
+
+def stacked(
+    lower: list[str], upper: str, work: str, scratch: str, *, userns: int = 0, uid: int = 0, read_only: bool
+) -> int:
+    """A detached overlay mount of the layers (kernel: Documentation/filesystems/overlayfs.rst).
+
+    Parameters:
+        lower: the read-only layers, topmost first.
+        upper, work: where changes go; `upper` may be "" for a read-only tree.
+        scratch: a directory to mount things on.
+        userns: descriptor of the user namespace through which owners are seen (0: as they are).
+        uid: the host's id of that namespace's root.
+        read_only: nothing can be changed; `upper` becomes the topmost lower layer.
+    """
+    if read_only and upper:
+        lower, upper, work = [upper, *lower], "", ""
+    if not upper and len(lower) == 1:
+        return _frozen(whole(lower[0], userns=userns))
+    base = os.path.commonpath([os.path.dirname(upper), os.path.dirname(work)]) if upper else ""
+    # All layers are opened before anything is mounted: one of them may lie where `scratch` is.
+    names = [f"l{number}" for number in range(len(lower))]
+    layers = [whole(layer, userns=userns) for layer in lower]
+    options = f"{_OPTIONS},lowerdir={':'.join(names)}"
+    if upper:
+        names.append("u")
+        layers.append(whole(base, userns=userns))
+        options += f",upperdir={_inside(base, upper)},workdir={_inside(base, work)}"
+    linux.mount("tmpfs", scratch, "tmpfs", options="mode=0700,size=1m")
+    for name, layer in zip(names, layers, strict=True):
+        os.mkdir(f"{scratch}/{name}")
+        linux.move_mount(layer, f"{scratch}/{name}")
+        os.close(layer)
+    _mount_as(uid if userns else 0, scratch, options, read_only=not upper)
+    fd = linux.open_tree(f"{scratch}/merged")
+    linux.umount(f"{scratch}/merged")
+    return fd
+
+
+def _frozen(fd: int) -> int:
+    linux.mount_setattr(fd, linux.MOUNT_ATTR_RDONLY)
+    return fd
+
+
+def _inside(base: str, path: str) -> str:
+    """The path below the mounted `u`, escaped as overlayfs reads its options."""
+    text = f"u/{os.path.relpath(path, base)}"
+    for sign in ("\\", ",", ":"):
+        text = text.replace(sign, "\\" + sign)
+    return text
+
+
+def _mount_as(uid: int, scratch: str, options: str, *, read_only: bool) -> None:
+    """Mount the overlay at scratch/merged from within scratch, so that its options stay short.
+
+    overlayfs works on the layers with the mounter's ids. Root itself has no place in an id-mapped
+    layer, so the VE's root must mount, with our capabilities (else: EOVERFLOW, silently read-only).
+    """
+    os.mkdir(f"{scratch}/merged")
+    os.chdir(scratch)
+    try:
+        if uid:
+            linux.prctl(linux.PR_SET_SECUREBITS, linux.SECBIT_NO_SETUID_FIXUP)
+            linux.set_fs_ids(uid, uid)
+        linux.mount("overlay", "merged", "overlay", linux.MS_RDONLY if read_only else 0, options)
+    finally:
+        if uid:
+            linux.set_fs_ids(0, 0)
+            linux.prctl(linux.PR_SET_SECUREBITS, 0)
+        os.chdir("/")
+    if not read_only and os.statvfs(f"{scratch}/merged").f_flag & os.ST_RDONLY:
+        raise OSError(30, "the overlay came up read-only", options)

@@ -1,0 +1,403 @@
+"""The process that stands beside each VE: starts it, holds its console, runs commands, cleans up.
+
+It is a small Python of its own (`python -I -S`), so that the tool's threads are never forked and
+that a VE can outlive the tool. It answers on `<state>/<veid>/control`; a connection is either a
+question or one running command, which dies when its connection closes. With a tether, the VE dies
+when the tool does. Should the monitor itself be killed, the kernel kills the VE's init
+(PR_SET_PDEATHSIG), and with it all in the VE; `remains.clear` does the rest.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import signal
+import socket
+import time
+from collections.abc import Callable
+
+from tmplbuild.core import birth, boot, cgroup, enter, layers, linux, ready, remains, wire
+
+_CONSOLE_LIMIT = 16 << 20
+_POWER_OFF = signal.SIGRTMIN + 3  # systemd(1): start poweroff.target
+_TAIL = 4000
+
+
+class Command:
+    """One running command: its process, its control group, and who waits for it."""
+
+    def __init__(self, pid: int, group: str, client: socket.socket | None) -> None:
+        self.pid = pid
+        self.group = group
+        self.client = client
+
+
+class Monitor:
+    """The state of one VE, and what happens to it."""
+
+    def __init__(self, config: wire.Message, tether: socket.socket, locks: list[int]) -> None:
+        self.config = config
+        self.tether: socket.socket | None = tether
+        self.locks = locks
+        self.folder = f"{config['state']}/{config['veid']}"
+        self.selector = selectors.DefaultSelector()
+        self.notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.control = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.commands: dict[int, Command] = {}
+        self.waiting: list[socket.socket] = []
+        self.deadline: float | None = None
+        self.ready = False
+        self.over = ""
+        self.serial = 0
+        self.console_size = 0
+        self.born: boot.Born | None = None
+        self.watch: ready.Watch | None = None
+
+    # -- life ------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Start the VE, serve until it is over, clean up."""
+        wakeup_reader, wakeup_writer = socket.socketpair()
+        for end in (wakeup_reader, wakeup_writer):
+            end.setblocking(False)
+        signal.set_wakeup_fd(wakeup_writer.fileno(), warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda number, frame: None)
+        signal.signal(signal.SIGTERM, self._terminated)
+        self.console_log = open(str(self.config["console"]), "ab", buffering=0)  # noqa: SIM115
+        try:
+            self._start()
+            self._watch(wakeup_reader, lambda: self._reap(wakeup_reader))
+            while not self.over:
+                self._turn()
+        except boot.StartError as error:
+            self._answer_start({"error": error.why, "step": error.step})
+            self.over = "failed"
+        finally:
+            self._finish()
+
+    def _start(self) -> None:
+        seconds = boot.whole(self.config["timeout_s"])
+        self.deadline = time.monotonic() + seconds
+        self.born = boot.give_birth(self.config, self.notify)
+        self.control.bind(self._address(remains.CONTROL))
+        self.control.listen(64)
+        self._watch(self.control, self._accept)
+        self._watch(self.notify, self._notified)
+        self._watch(self.born.console, self._read_console)
+        if self.tether is not None:
+            self._watch(self.tether, self._tether_moved)
+        self._write_state("starting")
+        if not self.config["init"]:
+            self._is_ready()
+        elif self.born.kind != "systemd":
+            self.watch = ready.Watch(self.born.pid)
+
+    def _turn(self) -> None:
+        timeout = None if self.deadline is None else max(0.0, self.deadline - time.monotonic())
+        if self.watch is not None:
+            timeout = ready.TICK_S
+        for key, _events in self.selector.select(timeout):
+            handler: Callable[[], None] = key.data
+            handler()
+        if self.watch is not None and self.watch.ready():
+            self._is_ready()
+        if self.deadline is not None and time.monotonic() >= self.deadline:
+            self.over = "killed" if self.ready else "late"
+
+    def _terminated(self, number: int, frame: object) -> None:
+        self.over = self.over or "killed"
+
+    def _watch(self, source: socket.socket | int, handler: Callable[[], None]) -> None:
+        self.selector.register(source, selectors.EVENT_READ, handler)
+
+    def _address(self, name: str) -> str:
+        self._here = os.open(self.folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        return f"/proc/self/fd/{self._here}/{name}"
+
+    # -- start -----------------------------------------------------------------------------------
+
+    def _notified(self) -> None:
+        if ready.notified(self.notify) and not self.ready:
+            self._is_ready()
+
+    def _is_ready(self) -> None:
+        self.ready = True
+        self.watch = None
+        self.deadline = None
+        self._write_state("running")
+        message, fds = self._about()
+        self._answer_start({**message, "ready": True}, fds)
+        if not self.config["tether"]:
+            self._drop_tether()
+
+    def _about(self) -> tuple[wire.Message, list[int]]:
+        born = self.born
+        assert born is not None
+        message: wire.Message = {
+            "pid": born.pid,
+            "kind": born.kind,
+            "bits": born.bits,
+            "mode": born.mode,
+            "init": self.config["init"],
+            "net": self.config["net"],
+            "console": self.config["console"],
+        }
+        return message, [born.proxy] if born.proxy >= 0 else []
+
+    def _write_state(self, state: str) -> None:
+        message, _fds = self._about()
+        message.update(state=state, tether=self.config["tether"], started=self.config["started"])
+        remains.write(f"{self.folder}/{remains.STATE}", message)
+
+    def _answer_start(self, message: wire.Message, fds: list[int] | None = None) -> None:
+        if self.tether is None:
+            return
+        try:
+            wire.send(self.tether, message, fds or [])
+        except OSError:
+            self.over = self.over or "killed"
+
+    def _tether_moved(self) -> None:
+        """The tool closed the connection, or died."""
+        self.over = self.over or "killed"
+
+    def _drop_tether(self) -> None:
+        if self.tether is not None:
+            self.selector.unregister(self.tether)
+            self.tether.close()
+            self.tether = None
+
+    # -- what happens in the VE --------------------------------------------------------------------
+
+    def _read_console(self) -> None:
+        assert self.born is not None
+        try:
+            data = os.read(self.born.console, 65536)
+        except OSError:
+            return
+        if self.console_size < _CONSOLE_LIMIT:
+            self.console_size += self.console_log.write(data) or 0
+
+    def _reap(self, wakeup: socket.socket) -> None:
+        try:
+            while wakeup.recv(4096):
+                pass
+        except BlockingIOError:
+            pass
+        self._reap_all()
+
+    def _reap_all(self) -> None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            if self.born is not None and pid == self.born.pid:
+                self.over = self.over or "ended"
+            command = self.commands.pop(pid, None)
+            if command is not None:
+                self._command_ended(command, status)
+
+    def _command_ended(self, command: Command, status: int) -> None:
+        # Its daemons may live on in the group; a group that is empty goes.
+        with contextlib.suppress(OSError):
+            os.rmdir(command.group)
+        if command.client is not None:
+            self._tell(command.client, {"status": status})
+            self._hang_up(command.client)
+
+    # -- who asks --------------------------------------------------------------------------------
+
+    def _accept(self) -> None:
+        client, _address = self.control.accept()
+        self._watch(client, lambda: self._listen(client))
+
+    def _hang_up(self, client: socket.socket) -> None:
+        with contextlib.suppress(KeyError, ValueError):
+            self.selector.unregister(client)
+        client.close()
+
+    def _tell(self, client: socket.socket, message: wire.Message, fds: list[int] | None = None) -> None:
+        with contextlib.suppress(OSError):  # whoever asked is gone; the selector will report it
+            wire.send(client, message, fds or [])
+
+    def _listen(self, client: socket.socket) -> None:
+        try:
+            message, fds = wire.receive(client)
+        except (EOFError, OSError):
+            self._client_gone(client)
+            return
+        try:
+            self._serve(client, message, fds)
+        finally:
+            for fd in fds:
+                os.close(fd)
+
+    def _client_gone(self, client: socket.socket) -> None:
+        for command in self.commands.values():
+            if command.client is client:
+                command.client = None
+                self._kill_command(command)
+        if client in self.waiting:
+            self.waiting.remove(client)
+        self._hang_up(client)
+
+    def _serve(self, client: socket.socket, message: wire.Message, fds: list[int]) -> None:
+        what = message.get("op")
+        if what == "exec":
+            self._exec(client, message, fds)
+        elif what == "kill":
+            for command in self.commands.values():
+                if command.client is client:
+                    self._kill_command(command)
+        elif what == "about":
+            about, given = self._about()
+            self._tell(client, {**about, "ready": self.ready}, given)
+        elif what == "stop":
+            self.waiting.append(client)
+            self._stop(boot.whole(message["timeout_s"]))
+        elif what == "end":
+            self.waiting.append(client)
+            self.over = self.over or "killed"
+
+    def _exec(self, client: socket.socket, request: wire.Message, fds: list[int]) -> None:
+        try:
+            self._spawn(client, request, fds)
+        except (OSError, TimeoutError) as error:
+            self._tell(client, {"error": str(error)})
+            self._hang_up(client)
+
+    def _spawn(self, client: socket.socket | None, request: wire.Message, fds: list[int]) -> None:
+        assert self.born is not None
+        self.serial += 1
+        group = cgroup.exec_group(str(self.config["owner"]), str(self.config["veid"]), f"exec{self.serial}")
+        joins = [f"{group}/cgroup.procs", *self.born.joins[1:]]
+        env = {"PATH": birth.SEARCH_PATH, "container": "tmplbuild"}
+        if self.config["net"] == "proxy":
+            address = f"http://127.0.0.1:{birth.PROXY_PORT}"
+            env.update(http_proxy=address, https_proxy=address)
+        extra = request["env"]
+        assert isinstance(extra, dict)
+        request["env"] = {**env, **extra}
+        try:
+            pid = enter.spawn(self.born.pidfd, joins, request, fds, self.born.bits, client)
+        except OSError:
+            cgroup.kill(group)
+            cgroup.remove(group)
+            raise
+        self.commands[pid] = Command(pid, group, client)
+
+    def _kill_command(self, command: Command) -> None:
+        # One that hangs in the kernel gives its status when it can.
+        with contextlib.suppress(OSError, TimeoutError):
+            cgroup.kill(command.group)
+
+    def _stop(self, timeout_s: int) -> None:
+        assert self.born is not None
+        if not self.config["init"]:
+            self.over = self.over or "killed"
+            return
+        self.deadline = time.monotonic() + timeout_s
+        self.watch = None
+        self.ready = True
+        if self.born.kind == "systemd":
+            signal.pidfd_send_signal(self.born.pidfd, _POWER_OFF)
+            return
+        # sysvinit knows no signal for it (SIGPWR is the power supply's, and Debian ignores it).
+        request: wire.Message = {
+            "argv": ["/sbin/init", "0"] if self.born.kind == "sysvinit" else ["poweroff"],
+            "env": {},
+            "cwd": "/",
+            "user": "root",
+            "tty": False,
+            "stdin": False,
+        }
+        null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+        try:
+            self._spawn(None, request, [null, null])
+        except OSError:
+            self.over = self.over or "killed"
+        finally:
+            os.close(null)
+
+    # -- the end -----------------------------------------------------------------------------------
+
+    def _finish(self) -> None:
+        """Kill what is left, remove every trace, tell whoever waits, in this order."""
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        trouble = ""
+        try:
+            cgroup.destroy(str(self.config["owner"]), str(self.config["veid"]))
+            self._reap_all()
+            self._release_mounts()
+            if not self.ready:
+                self._answer_start(self._failure())
+            remains_error = self._clear()
+            trouble = remains_error
+        except (OSError, TimeoutError) as error:
+            trouble = str(error)
+        for fd in self.locks:
+            os.close(fd)
+        how = "clean" if self.over == "ended" else "killed"
+        for client in self.waiting:
+            self._tell(client, {"error": trouble} if trouble else {"ending": how})
+
+    def _clear(self) -> str:
+        # The tree's lock is ours: give it back, so that `clear` can take it.
+        for fd in self.locks[1:]:
+            os.close(fd)
+        del self.locks[1:]
+        try:
+            remains.clear(str(self.config["state"]), str(self.config["veid"]), str(self.config["owner"]))
+        except (OSError, TimeoutError) as error:
+            return str(error)
+        return ""
+
+    def _failure(self) -> wire.Message:
+        why = {
+            "late": f"its init did not report that it is ready within {self.config['timeout_s']} seconds",
+            "ended": "its init ended",
+        }.get(self.over, "it was stopped")
+        try:
+            with open(str(self.config["console"]), "rb") as file:
+                file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL))
+                tail = file.read().decode("utf-8", "replace")
+        except OSError:
+            tail = ""
+        return {"error": why, "step": "boot", "tail": tail}
+
+    def _release_mounts(self) -> None:
+        if self.born is not None:
+            self._drain_console()
+        scratch = f"{self.folder}/scratch"
+        # Nothing is mounted there for a plain directory, or where the start failed early.
+        with contextlib.suppress(OSError):
+            linux.umount(scratch)
+
+    def _drain_console(self) -> None:
+        assert self.born is not None
+        os.set_blocking(self.born.console, False)
+        while True:
+            try:
+                data = os.read(self.born.console, 65536)
+            except OSError:
+                return
+            if not data:
+                return
+            self.console_size += self.console_log.write(data) or 0
+
+
+def main(number: int) -> None:
+    """Be the monitor of the VE that the first message on socket `number` describes."""
+    tether = socket.socket(fileno=number)
+    tether.set_inheritable(False)
+    config, locks = wire.receive(tether)
+    linux.set_name("tmplbuild-ve")
+    linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)
+    os.chdir("/")
+    os.umask(0o022)
+    layers.private_mounts()
+    Monitor(config, tether, locks).run()

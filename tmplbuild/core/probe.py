@@ -1,0 +1,129 @@
+"""What this machine can do for VEs, found by trying each thing in a child process.
+
+The child has namespaces of its own; it mounts and maps on a small tree made for it in the directory
+in question, and nothing of it is left when it ends.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tmplbuild.core import cgroup
+from tmplbuild.core.model import Feature, Limits, Probe, Rootfs
+from tmplbuild.errors import HostError, TmplbuildError
+
+if TYPE_CHECKING:
+    from tmplbuild.core.host import Core
+
+_LIMITS = {"memory": Limits(memory_mib=512), "pids": Limits(pids=100), "cpu": Limits(cpus=1.0)}
+_FIXES = {
+    "root": "run it as root (sudo)",
+    "kernel": "use Linux 5.8 or newer",
+    "userns": "set the sysctls user.max_user_namespaces and kernel.unprivileged_userns_clone above 0",
+    "cgroup2": "mount it: mount -t cgroup2 none /sys/fs/cgroup/unified",
+    "overlay": "use Linux 5.19 or newer, and a disk that is not itself an overlay (ext4, xfs, btrfs)",
+    "idmap": "use Linux 5.12 or newer and a file system that maps owners (ext4, xfs, btrfs)",
+    "limits": "mount the controller (cgroups(7)), or build without this limit",
+}
+
+
+def probe(core: Core, where: Path) -> Probe:
+    """Try everything; see `Core.probe`. Raises HostError when `where` cannot be written."""
+    rows = [_root(), _kernel()]
+    if all(row.works for row in rows):
+        rows += _tries(core, where)
+    by_name = {row.name: row for row in rows}
+    needed = [by_name.get(name) for name in ("root", "kernel", "userns", "cgroup2")]
+    broken = next((row for row in needed if row is not None and not row.works), None)
+    overlay = by_name.get("overlay")
+    stacks = overlay is not None and overlay.works
+    reason = "layers can be stacked there" if stacks else (overlay.why if overlay else "it was not tried")
+    return Probe(
+        usable=broken is None,
+        why=broken.why if broken else "",
+        fix=broken.fix if broken else "",
+        mode="overlay" if stacks else "copy",
+        mode_reason=reason,
+        features=tuple(rows),
+    )
+
+
+def _row(name: str, why: str, fix: str) -> Feature:
+    return Feature(name, works=not why, why=why, fix=_FIXES[fix] if why else "")
+
+
+def _root() -> Feature:
+    uid = os.geteuid()
+    return _row("root", "" if uid == 0 else f"this runs as user {uid}", "root")
+
+
+def _kernel() -> Feature:
+    release = platform.release()
+    numbers = tuple(int(word) for word in release.split("-")[0].split(".")[:2] if word.isdigit())
+    return _row("kernel", "" if numbers >= (5, 8) else f"Linux {release} is too old", "kernel")
+
+
+def _tries(core: Core, where: Path) -> list[Feature]:
+    try:
+        here = Path(tempfile.mkdtemp(prefix=".tmplbuild-probe-", dir=where))
+    except OSError as error:
+        raise HostError(
+            "The directory cannot be written.", where=str(where), why=error.strerror or str(error)
+        ) from error
+    try:
+        return [_cgroup2(), *_runs(core, here), *_limits()]
+    finally:
+        shutil.rmtree(here, ignore_errors=True)
+
+
+def _cgroup2() -> Feature:
+    try:
+        cgroup.unified_root()
+    except OSError as error:
+        return _row("cgroup2", str(error), "cgroup2")
+    return _row("cgroup2", "", "cgroup2")
+
+
+def _limits() -> list[Feature]:
+    try:
+        there = cgroup.controllers()
+    except OSError:
+        there = {}
+    rows = []
+    for name in _LIMITS:
+        why = "" if name in there else f"no control group controller '{name}' is mounted"
+        rows.append(_row(f"limit {name}", why, "limits"))
+    return rows
+
+
+def _runs(core: Core, here: Path) -> list[Feature]:
+    """Start VEs without init on small trees: everything they need is tried for real."""
+    tree, upper = here / "tree", here / "upper"
+    for folder in (tree, upper):
+        folder.mkdir()
+    for name in ("proc", "sys", "dev", "run"):
+        (tree / name).mkdir()
+    (tree / "file").write_text("as it was")
+    plain = _start(core, here, Rootfs.plain(tree), "auto")
+    rows = [_row("userns", plain, "userns")]
+    if not plain:
+        rows.append(_row("overlay", _start(core, here, Rootfs.overlay((tree,), upper), "auto"), "overlay"))
+        rows.append(_row("idmap", _start(core, here, Rootfs.plain(tree), "idmap"), "idmap"))
+    return rows
+
+
+def _start(core: Core, here: Path, rootfs: Rootfs, copy: str) -> str:
+    """Why a VE on that tree does not start; "" when it does."""
+    from tmplbuild.core.host import Core
+
+    trial = Core(here / "state", uid_base=core.uid_base, copy="idmap" if copy == "idmap" else "auto")
+    try:
+        with trial.start("probe", rootfs, init=False, timeout_s=20):
+            return ""
+    except TmplbuildError as error:
+        return error.why or error.what
