@@ -1,0 +1,20 @@
+"""Recipes: what a template is made of, as data. Pure: no root, no network."""
+
+from tmplbuild.recipes.catalogue import VE_ARCHES, Entry, entries, recipe_roots
+from tmplbuild.recipes.lint import Finding, lint
+from tmplbuild.recipes.load import LoadedRecipe, load
+from tmplbuild.recipes.schema import schema
+from tmplbuild.recipes.show import show
+
+__all__ = [
+    "VE_ARCHES",
+    "Entry",
+    "Finding",
+    "LoadedRecipe",
+    "entries",
+    "lint",
+    "load",
+    "recipe_roots",
+    "schema",
+    "show",
+]

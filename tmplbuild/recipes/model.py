@@ -23,6 +23,17 @@ Mode = Annotated[str, Meta(pattern="^[0-7]{3,4}$", description="permission bits,
 Text = Annotated[str, Meta(extra={"braces": True})]
 """Free text: words in braces that are no placeholders are text, not mistakes."""
 Fingerprint = Annotated[str, Meta(pattern="^[0-9A-F]{40}$", description="OpenPGP fingerprint, 40 hex digits")]
+Role = Annotated[
+    str,
+    Meta(pattern="^[a-z0-9][a-z0-9.-]*$", description="an archive's role: lower case, digits, dots, dashes"),
+]
+FileName = Annotated[
+    str,
+    Meta(
+        pattern=r"^[A-Za-z0-9{][A-Za-z0-9._+{}-]*$",
+        description="a file name of letters, digits, dots, dashes and underscores",
+    ),
+]
 
 NAME = "{distro}-{release}-{ve_arch}"
 """What a template is called where its recipe does not say."""
@@ -35,28 +46,37 @@ class Section(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=T
 class Image(Section, frozen=True, kw_only=True):
     """What the template is.
 
-    `distro`, `release`, `suite` and `arch` may be written as {distro} ... in any other string of
-    the recipe. `name` is the template's name without suffix; {ve_arch} is OpenVZ's word for the
-    architecture (x86_64, x86, aarch64). `arches` are the distribution's own words, the first the
-    default.
+    Keys:
+        distro: the distribution, in lower case ("debian").
+        release: its release as people number it ("12").
+        suite: the release's name in the archive ("bookworm").
+        arches: architectures in the distribution's own words (amd64, i386); the first is the default.
+        name: the template's name without suffix. OpenVZ's form is DISTRO-RELEASE-ARCH.
+        title: one line for people.
+        eol: day on which the last support ends; `recipe lint` warns before it.
     """
 
     distro: str
     release: str
     suite: str
     arches: Annotated[tuple[str, ...], Meta(min_length=1)]
-    name: str = NAME
+    name: FileName = NAME
     title: str = ""
     eol: datetime.date | None = None
 
 
 class Archive(Section, frozen=True, kw_only=True):
-    """One upstream package archive.
+    """One upstream package archive, named by its role.
 
-    `mirrors` are tried in order; "host" is the address that this machine's own apt sources name
-    for this archive. `public` is the address that the template's own sources list gets (http, so
-    that the build can serve it from verified bytes). `keys` are the fingerprints of the primary
-    keys that may sign it; the certificates lie in `keys/FINGERPRINT.asc` beside the recipe.
+    Keys:
+        mirrors: addresses, tried in order; "host" is the one that this machine's own apt sources name
+            for this archive. A mirror is no part of a layer's key: it decides nothing.
+        public: address that the template's own sources list gets (http, so that the build can serve
+            it from verified bytes).
+        suites: suites that are used, of which a later version wins wherever it is.
+        components: components of each suite.
+        keys: fingerprints of the primary keys that may sign the archive; the certificates lie in
+            keys/FINGERPRINT.asc beside the recipe or its parent.
     """
 
     mirrors: Annotated[tuple[str, ...], Meta(min_length=1)]
@@ -69,8 +89,12 @@ class Archive(Section, frozen=True, kw_only=True):
 class Bootstrap(Section, frozen=True, kw_only=True):
     """The smallest system that can configure itself, shared by all recipes of the same suites.
 
-    `include` are packages beside the Essential ones and those of `priorities`. `merged_usr`
-    makes /bin, /sbin and /lib links into /usr before the first package is unpacked.
+    Keys:
+        method: how it is made; "deb" unpacks and registers packages without the host's dpkg or apt.
+        priorities: packages of these priorities are taken, beside the Essential ones.
+        include: further packages.
+        merged_usr: make /bin, /sbin and /lib links into /usr before the first package is unpacked.
+        timeout_s: longest time that the packages' own scripts may take.
     """
 
     method: Literal["deb"]
@@ -81,10 +105,14 @@ class Bootstrap(Section, frozen=True, kw_only=True):
 
 
 class Install(Section, frozen=True, kw_only=True):
-    """The packages of this template. `exclude` are never taken, even where something recommends them.
+    """The packages of this template.
 
-    `prefer` settles alternatives: of several packages that satisfy a dependency the first one
-    named here is taken.
+    Keys:
+        packages: what is installed, with all that it depends on.
+        exclude: never taken, even where something recommends it; where something needs it, it is an error.
+        prefer: of several packages that satisfy a dependency the first one named here is taken.
+        recommends: take what packages recommend, too.
+        timeout_s: longest time that the packages' own scripts may take.
     """
 
     packages: tuple[str, ...] = ()
@@ -95,8 +123,17 @@ class Install(Section, frozen=True, kw_only=True):
 
 
 class File(Section, frozen=True, kw_only=True):
-    """A file, directory or link that `configure` makes: give `text`, `source` (a file beside the
-    recipe), `link` or `directory = true`. Owner root unless `uid`/`gid` say otherwise."""
+    """A file, directory or link that is made. Give one of `text`, `source`, `link` and `directory`.
+
+    Keys:
+        text: what the file holds.
+        source: the file beside the recipe (or its parent) whose content it gets.
+        link: what the symbolic link points to.
+        directory: make a directory; one that is there keeps what it holds.
+        mode: permission bits; 0644 for a file, 0755 for a directory.
+        uid: owner, a number.
+        gid: group, a number.
+    """
 
     text: Text | None = None
     source: str | None = None
@@ -108,10 +145,17 @@ class File(Section, frozen=True, kw_only=True):
 
 
 class Edit(Section, frozen=True, kw_only=True):
-    """A change to lines of a file: each line that matches `match` (a Python regular expression,
-    searched) is replaced by `replace` (with \\1 groups), or removed if `delete`, or turned into a
-    comment if `comment`. Nothing happens where the file is not there. `append` is a line added at
-    the end unless it is there."""
+    """A change to lines of a file; nothing happens where the file is not there. Give one of `replace`,
+    `delete`, `comment` for the lines that match, or `append`.
+
+    Keys:
+        path: the file.
+        match: a Python regular expression, searched in each line.
+        replace: what takes the place of the part that matched; \\1 is its first group.
+        delete: remove the lines.
+        comment: put # before the lines, unless it is there.
+        append: a line that is added at the end, unless the file has it.
+    """
 
     path: Path
     match: Text = ""
@@ -124,9 +168,13 @@ class Edit(Section, frozen=True, kw_only=True):
 class Configure(Section, frozen=True, kw_only=True):
     """What makes the tree this template: sources list, files, edits, commands.
 
-    `sources` says how the package manager's list of archives is written ("deb822": one
-    /etc/apt/sources.list.d/NAME.sources; "list": /etc/apt/sources.list). `commands` are argument
-    lists run inside the tree, isolated, no init.
+    Keys:
+        sources: how the package manager's list of archives is written: "deb822" is a
+            /etc/apt/sources.list.d/NAME.sources, "list" is /etc/apt/sources.list.
+        files: files by path.
+        edits: changes to lines, in order.
+        commands: argument lists, run one after the other inside the tree, isolated, without init.
+        timeout_s: longest time that one command may take.
     """
 
     sources: Literal["deb822", "list"] = "deb822"
@@ -139,9 +187,14 @@ class Configure(Section, frozen=True, kw_only=True):
 class Strip(Section, frozen=True, kw_only=True):
     """What a container must not have.
 
-    `purge`: packages removed with their configuration if installed; `mask`: systemd units masked
-    (whether they are there or not), `disable`: units whose enabling links go; `rc_disable`:
-    sysvinit services whose start links go; `remove`: paths; `edits`: lines.
+    Keys:
+        purge: packages removed with their configuration, if they are installed.
+        mask: systemd units that are masked, whether they are there or not.
+        disable: systemd units whose enabling links go.
+        rc_disable: sysvinit services whose start links become stop links.
+        remove: paths that go.
+        edits: changes to lines, in order.
+        timeout_s: longest time that removing the packages may take.
     """
 
     purge: tuple[str, ...] = ()
@@ -154,8 +207,14 @@ class Strip(Section, frozen=True, kw_only=True):
 
 
 class Clean(Section, frozen=True, kw_only=True):
-    """What use leaves behind: `truncate` files (owner and mode kept), `empty` directories,
-    `remove` paths; `files` are then put into their neutral state (machine-id, resolv.conf...)."""
+    """What use leaves behind. It runs before the live upgrade and after it.
+
+    Keys:
+        truncate: files that are emptied; owner and mode stay.
+        empty: directories whose content goes.
+        remove: paths that go.
+        files: files that are then put into their neutral state (machine-id, resolv.conf).
+    """
 
     truncate: tuple[Glob, ...] = ()
     empty: tuple[Glob, ...] = ()
@@ -164,7 +223,16 @@ class Clean(Section, frozen=True, kw_only=True):
 
 
 class Upgrade(Section, frozen=True, kw_only=True):
-    """The dist-upgrade in the booted VE: `manager` names the package manager's table."""
+    """The dist-upgrade in the booted VE.
+
+    Keys:
+        manager: the package manager's table.
+        mask: systemd units masked while it runs, by links in /run: the template keeps none.
+        autoremove: remove what was pulled in and nothing needs any more.
+        boot_timeout_s: longest time until the init says that it is ready.
+        timeout_s: longest time that one command of the package manager may take.
+        stop_timeout_s: longest time for a clean stop.
+    """
 
     manager: Literal["apt-deb"]
     mask: tuple[str, ...] = ()
@@ -175,8 +243,13 @@ class Upgrade(Section, frozen=True, kw_only=True):
 
 
 class Leftovers(Section, frozen=True, kw_only=True):
-    """Configuration that an upgrade left beside the one in use. `suffixes` are the endings looked
-    for below `roots`; an unfinished transaction's (`unfinished`) fail the build."""
+    """Configuration that an upgrade left beside the one in use.
+
+    Keys:
+        roots: directories that are searched.
+        suffixes: endings of such files; they are recorded and removed.
+        unfinished: endings that only an unfinished transaction leaves: they fail the build.
+    """
 
     roots: tuple[Path, ...] = ("/etc", "/usr", "/var/lib")
     suffixes: tuple[str, ...] = ()
@@ -186,10 +259,16 @@ class Leftovers(Section, frozen=True, kw_only=True):
 class Check(Section, frozen=True, kw_only=True):
     """The lint of the finished tree, and the boot test of the packed file.
 
-    `waive` maps a rule's id to the reason why it does not hold here. The boot test creates a VE
-    from the packed file, gives it a host name, an address and a name server in the way of
-    `network`, wants no failed unit and no process that matches `unwanted_processes` (regular
-    expressions on command lines), installs `install`, stops it, and boots it again.
+    The boot test creates a VE from the packed file, gives it a host name, an address and a name server,
+    wants no failed unit, installs a package, stops it, and boots it again.
+
+    Keys:
+        waive: reason why a rule does not hold here, by the rule's id.
+        network: way in which the boot test gives the VE an address.
+        unwanted_processes: regular expressions that no process's command line may match.
+        install: packages that the boot test installs.
+        boot: whether the boot test is done.
+        boot_timeout_s: longest time until the init says that it is ready.
     """
 
     waive: dict[str, str] = {}
@@ -201,13 +280,23 @@ class Check(Section, frozen=True, kw_only=True):
 
 
 class Pack(Section, frozen=True, kw_only=True):
-    """How the tree becomes NAME.tar.gz: `level` of libdeflate, 1 to 12."""
+    """How the tree becomes NAME.tar.gz.
+
+    Keys:
+        level: of compression, by libdeflate: from fast to small.
+    """
 
     level: Annotated[int, Meta(ge=1, le=12)] = 6
 
 
 class Limits(Section, frozen=True, kw_only=True):
-    """What a build VE may use: memory in MiB, processes, CPUs."""
+    """What a VE of the build may use.
+
+    Keys:
+        memory_mib: memory, MiB.
+        pids: processes and threads.
+        cpus: processors, which may be a fraction.
+    """
 
     memory_mib: Annotated[int, Meta(ge=64)] = 4096
     pids: Annotated[int, Meta(ge=32)] = 4096
@@ -217,11 +306,24 @@ class Limits(Section, frozen=True, kw_only=True):
 class Recipe(Section, frozen=True, kw_only=True):
     """A whole recipe, flattened: `extends` resolved, placeholders filled for one architecture.
 
-    `rebuild_after_days`: a base older than this is built anew rather than upgraded again.
+    Keys:
+        image: what the template is.
+        archives: where packages come from, by role.
+        bootstrap: the smallest system.
+        install: packages.
+        configure: files, edits, commands.
+        strip: what goes.
+        clean: what is made neutral.
+        upgrade: the live dist-upgrade.
+        leftovers: configuration beside the one in use.
+        check: lint and boot test.
+        pack: compression.
+        limits: of the VEs that build.
+        rebuild_after_days: days after which a base is built anew rather than upgraded again.
     """
 
     image: Image
-    archives: Annotated[dict[str, Archive], Meta(min_length=1)]
+    archives: Annotated[dict[Role, Archive], Meta(min_length=1)]
     bootstrap: Bootstrap
     install: Install = Install()
     configure: Configure = Configure()

@@ -79,9 +79,10 @@ def wanted(kind: Any) -> str:
     """In words, what values a type has."""
     inner = bare(kind)
     if get_origin(inner) is Literal:
-        return "one of " + ", ".join(quote(str(choice)) for choice in get_args(inner))
+        choices = [quote(str(choice)) for choice in get_args(inner)]
+        return choices[0] if len(choices) == 1 else "one of " + ", ".join(choices)
     if get_origin(inner) is tuple:
-        return f"a list of {_plural(get_args(inner)[0])}"
+        return _list(get_args(inner)[0])
     if get_origin(inner) is dict or (isinstance(inner, type) and issubclass(inner, Section)):
         return "a table"
     for meta in metas(kind):
@@ -165,10 +166,11 @@ def _bounds(kind: Any) -> Iterator[str]:
             yield f" that matches {meta.pattern}"
 
 
-def _plural(kind: Any) -> str:
+def _list(kind: Any) -> str:
     inner = bare(kind)
     if isinstance(inner, type) and issubclass(inner, Section):
-        return "tables"
+        return "a list of tables"
     if get_origin(inner) is tuple:
-        return "lists"
-    return "strings" if inner is str else "values"
+        return "a list of lists"
+    described = next((meta.description for meta in metas(kind) if meta.description), "")
+    return f"a list; each {described}" if described else "a list of strings"

@@ -1,0 +1,60 @@
+"""The fingerprint of an OpenPGP certificate, so that a recipe's key files can be held against their names.
+
+This only compares a file with its name; signatures are verified in `tmplbuild.archives`.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import re
+
+_ARMOR = re.compile(
+    rb"-----BEGIN PGP PUBLIC KEY BLOCK-----\r?\n(?:[^\r\n]+\r?\n)*\r?\n"  # headers, then an empty line
+    rb"(.*?)\r?\n(?:=[A-Za-z0-9+/]{4}\r?\n)?-----END",
+    re.DOTALL,
+)
+_PUBLIC_KEY = 6
+
+
+def fingerprint_of(data: bytes) -> str:
+    """The primary key's fingerprint, 40 upper-case hex digits (version 4, RFC 9580 §5.5.4.2).
+
+    Parameters:
+        data: the certificate, armored or not. It must begin with the primary key, as all do.
+
+    Raises ValueError when it is no such certificate.
+    """
+    if found := _ARMOR.search(data):
+        try:
+            data = base64.b64decode(found[1])
+        except binascii.Error as error:
+            raise ValueError("the armor is damaged") from error
+    tag, body = _first_packet(data)
+    if tag != _PUBLIC_KEY:
+        raise ValueError("it does not begin with a public key")
+    if body[:1] != b"\x04":
+        raise ValueError("its key is not of version 4")
+    return hashlib.sha1(b"\x99" + len(body).to_bytes(2, "big") + body).hexdigest().upper()
+
+
+def _first_packet(data: bytes) -> tuple[int, bytes]:
+    """Type and body of the first packet (RFC 9580 §4.2; both forms of the header)."""
+    if len(data) < 6 or not data[0] & 0x80:
+        raise ValueError("it is no OpenPGP certificate")
+    first = data[1]
+    if data[0] & 0x40:
+        tag = data[0] & 0x3F
+        if first < 192:
+            start, size = 2, first
+        elif first < 224:
+            start, size = 3, ((first - 192) << 8) + data[2] + 192
+        else:
+            start, size = 6, int.from_bytes(data[2:6], "big")
+    else:
+        tag, width = (data[0] >> 2) & 0x0F, 1 << (data[0] & 3)
+        start, size = 1 + width, int.from_bytes(data[1 : 1 + width], "big")
+    if start + size > len(data):
+        raise ValueError("it is cut off")
+    return tag, data[start : start + size]
