@@ -51,10 +51,5 @@ def _tolerant_streams() -> None:
 
 def _parse(words: list[str]) -> argparse.Namespace:
     from tmplbuild.cli.parser import build_parser
-    from tmplbuild.errors import UsageError
 
-    parser = build_parser()
-    args = parser.parse_args(words)
-    if args.verb is None:
-        raise UsageError("no verb was given", hint="tmplbuild --help shows what there is")
-    return args
+    return build_parser().parse_args(words)

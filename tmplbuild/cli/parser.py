@@ -97,7 +97,7 @@ def build_parser() -> Parser:
         epilog=f"{_EXAMPLES}\n{exit_table()}",
     )
     found = parser.add_subparsers(
-        title="verbs", metavar="VERB", dest="verb", prog="tmplbuild", parser_class=Parser
+        title="verbs", metavar="VERB", dest="verb", required=True, prog="tmplbuild", parser_class=Parser
     )
     add_global(parser, top=True)
     for module in _MODULES:

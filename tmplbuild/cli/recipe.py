@@ -109,7 +109,7 @@ def run_lint(args: argparse.Namespace) -> int:
 
 def run_schema(args: argparse.Namespace) -> int:
     """Print the schema."""
-    from tmplbuild.recipes import schema
+    from tmplbuild.recipes.schema import schema
 
     print(json.dumps(schema(), indent=2))
     return 0

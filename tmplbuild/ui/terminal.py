@@ -104,15 +104,14 @@ class Terminal(Screen):
         """Render one event."""
         match event:
             case RunStarted(template, steps):
+                self._end_stage()
                 self._names = max([self._names, *(len(step) for step in steps)])
                 self._say(Text(f"{printable(template)}: {plural(len(steps), 'stage')}", "bold"))
             case StageStarted(stage, index, total, reason):
                 self._stage = _Stage(stage, index, total, self._clock(), printable(reason))
                 self._live.start()
-            case Progress(text, share) if self._stage:
-                self._stage.text, self._stage.share = printable(text), share
-            case Progress(text):
-                pass
+            case Progress(text, share):
+                self._progress(printable(text), share)
             case StageDone():
                 self._stage_done(event)
             case StageFailed(stage, duration, _):
@@ -173,6 +172,12 @@ class Terminal(Screen):
 
     # -- the live part ---------------------------------------------------------------------------
 
+    def _progress(self, text: str, share: float | None) -> None:
+        if self._stage is None:  # before the first stage: the archives are being asked
+            self._stage = _Stage("", 0, 0, self._clock(), "")
+            self._live.start()
+        self._stage.text, self._stage.share = text, share
+
     def _bytes(self, event: Bytes) -> None:
         if event.ended:
             self._transfers.pop(event.label, None)
@@ -199,7 +204,7 @@ class Terminal(Screen):
         line = Text.assemble(
             (frame, "cyan"),
             f" {stage.name:<{self._names}}  {took:>10}  ",
-            (f"{stage.index}/{stage.total} ", "dim"),
+            (f"{stage.index}/{stage.total} " if stage.total else "", "dim"),
             share,
             stage.text or stage.reason,
         )
