@@ -1,0 +1,189 @@
+"""Packages into a tree, the part that bootstrap and install share.
+
+Three moves: the package files become prepared ones and a plan; the tree is filled and dpkg's
+database says "unpacked"; then the tree's own dpkg configures them in a VE without init. Nothing of
+the host's package manager takes part, and nothing that a script starts outlives the VE.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Sequence
+
+from tmplbuild.archives.deb.prepared import prepare
+from tmplbuild.archives.model import Package
+from tmplbuild.core.tree import Tree
+from tmplbuild.errors import StageError
+from tmplbuild.events import Progress
+from tmplbuild.managers import dpkgdb
+from tmplbuild.managers.debpackage import DebPackage, understand
+from tmplbuild.managers.debplan import settle
+from tmplbuild.managers.debunpack import in_parallel, unpack
+from tmplbuild.managers.dpkg import ADMIN, installed
+from tmplbuild.stages.context import Ctx, Shell
+
+_ENV = {
+    "DEBIAN_FRONTEND": "noninteractive",
+    "DEBIAN_PRIORITY": "critical",
+    "DEBCONF_NONINTERACTIVE_SEEN": "true",
+    "TERM": "dumb",
+}
+_POLICY = "/usr/sbin/policy-rc.d"
+_DENY = "#!/bin/sh\n# Services are not started while the tree is made.\nexit 101\n"
+_WAITING = f"{ADMIN}/tmplbuild"
+# dpkg's own place for the control members of the package at hand; debconf looks there
+_RUN_PREINST = f"""
+set -e
+rm -rf {ADMIN}/tmp.ci
+mv {_WAITING}/"$1" {ADMIN}/tmp.ci
+cd /
+exec {ADMIN}/tmp.ci/preinst install
+"""
+# What a run leaves that says when it was, or which machine it is: the same packages, the same tree.
+_TRACES = (
+    "/var/log/dpkg.log",
+    "/var/log/alternatives.log",
+    "/var/log/apt/history.log",
+    "/var/log/apt/term.log",
+    "/var/cache/ldconfig/aux-cache",
+    "/var/lib/dbus/machine-id",
+)
+# preinst scripts that the others rely on: they make /etc/passwd and the directories of the tree
+_FIRST = ("base-passwd", "base-files")
+_FAILED = re.compile(r"dpkg: error processing package (\S+) \(--configure\):")
+_SCRIPT = re.compile(r"(?:installed|new) (\S+) package (\S+) script subprocess (.*)")
+
+
+def understood(ctx: Ctx, packages: Sequence[Package]) -> list[DebPackage]:
+    """Each package's prepared form, made where it is missing; sorted by name.
+
+    Raises what fetching, verifying and preparing raise.
+    """
+    ctx.emit(Progress("prepare the packages"))
+    files = [(package, ctx.package_file(package)) for package in packages]
+    made = in_parallel(lambda item: understand(item[0], prepare(item[1], item[0].sha256)), files, _workers())
+    return sorted(made, key=lambda package: package.instance)
+
+
+def fill(
+    ctx: Ctx, tree: Tree, packages: Sequence[DebPackage], auto: frozenset[str], aliases: dict[str, str]
+) -> None:
+    """Unpack `packages` and register them as unpacked; `aliases` as `debplan.settle` wants them."""
+    ctx.emit(Progress(f"unpack {len(packages)} packages"))
+    plan = settle(packages, aliases)
+    outcome = unpack(
+        tree.fd,
+        packages,
+        plan,
+        rules=dpkgdb.read_rules(tree),
+        installed=lambda: dpkgdb.read_installed(tree),
+        workers=_workers(),
+    )
+    dpkgdb.register(tree, packages, plan.lost, outcome, ctx.epoch)
+    dpkgdb.mark_automatic(tree, packages, auto, ctx.arch)
+
+
+def aliases_of(tree: Tree) -> dict[str, str]:
+    """The top directories that are links into /usr."""
+    found: dict[str, str] = {}
+    for name in tree.listdir("/"):
+        if tree.is_link(f"/{name}"):
+            target = tree.readlink(f"/{name}").strip("/")
+            if target == f"usr/{name}":
+                found[name] = target
+    return found
+
+
+def wait_with_scripts(tree: Tree, packages: Sequence[DebPackage]) -> None:
+    """Lay out the control members of packages whose preinst `run_preinst` is to run."""
+    for package in packages:
+        for name, member in package.prepared.control.items():
+            tree.write(f"{_WAITING}/{package.name}/{name}", member.content, mode=member.mode)
+
+
+def run_preinst(shell: Shell, packages: Sequence[DebPackage], timeout_s: float) -> None:
+    """Run the preinst scripts, those of `_FIRST` first, then by name (dpkg(1), deb-preinst(5)).
+
+    Raises StageError naming the package.
+    """
+    for package in sorted(packages, key=lambda one: one.name not in _FIRST):
+        env = {
+            **_ENV,
+            "DPKG_MAINTSCRIPT_PACKAGE": package.name,
+            "DPKG_MAINTSCRIPT_ARCH": package.arch,
+            "DPKG_MAINTSCRIPT_NAME": "preinst",
+            "DPKG_MAINTSCRIPT_PACKAGE_REFCOUNT": "1",
+            "DPKG_ADMINDIR": ADMIN,
+            "DPKG_ROOT": "",
+        }
+        shell.run(
+            ["/bin/sh", "-c", _RUN_PREINST, "sh", package.name],
+            what=f"the preinst script of package {package.name}",
+            env=env,
+            timeout_s=timeout_s,
+        )
+
+
+def configure(shell: Shell, timeout_s: float, first: Sequence[str] = ()) -> None:
+    """Have the tree's dpkg configure all that is unpacked.
+
+    Parameters:
+        first: packages configured before all others, whatever they depend on.
+
+    Raises StageError naming the package and the script that failed, with the end of its output.
+    """
+    end = time.monotonic() + timeout_s
+    base = ["dpkg", "--log=/dev/null", "--force-confdef", "--force-confold"]
+    calls = [[*base, "--force-depends", "--configure", *first]] if first else []
+    for argv in [*calls, [*base, "--configure", "--pending"]]:
+        try:
+            shell.run(
+                argv, what="configure the packages", env=_ENV, timeout_s=max(1.0, end - time.monotonic())
+            )
+        except StageError as error:
+            raise _named(error) from error
+
+
+def begin(tree: Tree) -> None:
+    """Make the tree such that no script starts a service (invoke-rc.d(8), policy-rc.d)."""
+    tree.write(_POLICY, _DENY, mode=0o755)
+
+
+def finish(tree: Tree, packages: Sequence[DebPackage]) -> None:
+    """Take away what only the run needed, and see that every package is configured."""
+    tree.remove(_POLICY)
+    tree.remove(_WAITING)
+    tree.remove(f"{ADMIN}/tmp.ci")
+    for path in _TRACES:
+        tree.remove(path)
+    if tree.is_file("/etc/machine-id"):
+        tree.write("/etc/machine-id", b"")
+    wrong = [f"{one.name} ({one.state})" for one in installed(tree) if one.state != "installed"]
+    missing = {one.name for one in packages} - {one.name for one in installed(tree)}
+    if wrong or missing:
+        raise StageError("not all packages are configured", why=", ".join([*wrong, *sorted(missing)]))
+
+
+def _named(error: StageError) -> StageError:
+    """The error with the package and script that dpkg's output names."""
+    text = "\n".join(error.tail)
+    package, script = _FAILED.search(text), _SCRIPT.search(text)
+    if package is None:
+        return error
+    what = f"package {package[1]} could not be configured"
+    if script is not None:
+        what = f"the {script[2]} script of package {script[1]} failed"
+    return StageError(
+        what,
+        where=package[1],
+        why=script[3] if script is not None else error.why,
+        hint=error.hint,
+        log=error.log,
+        tail=error.tail,
+    )
+
+
+def _workers() -> int:
+    return max(1, min(4, len(os.sched_getaffinity(0))))

@@ -1,0 +1,58 @@
+"""install: the template's own packages, on top of the base."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from tmplbuild.archives.model import Package
+from tmplbuild.managers.debpackage import DebPackage
+from tmplbuild.managers.dpkg import installed
+from tmplbuild.recipes.model import Install
+from tmplbuild.stages import debtree
+from tmplbuild.stages.context import Ctx
+
+VERSION = 1
+
+
+def run(ctx: Ctx, options: Install, packages: Sequence[Package], auto: frozenset[str]) -> dict[str, Any]:
+    """Unpack `packages` onto the base and configure them.
+
+    Parameters:
+        packages: those that the base does not have.
+        auto: names of packages (of the whole closure) that were only pulled in.
+
+    Returns what was done. Raises StageError if a package cannot be unpacked or configured, and what
+    fetching and verifying raise.
+    """
+    if not packages:
+        return {}
+    debs = debtree.understood(ctx, packages)
+    with ctx.tree() as tree:
+        present = {one.name for one in installed(tree)}
+        early, late = _by_need(debs, present)
+        debtree.wait_with_scripts(tree, [*early, *late])
+        debtree.begin(tree)
+    if early:
+        with ctx.entered() as shell:
+            debtree.run_preinst(shell, early, options.timeout_s)
+    with ctx.tree() as tree:
+        debtree.fill(ctx, tree, debs, auto, debtree.aliases_of(tree))
+    with ctx.entered() as shell:
+        debtree.run_preinst(shell, late, options.timeout_s)
+        debtree.configure(shell, options.timeout_s)
+    with ctx.tree() as tree:
+        debtree.finish(tree, debs)
+    return {"packages": len(debs)}
+
+
+def _by_need(packages: Sequence[DebPackage], present: set[str]) -> tuple[list[DebPackage], list[DebPackage]]:
+    """The packages with a preinst: those whose script can run now, as it should before the package is
+    unpacked; and those that Pre-Depend on a package that is not there yet (Policy 7.2)."""
+    early: list[DebPackage] = []
+    late: list[DebPackage] = []
+    for package in packages:
+        if package.script("preinst"):
+            met = all(present & set(names) for names in package.pre_depends())
+            (early if met else late).append(package)
+    return early, late
