@@ -186,7 +186,7 @@ from tmplbuild.cli import about
 
 class Resource:
     def __enter__(self):
-        print("inside", flush=True)
+        pass
     def __exit__(self, *what):
         print("cleaning", flush=True)
         if sys.argv[1] == "slow":
@@ -195,6 +195,7 @@ class Resource:
 
 def verb(args):
     with Resource():
+        print("inside", flush=True)
         sys.stdin.readline()
     return 0
 

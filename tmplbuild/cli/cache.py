@@ -65,6 +65,9 @@ def run_show(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps([{"what": w, "path": p, "files": f, "size": s} for w, p, f, s in rows], indent=2))
         return 0
+    if not rows:
+        print("nothing is kept yet")
+        return 0
     from tmplbuild.cli.table import table
     from tmplbuild.ui.words import size
 

@@ -48,9 +48,9 @@ def run(args: argparse.Namespace) -> int:
     from tmplbuild.core import Core
 
     settings = settings_of(args)
-    found = [_root(), *_places(settings)]
     probe = Core(settings.run_dir).probe(_existing(settings.state_dir))
-    found += [Finding(row.name, row.works, row.why, row.fix) for row in probe.features]
+    found = [Finding(row.name, row.works, row.why, row.fix) for row in probe.features]
+    found += _places(settings)
     usable = probe.usable and all(row.works for row in found if row.needed)
     if args.json:
         print(
@@ -67,12 +67,6 @@ def run(args: argparse.Namespace) -> int:
     else:
         _show(found, usable, f"{probe.mode}: {probe.mode_reason}", args)
     return 0 if usable else HostError.exit_code
-
-
-def _root() -> Finding:
-    works = os.geteuid() == 0
-    why = "" if works else f"this is user {os.geteuid()}"
-    return Finding("root", works, why, "run it as root (sudo tmplbuild ...)", needed=True)
 
 
 def _places(settings: Settings) -> list[Finding]:

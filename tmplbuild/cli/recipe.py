@@ -103,13 +103,50 @@ def run_show(args: argparse.Namespace) -> int:
 
 
 def run_lint(args: argparse.Namespace) -> int:
-    """Lint recipes."""
-    raise NotImplementedError
+    """Lint recipes, for every architecture that they declare."""
+    from tmplbuild.checks import rules
+    from tmplbuild.errors import RecipeError
+    from tmplbuild.recipes import entries, lint, load
+
+    roots = _roots(args)
+    known = [rule.id for rule in rules()]
+    found: list[dict[str, str]] = []
+    names = args.names or [entry.name for entry in entries(roots)]
+    for name in names:
+        try:
+            arches = load(name, roots=roots).recipe.image.arches
+            loaded = [load(name, arch=arch, roots=roots) for arch in arches]
+        except RecipeError as error:
+            found += [
+                {"recipe": name, "level": "error", "text": fault} for fault in error.faults or (str(error),)
+            ]
+            continue
+        rows = [finding for recipe in loaded for finding in lint(recipe, rules=known)]
+        found += [{"recipe": name, "level": row.level, "text": str(row.fault)} for row in rows]
+    unique = [dict(row) for row in dict.fromkeys(tuple(row.items()) for row in found)]
+    _show_lint(unique, names, args)
+    return RecipeError.exit_code if any(row["level"] == "error" for row in unique) else 0
+
+
+def _show_lint(found: list[dict[str, str]], names: list[str], args: argparse.Namespace) -> None:
+    if args.json:
+        print(json.dumps(found, indent=2))
+        return
+    from tmplbuild.ui.style import Ink, wants_colour
+    from tmplbuild.ui.words import plural, printable
+
+    ink = Ink(wants_colour(sys.stdout, args.color))
+    for row in found:
+        first, *more = row["text"].splitlines()
+        print(f"{ink(row['level'], 'red' if row['level'] == 'error' else 'yellow')}: {printable(first)}")
+        print(*(f"  {printable(line)}\n" for line in more), sep="", end="")
+    if not args.quiet:
+        print(f"{plural(len(names), 'recipe')}: {plural(len(found), 'finding') if found else 'no findings'}")
 
 
 def run_schema(args: argparse.Namespace) -> int:
     """Print the schema."""
-    from tmplbuild.recipes.schema import schema
+    from tmplbuild.recipes import schema
 
     print(json.dumps(schema(), indent=2))
     return 0
