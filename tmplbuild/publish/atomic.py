@@ -115,7 +115,8 @@ def _create(path: Path, needed: int) -> _Part:
         with _explained(path, needed, 0):
             file = _Part(part, path, needed)
         try:
-            fcntl.flock(file, fcntl.LOCK_EX)
+            with _explained(path, needed, 0):
+                fcntl.flock(file, fcntl.LOCK_EX)
             if _is_at(file.fileno(), part):
                 return file
             file.close()  # another run took it for a dead one's, between our open and our lock

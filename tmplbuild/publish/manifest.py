@@ -18,6 +18,8 @@ from typing import Any
 from tmplbuild.errors import StoreError
 from tmplbuild.publish.atomic import write_atomic
 
+_LAST = 253_402_300_799  # 9999-12-31T23:59:59Z: RFC 3339 has years of four digits
+
 SCHEMA = 1
 """Raised when a reader of the old form would misread the new one."""
 
@@ -123,7 +125,8 @@ def manifest_bytes(manifest: Manifest) -> bytes:
     data["schema"] = SCHEMA
     data["created"] = rfc3339(manifest.epoch)
     text = json.dumps(data, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False)
-    return text.encode("utf-8", "surrogateescape") + b"\n"
+    # A path may hold bytes that are not UTF-8: Python's stand-ins for them become JSON's own \udcXX.
+    return text.encode("utf-8", "backslashreplace") + b"\n"
 
 
 def write_manifest(path: Path, manifest: Manifest) -> None:
@@ -150,7 +153,9 @@ def read_manifest(path: Path) -> Manifest:
     created = data.pop("created", None)
     del data["schema"]
     manifest = _decode(data, Manifest, "", faults)
-    if not faults and created != rfc3339(manifest.epoch):
+    if not faults and manifest.epoch > _LAST:
+        faults.append("epoch: it is beyond the year 9999")
+    elif not faults and created != rfc3339(manifest.epoch):
         faults.append(f"created: {created!r} is not the epoch's date")
     if faults:
         raise _bad(path, "\n".join(faults))
