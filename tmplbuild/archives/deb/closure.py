@@ -49,20 +49,18 @@ def resolve(pool: Pool, request: Request) -> Closure:
     solver.prefer = request.include  # what is named anyway settles the alternatives of the essential ones
     marked = pool.marked()
     essential = [package for package in marked if package.essential]
-    solver.take(essential)
-    # mmdebstrap and debootstrap hand these to dpkg, not to apt: none of them is automatic
-    manual = set(solver.chosen)
     base = [package for package in marked if package.priority in request.priorities]
     base += [solver.named(name) for name in request.include]
-    solver.take(base)
+    solver.take(essential, base)
+    # mmdebstrap and debootstrap hand the essential ones to dpkg, not to apt: none of them is automatic
+    manual = solver.first | {package.name for package in base}
     _refuse_excluded(solver.chosen, request)
     solver.exclude = frozenset(request.exclude)
     solver.prefer = request.prefer
     solver.recommends = request.recommends
     wanted = [solver.named(name) for name in request.packages]
     solver.take(wanted)
-    solver.check_conflicts()
-    manual.update(package.name for package in (*base, *wanted))
+    manual |= {package.name for package in wanted}
     chosen = tuple(solver.chosen[name] for name in sorted(solver.chosen))
     return Closure(chosen, frozenset(solver.chosen) - manual, tuple(solver.choices))
 
@@ -78,6 +76,15 @@ class _Unmet(Exception):
         self.chain = chain
 
 
+class _Clash(Exception):
+    """Two chosen packages refuse each other."""
+
+    def __init__(self, names: tuple[str, str], error: ResolveError) -> None:
+        super().__init__(*names)
+        self.names = names
+        self.error = error
+
+
 class _Solver:
     def __init__(self, pool: Pool) -> None:
         self.pool = pool
@@ -88,6 +95,9 @@ class _Solver:
         self.choices: list[str] = []
         self._reason: dict[str, tuple[str, str]] = {}  # name: (who needs it, by which relation)
         self._later: list[Package] = []
+        self._optional: set[str] = set()  # chosen although there were other alternatives
+        self._avoid: set[str] = set()
+        self.first: frozenset[str] = frozenset()  # what the first step came to
 
     def named(self, name: str) -> Package:
         """The package that the recipe names. Raises ResolveError."""
@@ -113,18 +123,38 @@ class _Solver:
             f"there is no package {name!r} for {self.pool.arch} in the recipe's archives", hint=hint
         )
 
-    def take(self, packages: Iterable[Package]) -> None:
-        """Choose packages and all that they need."""
+    def take(self, *steps: Sequence[Package]) -> None:
+        """Choose packages and all that they need, step after step. Raises ResolveError.
+
+        Where two of the chosen refuse each other and one of them was only one of several
+        alternatives, all is tried again without it.
+        """
+        before = self._mark()
+        self._avoid.clear()
+        while True:
+            try:
+                for step in steps:
+                    self._take(step)
+                    if step is steps[0]:
+                        self.first = frozenset(self.chosen)
+                return self._check_conflicts()
+            except _Clash as clash:
+                loser = next((name for name in clash.names if name in self._optional), "")
+                if not loser or loser in self._avoid or loser in list(self.chosen)[: before[0]]:
+                    raise clash.error from None
+                self._avoid.add(loser)
+                self._undo(before)
+            except _Unmet as unmet:
+                raise self._explained(unmet) from None
+
+    def _take(self, packages: Sequence[Package]) -> None:
         new = [package for package in packages if package.name not in self.chosen]
         for package in new:  # all of them at once, as apt marks what is named before it looks further
             self.chosen.setdefault(package.name, package)
-        try:
-            for package in new:
-                self._needs(package, 0)
-            while self._later:
-                self._needs(self._later.pop(0), 0)
-        except _Unmet as unmet:
-            raise self._explained(unmet) from None
+        for package in new:
+            self._needs(package, 0)
+        while self._later:
+            self._needs(self._later.pop(0), 0)
 
     def _needs(self, package: Package, depth: int) -> None:
         if depth > _DEEP:
@@ -150,6 +180,7 @@ class _Solver:
             self.chosen[option.name] = option
             self._reason.setdefault(option.name, (package.name, text(group)))
             if len(options) > 1:
+                self._optional.add(option.name)
                 self.choices.append(self._told(package, group, option, options))
             try:
                 self._needs(option, depth + 1)
@@ -171,8 +202,8 @@ class _Solver:
         allowed = [package for package in ordered if package.name not in self.exclude]
         if len(allowed) < 2:
             return allowed
-        clash = {package.name for package in allowed if self._clash(package)}
-        return sorted(allowed, key=lambda package: package.name in clash)
+        last = {package.name for package in allowed if package.name in self._avoid or self._clash(package)}
+        return sorted(allowed, key=lambda package: package.name in last)
 
     def _clash(self, package: Package) -> bool:
         others = [other for other in self.chosen.values() if other.name != package.name]
@@ -189,8 +220,8 @@ class _Solver:
                 return relation
         return None
 
-    def check_conflicts(self) -> None:
-        """Raise ResolveError if two of the chosen packages refuse each other."""
+    def _check_conflicts(self) -> None:
+        """Raise _Clash if two of the chosen packages refuse each other."""
         offers: dict[str, list[Package]] = {}
         for package in self.chosen.values():
             for name in {package.name, *offered(package)}:
@@ -200,13 +231,16 @@ class _Solver:
                 for other in offers.get(group[0].name, ()):
                     relation = self._against(package, other) if other.name != package.name else None
                     if relation is not None:
-                        raise ResolveError(
-                            f"the packages {package.name} and {other.name} cannot be installed together",
-                            where=f"{package.name} {package.version}",
-                            why=f"{package.name} refuses {relation}; chosen is {other.name} {other.version}\n"
-                            f"{self._chain(package.name)}\n{self._chain(other.name)}",
-                            hint="take one of them out, exclude it, or prefer another alternative",
-                        )
+                        raise _Clash((other.name, package.name), self._refusal(package, relation, other))
+
+    def _refusal(self, package: Package, relation: Relation, other: Package) -> ResolveError:
+        return ResolveError(
+            f"the packages {package.name} and {other.name} cannot be installed together",
+            where=f"{package.name} {package.version}",
+            why=f"{package.name} refuses {relation}; chosen is {other.name} {other.version}\n"
+            f"{self._chain(package.name)}\n{self._chain(other.name)}",
+            hint="take one of them out, exclude it, or prefer another alternative",
+        )
 
     def _told(self, package: Package, group: Group, option: Package, options: Sequence[Package]) -> str:
         reason = "preferred" if option.name in self.prefer else "the first that can be installed"
