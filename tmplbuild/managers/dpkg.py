@@ -26,15 +26,20 @@ _GONE = ("not-installed", "config-files")
 _MAX_LINKS = 40  # as the kernel's own limit (path_resolution(7))
 
 
-class Files(Protocol):
+class Links(Protocol):
+    """What following links needs of a tree."""
+
+    def is_link(self, path: str) -> bool: ...
+    def readlink(self, path: str) -> str: ...
+
+
+class Files(Links, Protocol):
     """What is needed of a tree: `tmplbuild.core.tree.Tree` has it, and so has a check's view."""
 
     def listdir(self, path: str) -> list[str]: ...
     def read_bytes(self, path: str) -> bytes: ...
     def read_text(self, path: str) -> str: ...
     def is_file(self, path: str) -> bool: ...
-    def is_link(self, path: str) -> bool: ...
-    def readlink(self, path: str) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +165,7 @@ def owned_files(files: Files) -> dict[str, Owned]:
             place = real(diverted.to if diverted and diverted.package != name else path)
             if place in found and (found[place].md5 or not md5):
                 continue
-            if md5 or files.is_link(place) or files.is_file(place):
+            if md5 or _is_there(files, place):
                 found[place] = Owned(name, md5, is_conffile)
     return dict(sorted(found.items()))
 
@@ -168,37 +173,45 @@ def owned_files(files: Files) -> dict[str, Owned]:
 class RealPaths:
     """Where a path lies once links among its directories are followed: `real("/bin/ls")`.
 
-    The last name itself is not followed. Directories are looked at once and remembered.
+    The last name itself is not followed. Directories are looked at once and remembered, so a tree
+    must not change while one of these is in use. A chain of links without end stays unresolved.
     """
 
-    def __init__(self, files: Files) -> None:
-        self._files = files
+    def __init__(self, links: Links) -> None:
+        self._links = links
         self._known: dict[str, str] = {"": ""}
 
     def __call__(self, path: str) -> str:
         folder, _, name = path.rstrip("/").rpartition("/")
-        return f"{self._folder(folder, _MAX_LINKS)}/{name}"
+        if name in (".", ".."):
+            return self.folder(f"{folder}/{name}") or "/"
+        return f"{self.folder(folder)}/{name}"
 
-    def _folder(self, folder: str, links_left: int) -> str:
-        known = self._known.get(folder)
-        if known is not None:
-            return known
-        above, _, name = folder.rpartition("/")
-        here = f"{self._folder(above, links_left)}/{name}"
-        if links_left and self._files.is_link(here):
-            here = self._follow(here, links_left - 1)
-        self._known[folder] = here
+    def folder(self, path: str, links_left: int = _MAX_LINKS) -> str:
+        """The real place of a directory, its own name followed as well; "" is the root."""
+        if path in self._known:
+            return self._known[path]
+        here, seen = "", ""
+        for part in path.split("/"):
+            if part in ("", "."):
+                continue
+            seen = f"{seen}/{part}"
+            known = self._known.get(seen)
+            if known is None:
+                known = here.rpartition("/")[0] if part == ".." else self._step(f"{here}/{part}", links_left)
+                self._known[seen] = known
+            here = known
         return here
 
-    def _follow(self, link: str, links_left: int) -> str:
-        target = self._files.readlink(link)
-        base = "" if target.startswith("/") else link.rpartition("/")[0]
-        for part in target.split("/"):
-            if part == "..":
-                base = base.rpartition("/")[0]
-            elif part not in ("", "."):
-                base = self._folder(f"{base}/{part}", links_left)
-        return base
+    def _step(self, here: str, links_left: int) -> str:
+        try:
+            if not links_left or not self._links.is_link(here):
+                return here
+        except OSError:  # a name that no file system takes: then it is no link
+            return here
+        target = self._links.readlink(here)
+        base = "" if target.startswith("/") else here.rpartition("/")[0]
+        return self.folder(f"{base}/{target}", links_left - 1)
 
 
 def stanzas(text: str, where: str) -> Iterator[tuple[int, dict[str, str]]]:
@@ -269,6 +282,13 @@ def _info(files: Files) -> Iterator[tuple[str, str]]:
         if name.endswith(".list"):
             stem = name.removesuffix(".list")
             yield stem, stem.partition(":")[0]
+
+
+def _is_there(files: Files, path: str) -> bool:
+    try:
+        return files.is_link(path) or files.is_file(path)
+    except OSError:  # a name that no file system takes: then it is not there
+        return False
 
 
 def _listed(files: Files, path: str) -> Iterable[str]:

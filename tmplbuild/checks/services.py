@@ -1,0 +1,62 @@
+"""Which services a tree starts at boot, under any of the inits that templates have."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from tmplbuild.checks.view import Entry, View
+
+UNIT_ROOTS = ("/etc/systemd/system", "/lib/systemd/system", "/usr/lib/systemd/system")
+
+
+def started(view: View) -> dict[str, str]:
+    """Name of each service that a boot starts, and the path that makes it start.
+
+    systemd units go by their full name (ssh.service), the scripts of sysvinit, OpenRC and upstart
+    by theirs (ssh). Links in /etc/rc?.d count only where systemd is not the init: it prefers units.
+    """
+    found = dict(_systemd(view))
+    if not found:
+        found |= dict(_scripts(view))
+    return found | dict(_upstart(view))
+
+
+def masked(view: View, unit: str) -> bool:
+    """True for a unit that is a link to /dev/null or an empty file in /etc (systemd.unit(5))."""
+    entry = view.lstat(f"/etc/systemd/system/{unit}")
+    if entry is None:
+        return False
+    return entry.target == "/dev/null" if entry.kind == "link" else entry.kind == "file" and not entry.size
+
+
+def _systemd(view: View) -> Iterator[tuple[str, str]]:
+    patterns = [f"{root}/*.{kind}/*" for root in UNIT_ROOTS for kind in ("wants", "requires", "upholds")]
+    for entry in view.glob(*patterns):
+        if not masked(view, entry.name) and not (entry.kind == "link" and entry.target == "/dev/null"):
+            yield entry.name, entry.path
+
+
+def _scripts(view: View) -> Iterator[tuple[str, str]]:
+    for entry in view.glob("/etc/rc[S2345].d/S[0-9][0-9]*", "/etc/rc.d/rc[S2345].d/S[0-9][0-9]*"):
+        yield entry.name[3:], entry.path
+    for entry in view.glob("/etc/runlevels/*/*"):
+        yield entry.name, entry.path
+
+
+def _upstart(view: View) -> Iterator[tuple[str, str]]:
+    for entry in view.glob("/etc/init/*.conf", "/etc/event.d/*"):
+        name = entry.name.removesuffix(".conf")
+        override = view.lines(f"/etc/init/{name}.override")
+        starts = any(re.match(r"\s*start on\b", line) for line in view.lines(entry.path))
+        if starts and not any(line.strip() == "manual" for line in override):
+            yield name, entry.path
+
+
+def inittab(view: View) -> Iterator[tuple[str, Entry]]:
+    """The lines of /etc/inittab that are in force: inittab(5)."""
+    entry = view.stat("/etc/inittab")
+    if entry is not None:
+        for line in view.lines(entry.path):
+            if line.count(":") >= 3 and not line.lstrip().startswith("#"):
+                yield line, entry
