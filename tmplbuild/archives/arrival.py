@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from tmplbuild.archives import digest
 from tmplbuild.archives.cache import store_error
 from tmplbuild.events import Bytes, Emit
 
@@ -25,7 +25,8 @@ class Wanted:
     """A file to download: its size in bytes and hash are known beforehand.
 
     `paths` below the archive's address are tried in order where a mirror answers 404 (by-hash
-    first, then the plain name). `dest` is where the cache keeps it.
+    first, then the plain name). `sha256` may be another digest (tmplbuild.archives.digest). `dest` is
+    where the cache keeps it.
     """
 
     role: str
@@ -77,7 +78,7 @@ class Arrival:
         self._part = part
         self._note = part.with_suffix(".from")
         self._progress = progress
-        self._hash = hashlib.sha256()
+        self._hash = digest.hasher(wanted.sha256)
 
     def resume(self) -> None:
         """Take in what the part file holds from earlier attempts."""
@@ -88,14 +89,14 @@ class Arrival:
             self.restart()
             return
         self._progress.add(-self.have)
-        self._hash, self.have = hashlib.sha256(), 0
+        self._hash, self.have = digest.hasher(self.wanted.sha256), 0
         while chunk := os.pread(self._fd, _CHUNK, self.have):
             self._take(chunk)
 
     def restart(self) -> None:
         """Throw away what came."""
         self._progress.add(-self.have)
-        self._hash, self.have = hashlib.sha256(), 0
+        self._hash, self.have = digest.hasher(self.wanted.sha256), 0
         os.ftruncate(self._fd, 0)
         self._note.unlink(missing_ok=True)
 
@@ -137,7 +138,7 @@ class Arrival:
 
     def finished(self) -> bool:
         """Whether the bytes are all there and have the declared hash."""
-        good = self.have == self.wanted.size and self._hash.hexdigest() == self.wanted.sha256
+        good = self.have == self.wanted.size and self._hash.hexdigest() == digest.split(self.wanted.sha256)[1]
         if good:
             self._note.unlink(missing_ok=True)
         return good

@@ -1,6 +1,6 @@
 """Verified files on disk, shared by all runs on this machine, named by what they hold.
 
-    packages/aa/SHA256.deb      a package
+    packages/aa/SHA256.deb      a package (named by another digest, where its archive has no other: .rpm)
     indexes/SHA256              an archive's index or Release, as it came
     incoming/SHA256.part        a download under way (locked by who writes it), resumed by the next run
     suites/NAME.json            what was last accepted of a suite
@@ -21,9 +21,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from tmplbuild.archives import digest
 from tmplbuild.errors import StoreError
-
-_HASH = re.compile(r"[0-9a-f]{64}\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +46,12 @@ class PackageCache:
 
     def path(self, sha256: str) -> Path:
         """Where the package with this hash lies, or would lie."""
-        return self.packages / _digest(sha256)[:2] / f"{sha256}.deb"
+        kind, value = digest.split(sha256)
+        return self.packages / value[:2] / (f"{value}.deb" if kind == "sha256" else f"{kind}-{value}.rpm")
 
     def index_path(self, sha256: str) -> Path:
         """Where the index with this hash lies, or would lie."""
-        return self.indexes / _digest(sha256)
+        return self.indexes / digest.file_name(sha256)
 
     def has(self, sha256: str) -> bool:
         """Whether the package is there (whole and verified)."""
@@ -203,12 +203,6 @@ def _remove(path: Path) -> bool:
     finally:
         os.close(fd)
     return True
-
-
-def _digest(sha256: str) -> str:
-    if not _HASH.match(sha256):
-        raise ValueError(f"not a SHA-256 in lower-case hex: {sha256!r}")
-    return sha256
 
 
 def _plain(name: str) -> str:

@@ -13,6 +13,9 @@ class Package:
     `archive` is the role in the recipe ("debian", "debian-security"), `filename` the path below
     the archive's address, `size` bytes, `fields` the other index fields that a reader needs later
     (keys as the index spells them). `essential` and `priority` as the index says.
+
+    `sha256` is the digest that identifies the package: SHA-256 in hex or, where the archive names
+    none, "blake2b:HEX" or "md5:HEX" (tmplbuild.archives.digest).
     """
 
     name: str
