@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,9 @@ from tmplbuild.cli.options import Verbs
 from tmplbuild.errors import UsageError
 
 if TYPE_CHECKING:
-    from tmplbuild.checks import Report
+    from tmplbuild.checks import Finding, Report, Rule
+
+_SHOWN = 8  # findings of one rule, without -v
 
 
 def add(verbs: Verbs) -> None:
@@ -80,28 +83,35 @@ def _list_rules(args: argparse.Namespace) -> int:
 
 
 def _show(name: str, report: Report, args: argparse.Namespace) -> None:
-    import sys
-
-    from tmplbuild.checks import rules
     from tmplbuild.ui.style import Ink, wants_colour
     from tmplbuild.ui.words import plural, printable
 
     ink = Ink(wants_colour(sys.stdout, args.color))
-    known = {rule.id: rule for rule in rules()}
-    waived = f" ({len(report.waived)} waived)" if report.waived else ""
-    if not report.findings:
+    waived = f", {len(report.waived)} waived" if report.waived else ""
+    if report.clean:
         if not args.quiet:
-            print(
-                f"{printable(name)}: {ink('clean', 'green')}{waived}, {plural(len(report.rules_run), 'rule')}"
-            )
+            asked = plural(len(report.rules_run), "rule")
+            print(f"{printable(name)}: {ink('clean', 'green')} ({asked}{waived})")
         return
-    print(f"{ink(printable(name), 'bold')}: {plural(len(report.findings), 'finding')}{waived}")
-    last = ""
-    for finding in sorted(report.findings, key=lambda row: (row.rule, row.path)):
-        if finding.rule != last:
-            rule = known[finding.rule]
-            style = "red" if finding.severity == "error" else "yellow"
-            print(f"\n  {ink(rule.id, style)}: {rule.text}\n    {ink('fix:', 'cyan')} {rule.fix}")
-            last = finding.rule
-        print(f"    {printable(finding.path)}  {ink(printable(finding.text), 'dim')}".rstrip())
+    errors = sum(finding.severity == "error" for finding in report.findings)
+    counts = f"{plural(errors, 'error')}, {plural(len(report.findings) - errors, 'warning')}{waived}"
+    print(f"{ink(printable(name), 'bold')}: {counts}")
+    for rule, findings in _by_rule(report):
+        style = "red" if findings[0].severity == "error" else "yellow"
+        print(f"\n  {ink(f'{findings[0].severity}: {rule.id}', style)}: {rule.text}")
+        for finding in findings if args.verbose else findings[:_SHOWN]:
+            print(f"    {printable(finding.path)}  {ink(printable(finding.text), 'dim')}".rstrip())
+        if len(findings) > _SHOWN and not args.verbose:
+            print(f"    and {len(findings) - _SHOWN} more (-v shows all)")
+        print(f"    {ink('fix:', 'cyan')} {rule.fix}")
     print()
+
+
+def _by_rule(report: Report) -> list[tuple[Rule, list[Finding]]]:
+    """The findings of each rule, errors first, else in the rules' order."""
+    from tmplbuild.checks import rules
+
+    grouped = [(rule, [row for row in report.findings if row.rule == rule.id]) for rule in rules()]
+    return sorted(
+        ((rule, rows) for rule, rows in grouped if rows), key=lambda pair: pair[1][0].severity != "error"
+    )
