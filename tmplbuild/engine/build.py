@@ -11,7 +11,6 @@ from typing import Any
 from tmplbuild.archives import deb
 from tmplbuild.archives.gateway import Gateway
 from tmplbuild.archives.model import Package
-from tmplbuild.artifact.members import MemberCache
 from tmplbuild.config import Settings
 from tmplbuild.core import Limits
 from tmplbuild.engine.bench import Bench
@@ -22,9 +21,10 @@ from tmplbuild.engine.pins import Pins
 from tmplbuild.engine.plan import Plan
 from tmplbuild.engine.record import delivered, make_record, put, stage_row
 from tmplbuild.engine.store import Draft
-from tmplbuild.engine.world import Resolved, Wish, World, open_world, plan_of, resolve
+from tmplbuild.engine.world import Resolved, Wish, World, gateway_of, open_world, plan_of, resolve
 from tmplbuild.events import Emit, Event, Note, RunDone, RunStarted
 from tmplbuild.managers import manager
+from tmplbuild.publish.members import MemberCache
 from tmplbuild.stages import (
     boot,
     bootstrap,
@@ -134,14 +134,11 @@ def _why(resolved: Resolved, last: dict[str, Any], now: dict[str, Any]) -> str:
 
 
 def _shop(world: World, resolved: Resolved, plan: Plan, emit: Emit) -> Shop:
-    run = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-    log_dir = world.store.log_dir(world.template) / run
-    log_dir.mkdir(parents=True, exist_ok=True)
     return Shop(
         store=world.store,
         bench=lambda name, draft, sink: _bench(world, resolved, name, draft, sink),
         actions=_actions(world, resolved, plan),
-        log_dir=log_dir,
+        log_dir=world.store.log_dir(world.template),
         emit=emit,
     )
 
@@ -151,7 +148,7 @@ def _bench(world: World, resolved: Resolved, name: str, draft: Draft, emit: Emit
     limits = recipe.limits
 
     def opened() -> Gateway:
-        return gateway(recipe.archives, resolved.states, fetcher=world.fetcher, cache=world.cache)
+        return gateway_of(world, resolved)
 
     def file_of(package: Package) -> Path:
         deb.download([package], fetcher=world.fetcher, cache=world.cache)

@@ -6,13 +6,13 @@ import time
 from typing import Any
 
 from tmplbuild import __version__
-from tmplbuild.artifact import manifest
 from tmplbuild.engine import keys, pinning
 from tmplbuild.engine.deliver import deliver, is_delivered
 from tmplbuild.engine.execute import Done
 from tmplbuild.engine.pins import Pins
 from tmplbuild.engine.plan import Plan
 from tmplbuild.engine.world import Resolved, World
+from tmplbuild.publish import manifest
 from tmplbuild.recipes.model import plain
 
 Record = dict[str, Any]
@@ -21,7 +21,6 @@ Record = dict[str, Any]
 def make_record(world: World, resolved: Resolved, plan: Plan, done: list[Done]) -> Record:
     notes = {row.name: row.note for row in done}
     packed = notes["pack"]
-    file = world.settings.template_cache / f"{world.template}.tar.gz"
     stripped = [f"{kind}: {name}" for kind, names in notes["strip"].items() for name in names]
     left = [f"{row['path']} ({row['decision']})" for row in notes["leftovers"].get("leftovers", ())]
     return {
@@ -36,8 +35,7 @@ def make_record(world: World, resolved: Resolved, plan: Plan, done: list[Done]) 
         "notes": notes,
         "summary": {
             "template": world.template,
-            "file": str(file),
-            "manifest": str(file.with_name(f"{world.template}.manifest.json")),
+            **_places(world),
             "size": packed["size"],
             "sha256": packed["sha256"],
             "packages": len(packed["packages"]),
@@ -46,6 +44,11 @@ def make_record(world: World, resolved: Resolved, plan: Plan, done: list[Done]) 
             "logs": str(world.store.log_dir(world.template)),
         },
     }
+
+
+def _places(world: World) -> dict[str, str]:
+    place = world.settings.template_cache / world.template
+    return {"file": f"{place}.tar.gz", "manifest": f"{place}.manifest.json"}
 
 
 def delivered(world: World, record: Record) -> bool:

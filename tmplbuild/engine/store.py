@@ -131,10 +131,15 @@ class Store:
         fs = tuple(layer.fs for layer in self.chain(key))
         return Rootfs.plain(fs[0]) if len(fs) == 1 else Rootfs.overlay(fs, None, None)
 
-    def over(self, key: str, place: Path) -> Rootfs:
-        """The tree of a committed layer with a scratch layer at `place` on top, writable."""
-        lower = tuple(layer.fs for layer in self.chain(key))
-        return self._on_top(lower, place)
+    @contextmanager
+    def scratch(self, name: str, lower: tuple[Path, ...]) -> Iterator[Rootfs]:
+        """A tree of these layers (topmost first) that can be changed; the changes are thrown away."""
+        place = self.dir / "drafts" / f"{name}.{os.getpid()}"
+        _remove(place)
+        try:
+            yield self._on_top(lower, place)
+        finally:
+            _remove(place)
 
     def _on_top(self, lower: tuple[Path, ...], place: Path) -> Rootfs:
         fs, work = place / "fs", place / "work"
@@ -216,20 +221,15 @@ class Store:
             os.rename(draft.path, target)
         return target
 
-    def failed(self, template: str) -> tuple[str, Rootfs] | None:
-        """The stage that failed last and its tree (writable: it is nobody's layer), if one is kept."""
+    def failed(self, template: str) -> tuple[str, tuple[Path, ...]] | None:
+        """The stage that failed last and the layers of its tree, topmost first, if they are kept."""
         path = self.dir / "failed" / template
         try:
             meta = json.loads((path / "meta.json").read_bytes())
         except (OSError, ValueError):
             return None
-        if meta["parent"] is None or meta["whole"]:
-            return meta["stage"], Rootfs.plain(path / "fs")
-        lower = tuple(layer.fs for layer in self.chain(meta["parent"]))
-        work = path / "work"
-        _remove(work)
-        work.mkdir()
-        return meta["stage"], Rootfs.overlay(lower, path / "fs", work)
+        below = () if meta["parent"] is None or meta["whole"] else self.chain(meta["parent"])
+        return meta["stage"], (path / "fs", *(layer.fs for layer in below))
 
     def forget_failed(self, template: str) -> None:
         """After a good build the failed tree and its record have no use."""

@@ -12,6 +12,7 @@ import tmplbuild.recipes as recipes
 from tmplbuild.archives import deb, mirrors
 from tmplbuild.archives.cache import PackageCache
 from tmplbuild.archives.fetch import Fetcher
+from tmplbuild.archives.gateway import Gateway
 from tmplbuild.archives.model import ArchiveState, Closure
 from tmplbuild.config import Settings
 from tmplbuild.core import Core
@@ -99,6 +100,11 @@ def open_world(name: str, wish: Wish, settings: Settings, emit: Emit) -> World:
     )
 
 
+def no_stage(name: str, where: str) -> UsageError:
+    """The error for a stage that does not exist."""
+    return UsageError(f"there is no stage {name!r}", where=where, hint=f"the stages are: {', '.join(NAMES)}")
+
+
 def resolve(world: World, wish: Wish) -> Resolved:
     """Ask the archives what is new, verify it, and choose the pins.
 
@@ -169,4 +175,11 @@ def plan_of(world: World, resolved: Resolved, wish: Wish) -> Plan:
         failed=world.store.read_record(world.template, "failed"),
         rerun_from=wish.rerun_from,
         rebuild=wish.rebuild,
+    )
+
+
+def gateway_of(world: World, resolved: Resolved) -> Gateway:
+    """What serves a VE's proxy socket: the pinned indexes, and the packages of the recipe's archives."""
+    return deb.gateway(
+        world.loaded.recipe.archives, resolved.states, fetcher=world.fetcher, cache=world.cache
     )

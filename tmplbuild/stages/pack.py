@@ -6,11 +6,11 @@ import os
 from pathlib import Path
 from typing import Any
 
-from tmplbuild.artifact.atomic import atomic_file
-from tmplbuild.artifact.members import MemberCache
-from tmplbuild.artifact.pack import pack
 from tmplbuild.core.tree import Tree
 from tmplbuild.managers import dpkg
+from tmplbuild.publish.atomic import atomic_file
+from tmplbuild.publish.members import MemberCache
+from tmplbuild.publish.pack import pack
 from tmplbuild.recipes.model import Pack
 from tmplbuild.stages.context import Ctx
 
