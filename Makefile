@@ -10,7 +10,7 @@ PREFIX ?= /usr/local
 
 VENV := .venv
 BIN  := $(VENV)/bin
-PIP  := $(BIN)/python -m pip --disable-pip-version-check --quiet
+PIP  := $(BIN)/python -m pip --disable-pip-version-check -qq
 
 .PHONY: help template test check bench docs install clean
 .DEFAULT_GOAL := help
@@ -49,7 +49,7 @@ docs: $(VENV)/.dev ## write the generated pages anew
 install: ## install below PREFIX (/usr/local), in a Python environment of its own
 	@sh .ci/ensure-venv $(PYTHON)
 	@$(PYTHON) -m venv $(PREFIX)/lib/tmplbuild
-	@$(PREFIX)/lib/tmplbuild/bin/python -m pip --disable-pip-version-check --quiet install .
+	@$(PREFIX)/lib/tmplbuild/bin/python -m pip --disable-pip-version-check -qq install .
 	@install -d $(PREFIX)/bin && ln -sfn ../lib/tmplbuild/bin/tmplbuild $(PREFIX)/bin/tmplbuild
 	@install -D -m 644 docs/tmplbuild.1 $(PREFIX)/share/man/man1/tmplbuild.1
 
