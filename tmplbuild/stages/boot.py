@@ -118,7 +118,7 @@ def has_hostname(ve: Shell, boot: str) -> None:
 
 def takes_address(ve: Shell, boot: str) -> None:
     """An address set in the way of `vzctl set --ipadd` on a running VE comes up on venet0."""
-    ve.run(["ip", "link", "add", "venet0", "type", "dummy"], what="make venet0")
+    ve.run(["ip", "link", "add", "venet0", "type", "veth", "peer", "name", "venet0-host"], what="make venet0")
     ve.run(["sh", "-c", "cat > /etc/network/interfaces"], what="set an address", stdin=_INTERFACES.encode())
     ve.run(["ifup", "-a", "--force"], what="bring the address up")
     shown = ve.run(["ifconfig", "venet0"], what="show the address").decode("utf-8", "replace")
@@ -130,6 +130,7 @@ def takes_address(ve: Shell, boot: str) -> None:
         )
     ve.run(["ifdown", "venet0"], what="take the address down")  # as `vzctl set --ipdel` does
     ve.run(["sh", "-c", "cat > /etc/network/interfaces"], what="unset it", stdin=_LOOPBACK.encode())
+    ve.run(["ip", "link", "del", "venet0"], what="remove venet0")
 
 
 def installs(ve: Shell, manager: Manager, names: tuple[str, ...]) -> list[str]:
