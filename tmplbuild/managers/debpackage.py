@@ -52,10 +52,11 @@ class DebPackage:
             for one in group
         )
 
-    def pre_depends(self) -> Iterable[tuple[str, ...]]:
-        """Its Pre-Depends: of each group the names that meet it."""
-        for group in self._relations("pre-depends"):
-            yield tuple(one.name for one in group)
+    def needs(self, *fields: str) -> Iterable[tuple[str, ...]]:
+        """Of each group of the relation fields ("depends", "pre-depends") the names that meet it."""
+        for field in fields:
+            for group in self._relations(field):
+                yield tuple(one.name for one in group)
 
     def provides(self) -> set[str]:
         """Its own name and those that it provides."""

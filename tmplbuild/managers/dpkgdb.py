@@ -52,22 +52,20 @@ def register(
     tree.write(STATUS, text + "\n\n".join(stanzas) + "\n\n", mode=0o644)
 
 
-def mark_automatic(tree: Tree, packages: Iterable[DebPackage], auto: frozenset[str], arch: str) -> None:
+def mark_automatic(tree: Tree, auto: frozenset[str], arch: str) -> None:
     """Tell apt which packages were only pulled in (extended_states; apt-mark(8)).
 
     Parameters:
-        auto: their names.
+        auto: their names; all others that are installed are wanted for themselves.
         arch: what stands for packages of architecture "all": the tree's own.
     """
     rows = [
         f"Package: {package.name}\n"
         f"Architecture: {arch if package.arch == 'all' else package.arch}\nAuto-Installed: 1\n\n"
-        for package in packages
+        for package in installed(tree)
         if package.name in auto
     ]
-    if rows:
-        before = tree.read_text(_EXTENDED_STATES) if tree.is_file(_EXTENDED_STATES) else ""
-        tree.write(_EXTENDED_STATES, before + "".join(rows), mode=0o644)
+    tree.write(_EXTENDED_STATES, "".join(rows), mode=0o644)
 
 
 def read_installed(tree: Tree) -> Installed:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import re
-import time
 from collections.abc import Sequence
 
 from tmplbuild.archives.deb.prepared import prepare
@@ -26,7 +25,6 @@ from tmplbuild.stages.context import Ctx, Shell
 
 _ENV = {
     "DEBIAN_FRONTEND": "noninteractive",
-    "DEBIAN_PRIORITY": "critical",
     "DEBCONF_NONINTERACTIVE_SEEN": "true",
     "TERM": "dumb",
 }
@@ -82,7 +80,7 @@ def fill(
         workers=_workers(),
     )
     dpkgdb.register(tree, packages, plan.lost, outcome, ctx.epoch)
-    dpkgdb.mark_automatic(tree, packages, auto, ctx.arch)
+    dpkgdb.mark_automatic(tree, auto, ctx.arch)
 
 
 def aliases_of(tree: Tree) -> dict[str, str]:
@@ -126,24 +124,22 @@ def run_preinst(shell: Shell, packages: Sequence[DebPackage], timeout_s: float) 
         )
 
 
-def configure(shell: Shell, timeout_s: float, first: Sequence[str] = ()) -> None:
-    """Have the tree's dpkg configure all that is unpacked.
-
-    Parameters:
-        first: packages configured before all others, whatever they depend on.
+def configure(shell: Shell, timeout_s: float, only: Sequence[DebPackage] | None = None) -> None:
+    """Have the tree's dpkg configure all that is unpacked, or `only` these (triggers then wait).
 
     Raises StageError naming the package and the script that failed, with the end of its output.
     """
-    end = time.monotonic() + timeout_s
-    base = ["dpkg", "--log=/dev/null", "--force-confdef", "--force-confold"]
-    calls = [[*base, "--force-depends", "--configure", *first]] if first else []
-    for argv in [*calls, [*base, "--configure", "--pending"]]:
-        try:
-            shell.run(
-                argv, what="configure the packages", env=_ENV, timeout_s=max(1.0, end - time.monotonic())
-            )
-        except StageError as error:
-            raise _named(error) from error
+    argv = ["dpkg", "--log=/dev/null", "--force-confdef", "--force-confold"]
+    if only is None:
+        argv += ["--configure", "--pending"]
+    elif only:
+        argv += ["--no-triggers", "--configure", *(package.instance for package in only)]
+    else:
+        return
+    try:
+        shell.run(argv, what="configure the packages", env=_ENV, timeout_s=timeout_s)
+    except StageError as error:
+        raise _named(error) from error
 
 
 def begin(tree: Tree) -> None:
@@ -159,7 +155,7 @@ def finish(tree: Tree, packages: Sequence[DebPackage]) -> None:
     for path in _TRACES:
         tree.remove(path)
     if tree.is_file("/etc/machine-id"):
-        tree.write("/etc/machine-id", b"")
+        tree.write("/etc/machine-id", b"", mode=0o644)
     wrong = [f"{one.name} ({one.state})" for one in installed(tree) if one.state != "installed"]
     missing = {one.name for one in packages} - {one.name for one in installed(tree)}
     if wrong or missing:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tmplbuild.archives.model import Package
+from tmplbuild.managers.deborder import configured_first
 from tmplbuild.managers.debpackage import DebPackage
 from tmplbuild.managers.dpkg import installed
 from tmplbuild.recipes.model import Install
@@ -36,9 +37,12 @@ def run(ctx: Ctx, options: Install, packages: Sequence[Package], auto: frozenset
     if early:
         with ctx.entered() as shell:
             debtree.run_preinst(shell, early, options.timeout_s)
+    first = configured_first(debs)
     with ctx.tree() as tree:
-        debtree.fill(ctx, tree, debs, auto, debtree.aliases_of(tree))
+        in_order = [*first, *(package for package in debs if package not in first)]
+        debtree.fill(ctx, tree, in_order, auto, debtree.aliases_of(tree))
     with ctx.entered() as shell:
+        debtree.configure(shell, options.timeout_s, first)
         debtree.run_preinst(shell, late, options.timeout_s)
         debtree.configure(shell, options.timeout_s)
     with ctx.tree() as tree:
@@ -53,6 +57,6 @@ def _by_need(packages: Sequence[DebPackage], present: set[str]) -> tuple[list[De
     late: list[DebPackage] = []
     for package in packages:
         if package.script("preinst"):
-            met = all(present & set(names) for names in package.pre_depends())
+            met = all(present & set(names) for names in package.needs("pre-depends"))
             (early if met else late).append(package)
     return early, late
