@@ -57,8 +57,10 @@ class Tree:
 
     def __init__(self, root: Path | int) -> None:
         if isinstance(root, int):
-            self.fd = root
-            self.root = Path(f"/proc/self/fd/{root}")
+            # open_tree(2) gives an O_PATH descriptor, which cannot be listed
+            self.fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=root)
+            os.close(root)
+            self.root = Path(f"/proc/self/fd/{self.fd}")
         else:
             self.fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             self.root = root

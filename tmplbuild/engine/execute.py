@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -70,13 +70,14 @@ def _run(plan: Plan, planned: Planned, index: int, shop: Shop) -> Done:
     shop.emit(StageStarted(step.name, index, total, planned.reason))
     start = time.monotonic()
     log = shop.log_dir / f"{index:02}-{step.name}.log"
-    with _logged(log, shop.emit) as emit, shop.store.draft(plan.template, step.parent) as draft:
+    with _logged(log, shop.emit) as emit, _tree(plan, planned, shop) as draft:
         try:
             note = shop.actions[step.name](shop.bench(step.name, draft, emit))
         except TmplbuildError as error:
             emit(Note(f"failed: {error}", "log"))
             shop.emit(StageFailed(step.name, time.monotonic() - start, str(log)))
-            shop.store.fail(draft, step.name)
+            if step.makes_layer:
+                shop.store.fail(draft, step.name)
             _record_failure(plan, planned, shop, error)
             raise _completed(error, plan, planned, log) from error
         except BaseException:
@@ -89,6 +90,13 @@ def _run(plan: Plan, planned: Planned, index: int, shop: Shop) -> Done:
     seconds = time.monotonic() - start
     shop.emit(StageDone(step.name, index, total, seconds, False, planned.reason))
     return Done(step.name, step.key, False, seconds, planned.reason, note)
+
+
+def _tree(plan: Plan, planned: Planned, shop: Shop) -> AbstractContextManager[Draft]:
+    step = planned.step
+    if step.makes_layer or step.parent is None:
+        return shop.store.draft(plan.template, step.parent)
+    return shop.store.look(plan.template, step.parent)
 
 
 @contextmanager
@@ -118,7 +126,7 @@ def _record_failure(plan: Plan, planned: Planned, shop: Shop, error: TmplbuildEr
         "time": time.time(),
         "error": str(error) if error is not None else "interrupted",
         # the layers that a later run resumes from
-        "steps": [{"key": row.step.key} for row in plan.steps],
+        "steps": [{"name": row.step.name, "key": row.step.key} for row in plan.steps],
     }
     shop.store.write_record(plan.template, record, "failed")
 

@@ -60,7 +60,7 @@ def layers(store: Store, template: str, at: str | None) -> tuple[Path, ...]:
     failed = store.failed(template)
     if failed is not None and at in (None, failed[0]):
         return failed[1]
-    record = store.read_record(template) or {"steps": []}
+    record = store.read_record(template, "failed") or store.read_record(template) or {"steps": []}
     keys = [
         row["key"] for row in record["steps"] if at is None or NAMES.index(row["name"]) <= NAMES.index(at)
     ]

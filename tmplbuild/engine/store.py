@@ -122,14 +122,17 @@ class Store:
                     where=str(self.dir / "layers" / wanted[:32]),
                     hint="build again with --rebuild",
                 )
-            layers.append(layer)
+            if layer.fs.is_dir():  # not so for a step that only looked at the tree
+                layers.append(layer)
             wanted = None if layer.whole else layer.parent
         return tuple(layers)
 
-    def rootfs(self, key: str) -> Rootfs:
-        """The tree of a committed layer, to be read only."""
-        fs = tuple(layer.fs for layer in self.chain(key))
-        return Rootfs.plain(fs[0]) if len(fs) == 1 else Rootfs.overlay(fs, None, None)
+    @contextmanager
+    def look(self, template: str, parent: str) -> Iterator[Draft]:
+        """The tree of a committed layer, to be read only: nothing of it can be committed."""
+        fs = tuple(layer.fs for layer in self.chain(parent))
+        rootfs = Rootfs.plain(fs[0]) if len(fs) == 1 else Rootfs.overlay(fs, None, None)
+        yield Draft(template, self.dir / "drafts" / template, rootfs, parent, whole=False)
 
     @contextmanager
     def scratch(self, name: str, lower: tuple[Path, ...]) -> Iterator[Rootfs]:

@@ -180,6 +180,6 @@ def plan_of(world: World, resolved: Resolved, wish: Wish) -> Plan:
 
 def gateway_of(world: World, resolved: Resolved) -> Gateway:
     """What serves a VE's proxy socket: the pinned indexes, and the packages of the recipe's archives."""
-    return deb.gateway(
-        world.loaded.recipe.archives, resolved.states, fetcher=world.fetcher, cache=world.cache
-    )
+    archives = world.loaded.recipe.archives
+    routes = deb.gateway_routes(archives, resolved.states, fetcher=world.fetcher, cache=world.cache)
+    return Gateway(routes, emit=world.emit)
