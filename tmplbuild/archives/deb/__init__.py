@@ -17,10 +17,11 @@ from tmplbuild.archives.cache import PackageCache
 from tmplbuild.archives.deb.closure import Request, resolve
 from tmplbuild.archives.deb.pool import Pool
 from tmplbuild.archives.deb.reader import open_indexes, read_archives
+from tmplbuild.archives.deb.routes import gateway_routes
 from tmplbuild.archives.fetch import Fetcher
 from tmplbuild.archives.model import ArchiveState, Closure, Package
 
-__all__ = ["closure", "download", "open_pool", "read_archives"]
+__all__ = ["closure", "download", "gateway_routes", "open_pool", "read_archives"]
 
 
 def open_pool(states: Sequence[ArchiveState], arch: str) -> Pool:
