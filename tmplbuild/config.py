@@ -242,10 +242,11 @@ def _uid(value: object, text: bool) -> int:
 
 
 def _number(value: object, text: bool, low: int, high: int) -> int:
+    number = value
     if text and isinstance(value, str) and value.strip().isdecimal():
-        value = int(value[:20])
-    if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high:
-        return value
+        number = int(value.strip()[:20])
+    if isinstance(number, int) and not isinstance(number, bool) and low <= number <= high:
+        return number
     raise ValueError(f"expected a whole number from {low} to {high}, found {_show(value)}")
 
 

@@ -46,7 +46,7 @@ def _unfit(
     given: dict[str, Node], inherited: dict[str, Node], key: str, wanted: Node, where: KeyPath
 ) -> Fault | None:
     word = str(where[-2])
-    if key in given:
+    if key in given and not isinstance(given[key].value, dict):
         return Fault(
             wanted.place, spell(where), f"{key} is set in this file too", "set it or edit it, not both"
         )
