@@ -48,6 +48,7 @@ DOORS = {
     "requests": 1,
     "rich": 1,
     "shtab": 1,
+    "solv": 1,
     "tqdm": 1,
     "zstandard": 1,
     "msgspec": None,
