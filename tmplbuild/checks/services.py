@@ -14,12 +14,12 @@ def started(view: View) -> dict[str, str]:
     """Name of each service that a boot starts, and the path that makes it start.
 
     systemd units go by their full name (ssh.service), the scripts of sysvinit, OpenRC and upstart
-    by theirs (ssh). Links in /etc/rc?.d count only where systemd is not the init: it prefers units.
+    by theirs (ssh). The init is what /sbin/init leads to: a tree may hold the files of several.
     """
-    found = dict(_systemd(view))
-    if not found:
-        found |= dict(_scripts(view))
-    return found | dict(_upstart(view))
+    init = view.stat("/sbin/init") or view.stat("/lib/systemd/systemd")
+    if init is not None and init.name == "systemd":
+        return dict(_systemd(view))
+    return dict(_scripts(view)) | dict(_upstart(view))
 
 
 def masked(view: View, unit: str) -> bool:
