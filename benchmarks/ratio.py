@@ -53,6 +53,11 @@ class Measured:
         return statistics.median(self.walls)
 
     @property
+    def best(self) -> float:
+        """The shortest run's wall-clock seconds."""
+        return min(self.walls)
+
+    @property
     def cpu(self) -> float:
         """Median CPU seconds, user and system."""
         return statistics.median(self.cpus)
@@ -75,15 +80,20 @@ def measure(ways: Sequence[Way], *, runs: int = 5, warmups: int = 1) -> list[Mea
 
 
 def compare(title: str, ways: Sequence[Way], *, runs: int = 5, warmups: int = 1) -> list[Measured]:
-    """Measure and print a table; the last column is each way's wall time over the first one's."""
+    """Measure and print a table.
+
+    The last two columns are each way's wall time over the first one's: of the medians, and of the
+    best runs, which tell more where other work disturbs the machine.
+    """
     found = measure(ways, runs=runs, warmups=warmups)
     width = max(len(one.name) for one in found)
     print(f"{title} ({runs} runs each, taking turns; medians)")
-    print(f"  {'':{width}}  {'wall s':>9}  {'min..max':>19}  {'CPU s':>9}  {'ratio':>7}")
+    print(f"  {'':{width}}  {'wall s':>9}  {'min..max':>19}  {'CPU s':>9}  {'ratio':>7}  {'best':>7}")
+    first = found[0]
     for one in found:
         spread = f"{min(one.walls):.4f}..{max(one.walls):.4f}"
-        ratio = one.wall / found[0].wall if found[0].wall else float("inf")
-        print(f"  {one.name:{width}}  {one.wall:9.4f}  {spread:>19}  {one.cpu:9.4f}  {ratio:6.2f}x")
+        ratios = f"{one.wall / first.wall:6.2f}x  {one.best / first.best:6.2f}x"
+        print(f"  {one.name:{width}}  {one.wall:9.4f}  {spread:>19}  {one.cpu:9.4f}  {ratios}")
     sys.stdout.flush()
     return found
 

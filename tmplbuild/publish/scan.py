@@ -118,15 +118,19 @@ class Folders:
 
     def link(self, path: bytes) -> bytes:
         """The target of the symbolic link `path`. Raises StoreError."""
-        with _reading(path):
+        try:
             parent, name = self.split(path)
             return os.readlink(name, dir_fd=parent)
+        except OSError as error:
+            raise unreadable(path, error) from error
 
     def records(self, path: bytes) -> list[Record]:
         """The attributes of a fifo or device, which is not opened. Raises StoreError."""
-        with _reading(path):
+        try:
             parent, name = self.split(path)
             return records(f"/proc/self/fd/{parent}/{os.fsdecode(name)}")
+        except OSError as error:
+            raise unreadable(path, error) from error
 
 
 class Content:
@@ -139,9 +143,11 @@ class Content:
         self._entry = entry
         self._left = entry.size
         self._beyond = bytearray(1)
-        with _reading(entry.path):
+        try:
             parent, name = folders.split(entry.path)
             self._fd = os.open(name, _FILE, dir_fd=parent)
+        except OSError as error:
+            raise unreadable(entry.path, error) from error
 
     def __enter__(self) -> Content:
         try:
@@ -164,37 +170,23 @@ class Content:
 
     def records(self) -> list[Record]:
         """The file's attributes as pax records."""
-        with _reading(self._entry.path):
+        try:
             return records(self._fd)
+        except OSError as error:
+            raise unreadable(self._entry.path, error) from error
 
     def into(self, view: memoryview) -> None:
         """Read the next `len(view)` bytes; with the last of the file, see that there are no more."""
         while view:
             last = len(view) == self._left
-            with _reading(self._entry.path):
+            try:
                 size = os.readv(self._fd, (view, self._beyond) if last else (view,))
+            except OSError as error:
+                raise unreadable(self._entry.path, error) from error
             if not size or size > self._left:
                 raise changed(self._entry.path)
             self._left -= size
             view = view[size:]
-
-
-class _reading:
-    """Turns an OSError into the StoreError for `path`; only reading stands within, so the blame is right."""
-
-    __slots__ = ("_path",)
-
-    def __init__(self, path: bytes) -> None:
-        self._path = path
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if isinstance(error, OSError):
-            raise unreadable(self._path, error) from error
 
 
 def changed(path: bytes) -> StoreError:
@@ -225,10 +217,12 @@ def scan(tree: Tree) -> Scan:
         waiting = [b""]
         while waiting:
             path = waiting.pop()
-            with _reading(path):
+            try:
                 fd = folders.fd(path)
                 found.append((entry_of(path, os.fstat(fd)), records(fd)))
                 children = _children(fd, path)
+            except OSError as error:
+                raise unreadable(path, error) from error
             for child in children:
                 kind = stat.S_IFMT(child.mode)
                 if kind == stat.S_IFDIR:
