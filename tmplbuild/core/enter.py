@@ -53,7 +53,7 @@ def spawn(
         word = file.read()
     os.waitpid(fork, 0)
     if not word.isdigit():
-        raise OSError(3, word.decode("utf-8", "replace") or "the VE is gone", "enter the VE")
+        raise OSError(word.decode("utf-8", "replace") or "the VE is gone")
     return int(word)
 
 
@@ -73,7 +73,7 @@ def _cross(
         birth.become_root()
         pid = os.fork()
     except OSError as error:
-        os.write(writer, str(error).encode())
+        os.write(writer, f"{error.filename or 'enter'}: {error.strerror}".encode())
         return
     if pid:
         os.write(writer, str(pid).encode())

@@ -14,6 +14,7 @@ import os
 import selectors
 import signal
 import socket
+import stat
 import time
 from collections.abc import Callable
 
@@ -45,6 +46,7 @@ class Monitor:
         self.notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.control = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.commands: dict[int, Command] = {}
+        self.groups: list[str] = []
         self.waiting: list[socket.socket] = []
         self.deadline: float | None = None
         self.ready = False
@@ -202,9 +204,12 @@ class Monitor:
                 self._command_ended(command, status)
 
     def _command_ended(self, command: Command, status: int) -> None:
-        # Its daemons may live on in the group; a group that is empty goes.
-        with contextlib.suppress(OSError):
-            os.rmdir(command.group)
+        self.groups.append(command.group)
+        for group in list(self.groups):
+            # Daemons that a command left live on in its group: it goes when it is empty.
+            with contextlib.suppress(OSError):
+                os.rmdir(group)
+                self.groups.remove(group)
         if command.client is not None:
             self._tell(command.client, {"status": status})
             self._hang_up(command.client)
@@ -279,6 +284,10 @@ class Monitor:
         if self.config["net"] == "proxy":
             address = f"http://127.0.0.1:{birth.PROXY_PORT}"
             env.update(http_proxy=address, https_proxy=address)
+        uid = boot.whole(self.config["uid"])
+        for fd in fds[-2:]:
+            if stat.S_ISFIFO(os.fstat(fd).st_mode):
+                os.fchown(fd, uid, uid)  # scripts open /dev/stderr: a pipe of the host's root refuses
         extra = request["env"]
         assert isinstance(extra, dict)
         request["env"] = {**env, **extra}

@@ -43,7 +43,9 @@ class Watch:
         level = _run_level(f"/proc/{self.pid}/root/run/utmp")
         if level is not None and level not in "2345":
             return False
-        running = any(name in _BOOT_SCRIPTS for name in self._names())
+        names = self._names()
+        # A child that still has init's own name is about to become a script.
+        running = any(name in _BOOT_SCRIPTS or name == names[0] for name in names[1:])
         self.seen_script = self.seen_script or running
         if running or (level is None and not self.seen_script):
             return False
@@ -59,21 +61,19 @@ class Watch:
         return rows.get("voluntary_ctxt_switches", "") if rows.get("State", "").startswith("S") else ""
 
     def _names(self) -> list[str]:
-        """The names of init's children and theirs."""
+        """The name of init and those of all below it."""
         names = []
         todo = [self.pid]
         while todo:
-            pid = todo.pop()
+            pid = todo.pop(0)
             try:
+                with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
+                    names.append(file.read().strip())
                 with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
-                    children = [int(word) for word in file.read().split()]
-                for child in children:
-                    with open(f"/proc/{child}/comm", encoding="utf-8", errors="replace") as file:
-                        names.append(file.read().strip())
-                    todo.append(child)
+                    todo += [int(word) for word in file.read().split()]
             except OSError:
                 continue
-        return names
+        return names or [""]
 
 
 def _run_level(path: str) -> str | None:

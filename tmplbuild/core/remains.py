@@ -115,21 +115,17 @@ def clean_work(work: str) -> None:
 def _restore_owners(directory: str) -> None:
     if not directory or not os.path.isdir(directory):
         return
-    from tmplbuild.core import shift  # rarely needed, and helpers must start fast
-
-    if not shift.is_shifted(directory):
-        return
     try:
         lock = lock_tree(directory)
     except BlockingIOError:
-        return
-    shift.restore(directory)
+        return  # another VE uses the tree by now
+    restore_owners(directory)
     os.close(lock)
 
 
 def restore_owners(directory: str) -> None:
     """Give a directory whose lock the caller holds its own owners back, where a VE left them shifted."""
-    from tmplbuild.core import shift
+    from tmplbuild.core import shift  # rarely needed, and helpers must start fast
 
     if shift.is_shifted(directory):
         shift.restore(directory)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import select
 import selectors
-import signal
 import socket
+import struct
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal
@@ -39,8 +41,10 @@ class VE:
         bits: 32 or 64 as its programs are, 0 where that is not known.
         mode: how its owners are mapped: "overlay", "idmap" or "shift".
         proxy_socket: listens on 127.0.0.1:3142 in the VE's network, for the tool to serve from the
-            host's; None without net="proxy".
-        console_log: what init and its services wrote to the console.
+            host's; None without net="proxy". Shut down when the VE ends, closed by `detach` and at
+            the end of a with-block.
+        console_log: what init and its services wrote to the console; goes with the VE, unless
+            `Core.start` was given a place for it.
     """
 
     def __init__(
@@ -145,11 +149,14 @@ class VE:
         try:
             with self.connect() as connection:
                 connection.settimeout(timeout_s)
+                monitor = _peer(connection)
                 answer, _fds = wire.call(connection, message)
                 if "error" in answer:
                     raise HostError("The VE could not be removed.", where=self.veid, why=str(answer["error"]))
                 ending = "clean" if answer["ending"] == "clean" else "killed"
-                _wait_closed(connection)
+                if monitor is not None:
+                    select.select([monitor], [], [], _END_TIMEOUT_S)
+                    os.close(monitor)
         except EOFError:
             ending = "killed"  # its monitor was killed meanwhile
         except TimeoutError as error:
@@ -162,22 +169,26 @@ class VE:
         return ending
 
     def _let_go(self) -> None:
-        for end in (self._tether, self.proxy_socket):
-            if end is not None:
-                end.close()
-        self._tether = self.proxy_socket = None
+        if self.proxy_socket is not None:
+            # It may be served by a thread: that one is woken, and closing is left to `detach`.
+            with suppress(OSError):
+                self.proxy_socket.shutdown(socket.SHUT_RDWR)
+        if self._tether is not None:
+            self._tether.close()
+            self._tether = None
         if self._helper is not None:
             self._helper.wait(_END_TIMEOUT_S)
             self._helper = None
 
     def detach(self) -> None:
-        """Forget about it; a VE without tether lives on."""
+        """Give back what this object holds; a VE without tether lives on, one with it is killed."""
         if self._helper is not None:
             self._helper.leave()
             self._helper = None
-        if self._tether is not None:
-            self._tether.close()
-            self._tether = None
+        for end in (self._tether, self.proxy_socket):
+            if end is not None:
+                end.close()
+        self._tether = self.proxy_socket = None
 
     def __enter__(self) -> VE:
         return self
@@ -185,10 +196,13 @@ class VE:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self.init and error is None:
-            self.stop()
-        else:
-            self.kill()
+        try:
+            if self.init and error is None:
+                self.stop()
+            else:
+                self.kill()
+        finally:
+            self.detach()
 
     def connect(self) -> socket.socket:
         """A connection to the monitor. Raises HostError when it is gone."""
@@ -205,13 +219,13 @@ class VE:
         return sock
 
 
-def _wait_closed(connection: socket.socket) -> None:
-    """Wait until the monitor has ended: its side of the connection closes with it."""
+def _peer(connection: socket.socket) -> int | None:
+    """A descriptor of the process at the other end, readable once it has ended; None if it has."""
+    pid, _uid, _gid = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
     try:
-        while True:
-            wire.receive(connection)
-    except EOFError:
-        return
+        return os.pidfd_open(pid)
+    except ProcessLookupError:
+        return None
 
 
 def _request(
@@ -374,11 +388,3 @@ def _memory_file(data: bytes) -> int:
         file.write(data)
     os.lseek(fd, 0, os.SEEK_SET)
     return fd
-
-
-def signal_name(number: int) -> str:
-    """A signal's name, for messages."""
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"

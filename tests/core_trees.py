@@ -1,0 +1,124 @@
+"""Debian trees for the tests of VEs, made once a session by mmdebstrap, and what VEs leave behind."""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from time import monotonic, sleep
+
+import pytest
+
+from tmplbuild.core import Core, Rootfs, cgroup
+
+PACKAGES = {
+    "systemd": "systemd-sysv,dbus,ifupdown,libcap2-bin,procps,acl",
+    "sysvinit": "sysvinit-core,ifupdown,procps",
+}
+
+
+@functools.cache
+def debian(kind: str) -> Path:
+    """A Debian 12 tree that boots by "systemd" or "sysvinit", never to be changed.
+
+    TMPLBUILD_TEST_TREES names a directory that keeps the trees between runs.
+    """
+    kept = os.environ.get("TMPLBUILD_TEST_TREES")
+    home = Path(kept) if kept else _session_dir()
+    tree = home / kind
+    if not tree.exists():
+        _make(kind, tree)
+    return tree
+
+
+@functools.cache
+def _session_dir() -> Path:
+    import atexit
+
+    home = Path(tempfile.mkdtemp(prefix="tmplbuild-trees-", dir="/var/tmp"))
+    atexit.register(shutil.rmtree, home, ignore_errors=True)
+    return home
+
+
+def _make(kind: str, tree: Path) -> None:
+    from tmplbuild.archives.mirrors import host_mirror
+
+    if shutil.which("mmdebstrap") is None:
+        pytest.skip("mmdebstrap is not installed: run `make test`, or apt-get install mmdebstrap")
+    mirror = host_mirror("debian")
+    assert mirror is not None
+    tree.parent.mkdir(parents=True, exist_ok=True)
+    tarball = tree.with_suffix(".tar")
+    include = f"--include={PACKAGES[kind]}"
+    command = ["mmdebstrap", "--quiet", "--variant=minbase", include, "bookworm", str(tarball), mirror]
+    made = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert made.returncode == 0, made.stderr
+    draft = tree.with_suffix(".new")
+    draft.mkdir()
+    unpack = [
+        "tar",
+        "-xpf",
+        str(tarball),
+        "-C",
+        str(draft),
+        "--xattrs",
+        "--xattrs-include=*",
+        "--numeric-owner",
+    ]
+    subprocess.run(unpack, check=True)
+    tarball.unlink()
+    (draft / "etc/machine-id").write_text("")
+    draft.rename(tree)
+
+
+def layers(where: Path, kind: str = "systemd") -> Rootfs:
+    """An empty layer in `where` on top of a Debian tree."""
+    upper = where / "upper"
+    upper.mkdir(parents=True, exist_ok=True)
+    return Rootfs.overlay((debian(kind),), upper, where / "work")
+
+
+def copy(where: Path, kind: str = "systemd") -> Rootfs:
+    """A copy of a Debian tree as a plain directory."""
+    tree = where / "tree"
+    subprocess.run(["cp", "-a", "--reflink=auto", str(debian(kind)), str(tree)], check=True)
+    return Rootfs.plain(tree)
+
+
+def wait_until(condition: Callable[[], bool], timeout_s: float = 30.0) -> bool:
+    """Wait for what another process does; no longer than needed. False when it does not come."""
+    deadline = monotonic() + timeout_s
+    while not condition():
+        if monotonic() > deadline:
+            return False
+        sleep(0.01)
+    return True
+
+
+def traces(core: Core) -> dict[str, object]:
+    """All that VEs of this Core could have left on the host."""
+    return {
+        "mounts": Path("/proc/self/mountinfo").read_text().count(str(core.state_dir)),
+        "groups": sorted(cgroup.known(core.owner)),
+        "processes": [pid for pid in os.listdir("/proc") if pid.isdigit() and _belongs(pid, core)],
+        "state": sorted(os.listdir(core.state_dir)) if core.state_dir.exists() else [],
+    }
+
+
+NOTHING: dict[str, object] = {"mounts": 0, "groups": [], "processes": [], "state": []}
+
+
+def _belongs(pid: str, core: Core) -> bool:
+    try:
+        if f"/{core.owner}/" in Path(f"/proc/{pid}/cgroup").read_text():
+            return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        if Path(f"/proc/{pid}/comm").read_text() != "tmplbuild-ve\n":
+            return False
+        links = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
+        return any(link.startswith(f"{core.state_dir}/") for link in links)
+    except OSError:
+        return False

@@ -1,0 +1,187 @@
+"""Debian boots in a VE, is used, and stops: systemd and sysvinit."""
+
+from __future__ import annotations
+
+import os
+import pty
+import select
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.core_trees import NOTHING, copy, debian, layers, traces
+from tmplbuild.core import Core, Rootfs
+from tmplbuild.errors import BusyError, StageError
+
+pytestmark = [pytest.mark.root, pytest.mark.network, pytest.mark.live]
+
+
+@pytest.fixture
+def core(tmp_path: Path) -> Iterator[Core]:
+    core = Core(tmp_path / "run")
+    yield core
+    core.gc()
+    assert traces(core) == NOTHING
+
+
+@pytest.mark.parametrize("how", ["overlay", "idmap", "shift"])
+def test_systemd_boots_without_failed_units_and_stops(tmp_path: Path, how: str) -> None:
+    core = Core(tmp_path / "run", copy="shift" if how == "shift" else "auto")
+    rootfs = layers(tmp_path) if how == "overlay" else copy(tmp_path)
+    with core.start("sd", rootfs, init=True, net="proxy") as ve:
+        assert (ve.kind, ve.mode, ve.bits) == ("systemd", how, 64)
+        assert ve.exec(["systemctl", "is-system-running"]).stdout == b"running\n"
+        assert ve.exec(["systemctl", "list-units", "--failed", "--no-legend"]).stdout == b""
+        assert ve.exec(["systemd-detect-virt"]).stdout == b"container-other\n"
+        assert ve.exec(["systemd-run", "--wait", "--pipe", "echo", "hello"]).stdout == b"hello\n"
+        assert ve.exec(["systemctl", "is-enabled", "apt-daily.timer"]).stdout == b"masked-runtime\n"
+        assert ve.stop() == "clean"
+        assert ve.stop() == "already"
+    assert traces(core) == NOTHING
+    top = rootfs.upper or rootfs.directory
+    assert top is not None
+    assert not (top / "etc/systemd/system/apt-daily.timer").exists()  # masks are /run's
+
+
+def test_a_second_boot_of_the_same_layer(core: Core, tmp_path: Path) -> None:
+    rootfs = layers(tmp_path)
+    for _ in range(2):
+        with core.start("sd", rootfs, init=True, mask_units=["cron.service"]) as ve:
+            assert ve.exec(["systemctl", "is-system-running"]).stdout == b"running\n"
+            assert ve.exec(["readlink", "/run/systemd/system/cron.service"]).stdout == b"/dev/null\n"
+
+
+def test_sysvinit_boots_to_its_run_level_and_stops(core: Core, tmp_path: Path) -> None:
+    with core.start("sysv", layers(tmp_path, "sysvinit"), init=True, net="proxy") as ve:
+        assert ve.kind == "sysvinit"
+        assert ve.exec(["runlevel"]).stdout == b"N 2\n"
+        assert not ve.exec(["pgrep", "-x", "rc|rcS|startpar"]).ok
+        assert not ve.exec(["test", "-e", "/run/systemd"]).ok
+        assert b"INIT: Entering runlevel: 2" in ve.console_log.read_bytes()
+        assert ve.stop() == "clean"
+
+
+def test_the_host_keeps_its_mounts_through_a_sysvinit_boot(core: Core, tmp_path: Path) -> None:
+    before = Path("/proc/self/mountinfo").read_text()
+    with core.start("sysv", layers(tmp_path, "sysvinit"), init=True):
+        pass
+    assert Path("/proc/self/mountinfo").read_text() == before
+    for path in ("/", "/sys", "/proc"):
+        assert not os.statvfs(path).f_flag & os.ST_RDONLY, path
+
+
+def test_two_boot_side_by_side_and_an_id_is_unique(core: Core, tmp_path: Path) -> None:
+    with core.start("one", layers(tmp_path / "a"), init=True) as one:
+        with core.start("two", layers(tmp_path / "b", "sysvinit"), init=True) as two:
+            assert not one.exec(["touch", "/run/mine"], cwd="/run").rc
+            assert not two.exec(["test", "-e", "/run/mine"]).ok
+            with pytest.raises(BusyError):
+                core.start("one", layers(tmp_path / "c"), init=True)
+            assert sorted(info.veid for info in core.list()) == ["one", "two"]
+
+
+def test_a_power_off_from_within(core: Core, tmp_path: Path) -> None:
+    ve = core.start("off", layers(tmp_path), init=True)
+    ve.exec(["systemctl", "poweroff"])
+    assert ve.stop() in ("clean", "already")
+    assert traces(core) == NOTHING
+    ve.detach()
+
+
+def test_an_init_that_ends_at_once_is_an_error_with_its_last_words(core: Core, tmp_path: Path) -> None:
+    with pytest.raises(StageError) as caught:
+        core.start("bad", with_init(tmp_path, "#!/bin/sh\necho these are my last words\nexit 1\n"), init=True)
+    assert "ended" in caught.value.why
+    assert any("last words" in line for line in caught.value.tail)
+
+
+def test_an_init_that_never_gets_ready_is_stopped(core: Core, tmp_path: Path) -> None:
+    with pytest.raises(StageError) as caught:
+        core.start(
+            "bad", with_init(tmp_path, "#!/bin/sh\necho waiting\nexec sleep 4601\n"), init=True, timeout_s=1
+        )
+    assert "1 seconds" in caught.value.why
+    assert "waiting" in "".join(caught.value.tail)
+
+
+def test_the_console_can_be_kept(core: Core, tmp_path: Path) -> None:
+    log = tmp_path / "console"
+    with core.start("log", layers(tmp_path, "sysvinit"), init=True, console_log=log) as ve:
+        assert ve.console_log == log
+    assert b"Will now halt" in log.read_bytes()
+
+
+def with_init(where: Path, script: str) -> Rootfs:
+    rootfs = layers(where)
+    assert rootfs.upper is not None
+    usr = rootfs.upper / "usr"
+    (usr / "sbin").mkdir(parents=True)
+    (usr / "sbin/init").write_text(script)
+    (usr / "sbin/init").chmod(0o755)
+    return rootfs
+
+
+def test_a_32_bit_machines_name(core: Core, tmp_path: Path) -> None:
+    if os.uname().machine != "x86_64":
+        pytest.skip("only an amd64 kernel names itself i686: run it on such a machine")
+    with core.start("i386", layers(tmp_path), init=True, bits=32) as ve:
+        assert ve.exec(["uname", "-m"]).stdout == b"i686\n"
+        assert ve.exec(["systemd-run", "--wait", "--pipe", "uname", "-m"]).stdout == b"i686\n"
+
+
+SHELL = """
+import sys
+from pathlib import Path
+from tmplbuild.core import Core, Rootfs
+run, lower, upper = sys.argv[1:]
+with Core(Path(run)).start("sh", Rootfs.overlay((Path(lower),), Path(upper)), init=False) as ve:
+    sys.exit(ve.shell())
+"""
+
+
+def test_a_shell_on_a_real_terminal(core: Core, tmp_path: Path) -> None:
+    upper = layers(tmp_path).upper
+    pid, master = pty.fork()
+    if pid == 0:
+        os.environ["PYTHONPATH"] = str(Path(__file__).parents[2])
+        argv = [sys.executable, "-c", SHELL, str(core.state_dir), str(debian("systemd")), str(upper)]
+        os.execv(sys.executable, argv)
+    screen = Screen(master)
+    screen.expect(b"# ")
+    os.write(master, b"stty rows 33 cols 99; tty; echo size=$(stty size)\n")
+    screen.expect(b"/dev/pts/1")
+    screen.expect(b"size=33 99")
+    os.write(master, b"sleep 4602\n")
+    screen.expect(b"sleep 4602")
+    while not subprocess.run(["pgrep", "-xf", "sleep 4602"], capture_output=True, check=False).stdout:
+        pass
+    os.write(master, b"\x03")  # Ctrl-C ends the sleep, not the shell
+    screen.expect(b"# ")
+    os.write(master, b"exit 7\n")
+    screen.drain()
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+    os.close(master)
+
+
+class Screen:
+    """What came on a terminal."""
+
+    def __init__(self, master: int) -> None:
+        self.master = master
+        self.text = b""
+
+    def expect(self, words: bytes, timeout_s: float = 30) -> None:
+        while words not in self.text:
+            assert select.select([self.master], [], [], timeout_s)[0], self.text
+            self.text += os.read(self.master, 4096)
+        self.text = self.text.partition(words)[2]
+
+    def drain(self) -> None:
+        try:
+            while os.read(self.master, 4096):
+                pass
+        except OSError:
+            return
