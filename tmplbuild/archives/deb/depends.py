@@ -13,7 +13,7 @@ from functools import lru_cache
 _RELATION = re.compile(
     r"""\s*(?P<name>[^\s:()\[\]|,<>]+)
         (?::(?P<arch>[^\s()\[\]|,]+))?
-        \s*(?:\(\s*(?P<op><<|<=|>=|>>|=|<|>)\s*(?P<version>[^\s()]+)\s*\))?
+        \s*(?:\(\s*(?P<op><<|<=|>=|>>|=|<|>)\s*(?P<version>[^\s()<>=]+)\s*\))?
         \s*(?:\[[^\]]*\]\s*)?\Z""",
     re.VERBOSE,
 )

@@ -1,0 +1,211 @@
+"""A local HTTP server of a directory that fails as it is told: for tests of downloads."""
+
+from __future__ import annotations
+
+import re
+import socket
+import struct
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import TracebackType
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One request as the server saw it: fields by lower-case name."""
+
+    method: str
+    path: str
+    fields: dict[str, str]
+
+
+@dataclass
+class Fault:
+    """What goes wrong for requests whose path matches `pattern`.
+
+    `kind`: "status" (answers `status`, with `headers`), "truncate" (closes after `after` bytes),
+    "reset" (the same with a TCP reset), "hold" (sends `after` bytes, then nothing until the server
+    stops), "body" (sends `body` instead), "long" (sends more bytes than the file has, by chunks),
+    "short-length" (declares and sends only `after` bytes).
+    `times`: for how many requests; -1 for all.
+    """
+
+    pattern: str
+    kind: str
+    times: int = -1
+    status: int = 500
+    after: int = 0
+    body: bytes = b""
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+class ArchiveServer:
+    """Serves `root` on 127.0.0.1; `with ArchiveServer(root) as server: server.url`.
+
+    Parameters:
+        ranges, validators: whether Range is honoured, and ETag and Last-Modified are sent.
+    """
+
+    def __init__(self, root: Path, *, ranges: bool = True, validators: bool = True) -> None:
+        self.root = root
+        self.ranges = ranges
+        self.validators = validators
+        self.faults: list[Fault] = []
+        self.log: list[Seen] = []
+        self.released = threading.Event()
+        self.held = threading.Event()
+        self._lock = threading.Lock()
+        self._server: ThreadingHTTPServer | None = None
+        self._thread: threading.Thread | None = None
+
+    @property
+    def url(self) -> str:
+        """The address of the archive."""
+        assert self._server is not None
+        return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def fail(self, pattern: str, kind: str, **options: object) -> Fault:
+        """Add a fault; see `Fault`."""
+        fault = Fault(pattern, kind, **options)  # type: ignore[arg-type]
+        self.faults.append(fault)
+        return fault
+
+    def asked(self, pattern: str) -> list[Seen]:
+        """The requests so far whose path matches."""
+        with self._lock:
+            return [seen for seen in self.log if re.search(pattern, seen.path)]
+
+    def __enter__(self) -> ArchiveServer:
+        self.released.clear()
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._server is not None
+        assert self._thread is not None
+        self.released.set()
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def note(self, seen: Seen) -> Fault | None:
+        """Log a request; the fault that strikes it, if any."""
+        with self._lock:
+            self.log.append(seen)
+            for fault in self.faults:
+                if fault.times != 0 and re.search(fault.pattern, seen.path):
+                    fault.times -= 1
+                    return fault
+        return None
+
+    def _handler(self) -> Callable[..., BaseHTTPRequestHandler]:
+        server = self
+
+        class Handler(_Handler):
+            archive = server
+
+        return Handler
+
+
+class _Handler(BaseHTTPRequestHandler):
+    archive: ArchiveServer
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_: object) -> None:
+        """Nothing: the server's log is `ArchiveServer.log`."""
+
+    def handle(self) -> None:
+        """As the base does, but a client that goes away is no news."""
+        with suppress(ConnectionError):
+            super().handle()
+
+    def do_HEAD(self) -> None:
+        """As GET."""
+        self.do_GET()
+
+    def do_GET(self) -> None:
+        """Answer, or fail as told."""
+        # a client that uses us as its proxy sends an absolute target
+        path = re.sub(r"^http://[^/]*", "", self.path)
+        seen = Seen(self.command, path, {key.lower(): value for key, value in self.headers.items()})
+        fault = self.archive.note(seen)
+        file = self.archive.root / path.lstrip("/")
+        if fault is not None and fault.kind == "status":
+            self._whole(fault.status, b"told to fail\n", fault.headers)
+        elif ".." in path or not file.is_file():
+            self._whole(404, b"not here\n")
+        elif fault is not None:
+            self._broken(fault, file.read_bytes())
+        else:
+            self._file(file, seen)
+
+    def _file(self, file: Path, seen: Seen) -> None:
+        data = file.read_bytes()
+        tag, modified = (
+            f'"{len(data)}-{hash(data) & 0xFFFFFF:x}"',
+            self.date_time_string(int(file.stat().st_mtime)),
+        )
+        headers = [("ETag", tag), ("Last-Modified", modified)] if self.archive.validators else []
+        same = tag in seen.fields.get("if-none-match", "") or modified == seen.fields.get("if-modified-since")
+        if self.archive.validators and same:
+            self._whole(304, b"", headers)
+            return
+        first = re.match(r"bytes=(\d+)-$", seen.fields.get("range", ""))
+        fresh = seen.fields.get("if-range", tag) in (tag, modified)
+        if first and self.archive.ranges and fresh:
+            start = int(first[1])
+            if start >= len(data):
+                self._whole(416, b"", [("Content-Range", f"bytes */{len(data)}")])
+                return
+            headers.append(("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}"))
+            self._whole(206, data[start:], headers)
+        else:
+            self._whole(200, data, headers)
+
+    def _whole(self, status: int, body: bytes, headers: object = ()) -> None:
+        self._head(status, len(body), headers)
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def _head(self, status: int, length: int | None, headers: object = ()) -> None:
+        self.send_response(status)
+        for key, value in headers:  # type: ignore[attr-defined]
+            self.send_header(key, value)
+        if length is not None and status != 304:
+            self.send_header("Content-Length", str(length))
+        self.end_headers()
+
+    def _broken(self, fault: Fault, data: bytes) -> None:
+        if fault.kind == "body":
+            self._whole(200, fault.body)
+        elif fault.kind == "short-length":
+            self._whole(200, data[: fault.after])
+        elif fault.kind == "long":
+            self.close_connection = True
+            self._head(200, None, [("Connection", "close")])
+            self.wfile.write(data + b"x" * 100_000)
+        else:
+            validators = [("ETag", '"held"')] if self.archive.validators else []
+            self._head(200, len(data), validators)
+            self.wfile.write(data[: fault.after])
+            self.wfile.flush()
+            if fault.kind == "hold":
+                self.archive.held.set()
+                self.archive.released.wait()
+            if fault.kind == "reset":
+                linger = struct.pack("ii", 1, 0)
+                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            self.close_connection = True
+            with suppress(OSError):
+                self.connection.shutdown(
+                    socket.SHUT_RDWR
+                ) if fault.kind != "reset" else self.connection.close()
