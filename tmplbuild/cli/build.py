@@ -6,6 +6,7 @@ import argparse
 import json
 
 from tmplbuild.cli.options import Verbs, add_arch, screen_of, settings_of
+from tmplbuild.events import silent
 
 
 def add(verbs: Verbs) -> None:
@@ -73,8 +74,11 @@ def run_plan(args: argparse.Namespace) -> int:
     from tmplbuild.engine.build import make_plan
 
     settings = settings_of(args)
-    with screen_of(args) as emit:
-        plan = make_plan(args.name, settings=settings, emit=emit, **_choices(args))
+    if args.json:  # one object, no events
+        plan = make_plan(args.name, settings=settings, emit=silent, **_choices(args))
+    else:
+        with screen_of(args) as emit:
+            plan = make_plan(args.name, settings=settings, emit=emit, **_choices(args))
     rows = [
         {
             "stage": row.step.name,
@@ -96,7 +100,6 @@ def run_plan(args: argparse.Namespace) -> int:
     from tmplbuild.cli.table import table
 
     print(f"{plan.template}: {plan.pins_reason}")
-    print(
-        *table(("stage", "action", "why"), [(r["stage"], r["action"], r["reason"]) for r in rows]), sep="\n"
-    )
+    cells = [(row["stage"], row["action"], row["reason"]) for row in rows]
+    print(*table(("stage", "action", "why"), cells, args.color), sep="\n")
     return 0

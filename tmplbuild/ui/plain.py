@@ -56,6 +56,7 @@ class Plain(Screen):
         self._clock = clock
         self._stamp = stamp
         self._lines = Lines()
+        self._reason = ""  # of the running stage: it is not said twice
         self._transfers: dict[str, tuple[float, int]] = {}  # label: (clock at the first event, bytes then)
 
     def show(self, event: Event) -> None:
@@ -64,10 +65,12 @@ class Plain(Screen):
             case RunStarted(template, steps):
                 self._say(f"{template}: {plural(len(steps), 'stage')}")
             case StageStarted(stage, index, total, reason):
+                self._reason = reason
                 self._say(f"[{index}/{total}] {stage}: start{f': {reason}' if reason else ''}")
             case StageDone(stage, index, total, duration, cached, note):
                 self._end_output()
                 how = "cached" if cached else f"done in {seconds(duration)}"
+                note = "" if note == self._reason and not cached else note
                 self._say(f"[{index}/{total}] {stage}: {how}{f': {note}' if note else ''}")
             case StageFailed(stage, duration, log):
                 self._end_output()

@@ -10,7 +10,7 @@ Words of `RunDone.summary` (all may be missing; --json prints them as they are):
     packages   int    how many are installed
     seconds    float  wall clock time of the run
     stages     list   of {"name": str, "seconds": float, "cached": bool, "reason": str}
-    stripped   list   of str, each what was taken out
+    stripped   list   of str, each what was done and to what: "masked: NAME"
     leftovers  list   of str, each a file and what was decided
     warnings   list   of str
     logs       str    directory of the steps' logs
@@ -20,11 +20,12 @@ Words of `RunDone.summary` (all may be missing; --json prints them as they are):
 from __future__ import annotations
 
 import textwrap
+from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from tmplbuild.events import RunDone
 from tmplbuild.ui.style import Ink
-from tmplbuild.ui.words import plural, printable, seconds, size
+from tmplbuild.ui.words import printable, seconds, size
 
 _LABEL = 11  # columns of the labels, so that a sha256 fits on 80
 _SHOWN = 6  # entries of a list that are shown; the rest is in the manifest
@@ -85,10 +86,10 @@ def _facts(found: Mapping[str, object], ink: Ink, width: int, *, brief: bool) ->
         text = size(value) if word == "size" and isinstance(value, int) else printable(str(value))
         lines.append(_fact(word, text, ink))
     if not brief:
-        for word, noun in (("stripped", "thing"), ("leftovers", "file")):
-            lines += _list(word, noun, found.get(word), ink, width)
+        lines += _kinds("stripped", _texts(found.get("stripped")), ink, width)
+        lines += _kinds("leftovers", _texts(found.get("leftovers")), ink, width)
     for warning in _texts(found.get("warnings")):
-        lines.append(_fact("warning", warning, ink, "yellow"))
+        lines += _wrapped("warning", warning, ink, width, "yellow")
     return lines
 
 
@@ -100,13 +101,19 @@ def _texts(value: object) -> list[str]:
     return [printable(str(item)) for item in value] if isinstance(value, (list, tuple)) else []
 
 
-def _list(label: str, noun: str, value: object, ink: Ink, width: int) -> list[str]:
-    items = _texts(value)
+def _kinds(label: str, items: list[str], ink: Ink, width: int) -> list[str]:
+    """A list of "KIND: NAME" texts: how many of each kind, and the first names."""
     if not items:
         return []
-    shown = ", ".join(items[:_SHOWN])
-    more = len(items) - _SHOWN
-    if more > 0:
-        shown += f" and {more} more (all in the manifest)"
-    wrapped = textwrap.wrap(f"{plural(len(items), noun)}: {shown}", max(width - _LABEL - 2, 24))
-    return [_fact(label, wrapped[0], ink), *(" " * (_LABEL + 2) + line for line in wrapped[1:])]
+    parted = [item.rpartition(": ") for item in items]
+    counts = Counter(kind for kind, _, _ in parted)
+    head = ", ".join(f"{count} {kind}".strip() for kind, count in counts.items())
+    names = [name for _, _, name in parted]
+    more = f" and {len(names) - _SHOWN} more (all in the manifest)" if len(names) > _SHOWN else ""
+    return _wrapped(label, f"{head}: {', '.join(names[:_SHOWN])}{more}", ink, width)
+
+
+def _wrapped(label: str, text: str, ink: Ink, width: int, style: str = "cyan") -> list[str]:
+    room = max(width - _LABEL - 2, 24)
+    first, *more = textwrap.wrap(text, room, break_on_hyphens=False) or [""]
+    return [_fact(label, first, ink, style), *(" " * (_LABEL + 2) + line for line in more)]

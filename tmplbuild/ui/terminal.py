@@ -114,13 +114,17 @@ class Terminal(Screen):
                 self._progress(printable(text), share)
             case StageDone():
                 self._stage_done(event)
-            case StageFailed(stage, duration, _):
+            case StageFailed(stage, duration, log):
                 self._end_stage()
-                self._row(self._mark[1], "red", stage, f"failed after {seconds(duration)}", "")
+                self._row(self._mark[1], "red", stage, seconds(duration), "failed")
+                if log:
+                    self._console.print(Text(f"  log: {printable(log)}"), soft_wrap=True)
             case Bytes():
                 self._bytes(event)
             case Note(text, level):
-                self._say(Text(f"  {'' if level == 'info' else level + ': '}{printable(text)}", _hue(level)))
+                head = "" if level == "info" else f"{level}: "
+                # what a person should know is never cut
+                self._console.print(Text(f"  {head}{printable(text)}", _hue(level)), overflow="fold")
             case Command(argv, where) if self._verbose:
                 self._say(Text(printable(f"  $ {' '.join(argv)}{f'  ({where})' if where else ''}"), "cyan"))
             case Output(data) if self._verbose:
