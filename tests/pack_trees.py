@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import hashlib
 import os
@@ -10,6 +11,12 @@ import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import pytest
+
+from tmplbuild.core.tree import Tree
+from tmplbuild.events import silent
+from tmplbuild.publish.pack import Packed, pack
 
 EPOCH = 1_700_000_000
 CAPABILITY_2 = struct.pack("<5I", 0x02000001, 1 << 13, 0, 0, 0)  # cap_net_raw=ep
@@ -126,12 +133,12 @@ def nasty_tree(root: Path) -> None:
     os.mknod(root / "dev/null", stat.S_IFCHR | 0o666, os.makedev(1, 3))
     os.mknod(root / "dev/disk", stat.S_IFBLK | 0o660, os.makedev(259, 70_000))
     _write(root / "usr/bin/ping", b"ping", 0o755)
-    os.setxattr(root / "usr/bin/ping", "security.capability", CAPABILITY_2)
-    os.setxattr(root / "usr/bin/two", "user.note", b"bytes \x00\xff=\n")
-    os.setxattr(root / "usr/bin/two", "trusted.secret", b"never")
-    os.setxattr(root / "etc", "system.posix_acl_default", ACL)
+    _set(root / "usr/bin/ping", "security.capability", CAPABILITY_2)
+    _set(root / "usr/bin/two", "user.note", b"bytes \x00\xff=\n")
+    _set(root / "usr/bin/two", "trusted.secret", b"never")
+    _set(root / "etc", "system.posix_acl_default", ACL)
     _write(root / "etc/shared", b"acl", 0o640)
-    os.setxattr(root / "etc/shared", "system.posix_acl_access", ACL)
+    _set(root / "etc/shared", "system.posix_acl_access", ACL)
 
 
 def tar_of(path: Path) -> bytes:
@@ -168,6 +175,17 @@ def _files(root: Path) -> None:
     _write(root / "etc/over", b"b" * 513, 0o400)
 
 
+def _set(path: Path, name: str, value: bytes) -> None:
+    try:
+        os.setxattr(path, name, value)
+    except OSError as error:
+        if error.errno != errno.ENOTSUP:
+            raise
+        pytest.skip(
+            f"{path} lies on a file system without {name}: set TMPDIR to a place on ext4, xfs or btrfs"
+        )
+
+
 def _write(path: Path, data: bytes, mode: int) -> None:
     path.write_bytes(data)
     path.chmod(mode)
@@ -200,12 +218,8 @@ def _xattrs(full: bytes) -> Iterator[tuple[str, bytes]]:
             yield name, os.getxattr(full, name, follow_symlinks=False)
 
 
-def packed(tree: Path, target: Path, **options: Any) -> Any:
+def packed(tree: Path, target: Path, **options: Any) -> Packed:
     """Pack `tree` into `target` with plain options; what `pack` returns."""
-    from tmplbuild.core.tree import Tree
-    from tmplbuild.events import silent
-    from tmplbuild.publish.pack import pack
-
     defaults: dict[str, Any] = {
         "epoch": EPOCH,
         "owners": {},

@@ -16,6 +16,7 @@ from tests.pack_trees import nasty_tree
 ROOT = Path(__file__).parents[2]
 
 PACK = """
+import signal
 import sys
 from pathlib import Path
 from tmplbuild.core.tree import Tree
@@ -25,6 +26,7 @@ from tmplbuild.publish.atomic import atomic_file
 from tmplbuild.publish.members import MemberCache
 from tmplbuild.publish.pack import pack
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job is born deaf to it
 tree, target, members, jobs = sys.argv[1:5]
 def told(event):
     if len(sys.argv) > 5:
