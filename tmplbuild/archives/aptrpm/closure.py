@@ -19,7 +19,6 @@ from tmplbuild.archives.aptrpm.universe import Universe
 from tmplbuild.archives.model import Closure
 from tmplbuild.errors import ResolveError
 
-
 _NEWEST = 1_000_000
 
 

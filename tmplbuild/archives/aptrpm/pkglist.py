@@ -34,7 +34,7 @@ def headers(data: bytes | memoryview, where: str) -> Iterator[Header]:
         at = header.end
 
 
-def unpack(source: Path, suffix: str, *, size: int, where: str) -> bytearray:
+def unpack(source: Path, suffix: str, *, size: int, where: str) -> bytes:
     """The uncompressed list.
 
     Parameters:
@@ -43,23 +43,25 @@ def unpack(source: Path, suffix: str, *, size: int, where: str) -> bytearray:
 
     Raises VerifyError for damage, and for any other size; never is much more than that unpacked.
     """
-    plain = bytearray()
+    found: list[bytes] = []
+    length = 0
     try:
         for piece in _pieces(source, suffix):
-            plain += piece
-            if len(plain) > size:
+            found.append(piece)
+            length += len(piece)
+            if length > size:
                 break
     except (*compressed.DAMAGED, zstd.Damaged) as error:
         raise VerifyError("a package list cannot be unpacked", where=where, why=str(error)) from None
-    if len(plain) != size:
-        found = f"more than {size}" if len(plain) > size else str(len(plain))
+    if length != size:
+        came = f"more than {size}" if length > size else str(length)
         raise VerifyError(
             "a package list is not as long as its release says",
             where=where,
-            why=f"it unpacks to {found} bytes where {size} are declared",
+            why=f"it unpacks to {came} bytes where {size} are declared",
             hint="the mirror is damaged or half updated: try again later, or use another one (MIRROR=)",
         )
-    return plain
+    return b"".join(found)
 
 
 def _pieces(source: Path, suffix: str) -> Iterator[bytes]:

@@ -18,6 +18,7 @@ from tmplbuild.archives.model import Package
 from tmplbuild.errors import VerifyError
 
 _MAX_NAMES = 8_000_000
+_ALSO_RUNS = {"x86_64": ("i586", "i686"), "i586": ("i386", "i486", "i686"), "armh": ("armv7hl",)}
 _BITS = 20  # of a reference, for the place of a provide within its package: a header's limit of values
 
 
@@ -35,14 +36,16 @@ class Pool:
 
     Parameters:
         lists: in the order of the recipe; of equal builds the first one counts.
+        arch: the tree's architecture; packages that do not run on it are passed over.
         branch: the branch whose disttags win over all others ("p11"), "" for none.
 
     Raises VerifyError for a list that is malformed; what a package's header holds is read, and
     checked, when the package is asked for.
     """
 
-    def __init__(self, lists: Sequence[PackageList], branch: str = "") -> None:
+    def __init__(self, lists: Sequence[PackageList], arch: str, branch: str = "") -> None:
         self.lists = list(lists)
+        self.arch = arch
         self.branch = branch
         self._views = [memoryview(item.data) for item in self.lists]
         self._list_of = array("H")
@@ -51,6 +54,7 @@ class Pool:
         self._providing: dict[bytes, list[int]] = {}
         self._entries: dict[int, Entry] = {}
         self._satisfying: dict[tuple[str, int, str], tuple[int, ...]] = {}
+        self._runs = {name.encode() for name in (arch, "noarch", *_ALSO_RUNS.get(arch, ()))}
         count = 0
         for index, item in enumerate(self.lists):
             count += self._scan(index, item)
@@ -116,6 +120,8 @@ class Pool:
         """Take in a list: where each header begins, its name, what it provides. How many of these."""
         count = 0
         for head in headers(self._views[index], item.where):
+            if head.raw(header.ARCH) not in self._runs:
+                continue
             number = len(self._at)
             self._list_of.append(index)
             self._at.append(head.at)

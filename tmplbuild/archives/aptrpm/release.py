@@ -78,9 +78,9 @@ def verify(data: bytes, keys: Sequence[str], keys_dir: Path, *, now: float, wher
     Raises VerifyError for a file without a good signature by one of the keys, and for one with
     anything but signatures behind the signed text.
     """
-    begin = 0 if data.startswith(b"-----BEGIN") else data.find(b"\n-----BEGIN") + 1
-    content, rest = data[:begin], data[begin:]
-    blocks = _ARMOUR.findall(rest) if begin else []
+    content = signed_text(data)
+    rest = data[len(content) :]
+    blocks = _ARMOUR.findall(rest)
     if not blocks:
         raise VerifyError(
             "the archive's release is not signed",
@@ -105,6 +105,13 @@ def verify(data: bytes, keys: Sequence[str], keys_dir: Path, *, now: float, wher
     if failure is not None and not signers:
         raise failure
     return openpgp.Signed(content, tuple(sorted(signers)))
+
+
+def signed_text(data: bytes) -> bytes:
+    """What the signatures behind it cover: all lines before the first that begins with -----BEGIN."""
+    if data.startswith(b"-----BEGIN"):
+        return b""
+    return data[: data.find(b"\n-----BEGIN") + 1] or data
 
 
 def parse(content: bytes, *, where: str) -> Release:

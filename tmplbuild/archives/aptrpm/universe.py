@@ -126,7 +126,7 @@ class Universe:
                 return links, need, number
             # what broke a package was broken before it, so this ends
             following = min(need.options, key=list(self.broken).index)
-            links.append(f"{entry.name} needs {need.dep}, which {self.pool.entry(following)} would meet")
+            links.append(f"{entry.name} needs {need.dep} ({self.pool.entry(following).name})")
             number = following
 
     def why_none(self, dep: Dep) -> str:
