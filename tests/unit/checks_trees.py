@@ -125,7 +125,8 @@ SYSVINIT: Tree = {
 
 STATUS_HEAD = (
     "Package: demo\nEssential: yes\nStatus: install ok installed\nArchitecture: amd64\nVersion: 1.0-1\n"
-    "Conffiles:\n /etc/demo.conf 0cc175b9c0f1b6a831c399e269772661\nDescription: files of the test\n more of it\n"
+    "Conffiles:\n /etc/demo.conf 0cc175b9c0f1b6a831c399e269772661\n"
+    "Description: files of the test\n more of it\n"
 )
 
 

@@ -373,7 +373,9 @@ def test_rules_are_named_and_explained() -> None:
     assert len(ids) == len(set(ids)) >= 35
     for rule in rules():
         assert rule.id == rule.id.lower().replace("_", "-")
-        assert rule.text and rule.why.endswith((".", ")")) and rule.fix.endswith("."), rule.id
+        assert rule.text, rule.id
+        assert rule.why.endswith("."), rule.id
+        assert rule.fix.endswith("."), rule.id
 
 
 def test_a_waived_rule_does_not_count_but_is_told(tmp_path: Path) -> None:

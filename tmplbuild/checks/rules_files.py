@@ -101,7 +101,7 @@ def broken_symlink(subject: Subject) -> Faults:
 @rule(
     "device-node",
     "No device nodes in /dev",
-    why="Managers make /dev at start; an unprivileged one cannot unpack nodes. (OpenVZ 6 kernels want them.)",
+    why="Managers make /dev at start, and cannot unpack nodes without privileges. Only OpenVZ 6 wants them.",
     fix="Leave /dev empty but for pts and shm.",
     severity="warning",
 )

@@ -131,7 +131,7 @@ def diversions(files: Files) -> list[Diversion]:
     """The diversions in force. Raises StageError for a file that cannot be parsed."""
     if not files.is_file(DIVERSIONS):
         return []
-    lines = _text(files, DIVERSIONS).splitlines()
+    lines = _lines(files, DIVERSIONS)
     if len(lines) % 3:
         raise _broken(DIVERSIONS, len(lines), "three lines make a diversion; the last one is not whole")
     threes = zip(lines[0::3], lines[1::3], lines[2::3], strict=True)
