@@ -12,6 +12,7 @@ from __future__ import annotations
 import bz2
 import hashlib
 import lzma
+import os
 from collections.abc import Callable, Sequence
 from email.utils import formatdate
 from pathlib import Path
@@ -116,6 +117,7 @@ class Repository:
         self.root = root
         self.keys = keys
         self.packages: dict[str, list[Rpm]] = {}
+        self._writings = 0
 
     def add(self, *packages: Rpm, component: str = "classic") -> None:
         """Packages for the next `write`."""
@@ -156,7 +158,11 @@ class Repository:
         text = release_text(
             files, label=label, components=list(self.packages), arch=arch, date=date, hashes=hashes
         )
-        (folder / "base" / "release").write_bytes(sign(text, *self.keys))
+        release = folder / "base" / "release"
+        release.write_bytes(sign(text, *self.keys))
+        # servers tell changes by whole seconds: each writing gets one of its own
+        self._writings += 1
+        os.utime(release, (WHEN + self._writings, WHEN + self._writings))
         self.packages = {}
 
     def _component(self, folder: Path, component: str, packages: list[Rpm], hashes: Sequence[str]) -> bytes:
