@@ -166,7 +166,8 @@ class Store:
         try:
             path.mkdir()
             if parent is None:
-                (path / "fs").mkdir(mode=0o755)
+                (path / "fs").mkdir()
+                os.chmod(path / "fs", 0o755)  # it is the tree's "/": the umask has no say in it
                 yield Draft(template, path, Rootfs.plain(path / "fs"), None, whole=True)
             else:
                 lower = tuple(layer.fs for layer in self.chain(parent))
