@@ -188,11 +188,24 @@ def preamble(view: memoryview, at: int, where: str) -> tuple[int, int]:
 
     Raises VerifyError if there is no header, or not the whole of it.
     """
-    if view[at : at + 8] != MAGIC:
-        raise Malformed(where, at, "no header begins here")
-    if len(view) - at < PREAMBLE:
-        raise Malformed(where, at, "it is cut short")
-    entries, size = _SIZES.unpack_from(view, at + 8)
-    if entries > _MAX_ENTRIES or entries * ENTRY + size > len(view) - at - PREAMBLE:
+    entries, size = _preamble(view[at : at + PREAMBLE], at, where)
+    if entries * ENTRY + size > len(view) - at - PREAMBLE:
         raise Malformed(where, at, f"{entries} entries and {size} bytes do not fit into the data")
+    return entries, size
+
+
+def length(first: bytes, where: str) -> int:
+    """How many bytes a header has that begins with these (PREAMBLE of them). Raises VerifyError."""
+    entries, size = _preamble(memoryview(first), 0, where)
+    return PREAMBLE + entries * ENTRY + size
+
+
+def _preamble(first: memoryview, at: int, where: str) -> tuple[int, int]:
+    if first[:8] != MAGIC:
+        raise Malformed(where, at, "no header begins here")
+    if len(first) < PREAMBLE:
+        raise Malformed(where, at, "it is cut short")
+    entries, size = _SIZES.unpack_from(first, 8)
+    if entries > _MAX_ENTRIES:
+        raise Malformed(where, at, f"{entries} index entries are more than a header may have")
     return entries, size
