@@ -237,6 +237,7 @@ def test_terminal_shows_the_cursor_again_whatever_happens() -> None:
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     assert err.getvalue().rfind("\x1b[?25h") > err.getvalue().rfind("\x1b[?25l")
+    assert re.search(r"✘ strip .* interrupted", screen_text(err.getvalue()))
 
 
 @pytest.mark.parametrize("width", [1, 5, 20, 40, 80, 300])

@@ -56,7 +56,8 @@ class Plain(Screen):
         self._clock = clock
         self._stamp = stamp
         self._lines = Lines()
-        self._reason = ""  # of the running stage: it is not said twice
+        self._stage = ""  # the running one
+        self._reason = ""  # its reason, which is not said twice
         self._transfers: dict[str, tuple[float, int]] = {}  # label: (clock at the first event, bytes then)
 
     def show(self, event: Event) -> None:
@@ -65,12 +66,13 @@ class Plain(Screen):
             case RunStarted(template, steps):
                 self._say(f"{template}: {plural(len(steps), 'stage')}")
             case StageStarted(stage, index, total, reason):
-                self._reason = reason
+                self._stage, self._reason = stage, reason
                 self._say(f"[{index}/{total}] {stage}: start{f': {reason}' if reason else ''}")
             case StageDone(stage, index, total, duration, cached, note):
                 self._end_output()
                 how = "cached" if cached else f"done in {seconds(duration)}"
                 note = "" if note == self._reason and not cached else note
+                self._stage = ""
                 self._say(f"[{index}/{total}] {stage}: {how}{f': {note}' if note else ''}")
             case StageFailed(stage, duration, log):
                 self._end_output()
@@ -89,9 +91,11 @@ class Plain(Screen):
             case _:
                 pass
 
-    def close(self) -> None:
-        """Show what a command wrote without a line end."""
+    def close(self, *, interrupted: bool = False) -> None:
+        """Show what a command wrote without a line end, and which stage was interrupted."""
         self._end_output()
+        if interrupted and self._stage:
+            self._say(f"{self._stage}: interrupted")
 
     def _bytes(self, event: Bytes) -> None:
         now = self._clock()

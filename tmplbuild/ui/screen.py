@@ -46,14 +46,14 @@ class Screen(ABC):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         with self._lock:
-            self.close()
+            self.close(interrupted=isinstance(error, KeyboardInterrupt))
 
     @abstractmethod
     def show(self, event: Event) -> None:
         """Render one event; called with the lock held."""
 
-    def close(self) -> None:  # noqa: B027  # most renderers have nothing to tidy
-        """Leave the screen tidy; called with the lock held."""
+    def close(self, *, interrupted: bool = False) -> None:  # noqa: B027  # most have nothing to tidy
+        """Leave the screen tidy, and say what was interrupted; called with the lock held."""
 
 
 class Lines:

@@ -136,12 +136,15 @@ class Terminal(Screen):
             case _:
                 pass
 
-    def close(self) -> None:
+    def close(self, *, interrupted: bool = False) -> None:
         """Take the live line away and show the cursor again."""
-        self._output(self._lines.flush())
-        self._stage = None
-        self._transfers.clear()
+        stage = self._stage
+        self._end_stage()
         self._live.stop()
+        if interrupted and stage is not None and stage.name:
+            self._row(
+                self._mark[1], "yellow", stage.name, seconds(self._clock() - stage.began), "interrupted"
+            )
 
     # -- lines that stay -------------------------------------------------------------------------
 
