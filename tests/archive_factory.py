@@ -10,6 +10,7 @@ Everything is written by hand, so that tests need neither dpkg-deb nor apt-ftpar
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import hashlib
 import io
@@ -106,6 +107,8 @@ def pack(data: bytes, compression: str) -> bytes:
         return lzma.compress(data)
     if compression == "gz":
         return gzip.compress(data, mtime=0)
+    if compression == "bz2":
+        return bz2.compress(data)
     if compression == "zst":
         from tmplbuild.archives import zstd
 

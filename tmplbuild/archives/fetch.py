@@ -99,7 +99,7 @@ class Fetcher:
         self.retries = retries
         self.timeout = (connect_timeout_s, read_timeout_s)
         self._stop = threading.Event()
-        self._sleep = sleep or self._stop.wait
+        self._sleep = self._stop.wait if sleep is None else sleep
         self._local = threading.local()
         self._open: set[requests.Response] = set()
         self._lock = threading.Lock()
