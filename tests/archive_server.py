@@ -30,7 +30,8 @@ class Fault:
     `kind`: "status" (answers `status`, with `headers`), "truncate" (closes after `after` bytes),
     "reset" (the same with a TCP reset), "hold" (sends `after` bytes, then nothing until the server
     stops), "body" (sends `body` instead), "long" (sends more bytes than the file has, by chunks),
-    "short-length" (declares and sends only `after` bytes).
+    "short-length" (declares and sends only `after` bytes), "chunked" (the whole file, by chunks and
+    marked as gzip's encoding).
     `times`: for how many requests; -1 for all.
     """
 
@@ -189,6 +190,12 @@ class _Handler(BaseHTTPRequestHandler):
             self._whole(200, fault.body)
         elif fault.kind == "short-length":
             self._whole(200, data[: fault.after])
+        elif fault.kind == "chunked":
+            self._head(200, None, [("Transfer-Encoding", "chunked"), ("Content-Encoding", "gzip")])
+            for start in range(0, len(data), 7000):
+                piece = data[start : start + 7000]
+                self.wfile.write(f"{len(piece):x}\r\n".encode() + piece + b"\r\n")
+            self.wfile.write(b"0\r\n\r\n")
         elif fault.kind == "long":
             self.close_connection = True
             self._head(200, None, [("Connection", "close")])

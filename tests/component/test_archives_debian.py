@@ -25,44 +25,14 @@ pytestmark = [
 ]
 
 RELEASES = ("bullseye", "bookworm", "trixie")
+TEMPLATE = """systemd-sysv dbus ifupdown net-tools iproute2 iputils-ping isc-dhcp-client netbase
+    openssh-server ca-certificates cron logrotate rsyslog nano less"""
 SETS = {
-    "nothing": (),
-    "template": [
-        "systemd-sysv",
-        "dbus",
-        "ifupdown",
-        "net-tools",
-        "iproute2",
-        "iputils-ping",
-        "isc-dhcp-client",
-        "netbase",
-        "openssh-server",
-        "ca-certificates",
-        "cron",
-        "logrotate",
-        "rsyslog",
-        "nano",
-        "less",
-    ],
-    "servers": [
-        "nginx",
-        "php-fpm",
-        "mariadb-server",
-        "python3-requests",
-        "postfix",
-        "dovecot-imapd",
-        "samba",
-    ],
-    "tools": [
-        "build-essential",
-        "git",
-        "debhelper",
-        "emacs-nox",
-        "vim",
-        "default-jre-headless",
-        "r-base-core",
-    ],
-    "desktop": ["gnome-core", "texlive-latex-base", "cups"],
+    "nothing": "",
+    "template": TEMPLATE,
+    "servers": "nginx php-fpm mariadb-server python3-requests postfix dovecot-imapd samba",
+    "tools": "build-essential git debhelper emacs-nox vim default-jre-headless r-base-core",
+    "desktop": "gnome-core texlive-latex-base cups",
 }
 
 
@@ -102,7 +72,7 @@ def debian(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 @pytest.mark.parametrize(
     "names",
     [
-        pytest.param(names, id=name, marks=[pytest.mark.slow] if name == "desktop" else [])
+        pytest.param(names.split(), id=name, marks=[pytest.mark.slow] if name == "desktop" else [])
         for name, names in SETS.items()
     ],
 )

@@ -210,6 +210,32 @@ def test_a_silent_server(server: ArchiveServer, cache: PackageCache) -> None:
     assert "timed out" in caught.value.why
 
 
+def test_a_server_that_trickles(server: ArchiveServer, cache: PackageCache) -> None:
+    ticks = iter(range(0, 10_000_000, 3600))  # an hour passes at every look at the clock
+    waits = Waits()
+    one = fetcher(server.url, retries=1, waits=waits, clock=lambda: float(next(ticks)))
+    with pytest.raises(FetchError, match="could not be downloaded") as caught:
+        one.download([wanted(cache)], cache, "packages")
+    assert "less than 1024 bytes a second" in caught.value.why
+    assert len(waits) == 1
+
+
+def test_chunks_and_an_encoding_that_is_none(server: ArchiveServer, cache: PackageCache) -> None:
+    server.fail("file", "chunked")
+    assert bring(fetcher(server.url), wanted(cache), cache) == DATA
+
+
+def test_a_small_file_cut_short(server: ArchiveServer) -> None:
+    server.fail("file", "truncate", times=1, after=1000)
+    assert fetcher(server.url).get("debian", "file", lambda answer: answer).body == DATA
+
+
+def test_offline_makes_no_request(server: ArchiveServer, cache: PackageCache) -> None:
+    with pytest.raises(FetchError, match="not in the cache"):
+        fetcher(server.url, offline=True).download([wanted(cache)], cache, "packages")
+    assert server.log == []
+
+
 def test_local_mirrors(server: ArchiveServer, cache: PackageCache) -> None:
     item = wanted(cache)
     assert bring(fetcher(server.root.as_uri()), item, cache) == DATA

@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from functools import partial
+from http.client import HTTPException
 from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
@@ -35,6 +36,8 @@ T = TypeVar("T")
 
 _CHUNK = 1 << 17
 _MAX_WAIT_S = 60.0
+_WINDOW_S = 60.0
+_SLOWEST = 1024  # bytes a second
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +82,9 @@ class Fetcher:
         jobs: downloads at once.
         retries: further attempts at one mirror after a failure that may pass.
         connect_timeout_s, read_timeout_s: seconds to wait for a connection, and for the next bytes.
-        sleep: waits between attempts; it is given seconds (tests hand in one that does not wait).
+        offline: make no request at all: what is not in the cache is a FetchError.
+        sleep, clock: waits between attempts, and the time that rates are measured by, in seconds
+            (tests hand in their own).
     """
 
     def __init__(
@@ -91,13 +96,17 @@ class Fetcher:
         retries: int = 4,
         connect_timeout_s: float = 10.0,
         read_timeout_s: float = 30.0,
+        offline: bool = False,
         sleep: Callable[[float], object] | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._mirrors = {role: _Mirrors(tuple(addresses)) for role, addresses in mirrors.items()}
         self.emit = emit
         self.jobs = jobs
         self.retries = retries
         self.timeout = (connect_timeout_s, read_timeout_s)
+        self.offline = offline
+        self._clock = clock
         self._stop = threading.Event()
         self._sleep = self._stop.wait if sleep is None else sleep
         self._local = threading.local()
@@ -151,6 +160,9 @@ class Fetcher:
                 if len(body) > limit:
                     raise Wrong(f"{url} is larger than {limit} bytes")
             seen = response.headers
+            length = seen.get("Content-Length", "")
+            if length.isdigit() and int(length) != len(body):
+                raise _Again(f"{url}: the connection ended after {len(body)} bytes")
             return Answer(url, bytes(body), seen.get("ETag", ""), seen.get("Last-Modified", ""))
 
     # -- files of known hash ---------------------------------------------------------------------
@@ -285,16 +297,18 @@ class Fetcher:
         raise AssertionError("unreachable")
 
     def _at_paths(self, address: str, paths: Sequence[str], attempt: Callable[[str], T]) -> T:
-        for last, path in enumerate(paths, 1 - len(paths)):
+        failure: _Missing | Wrong | None = None
+        for path in paths:
             try:
                 return attempt(f"{address}/{path}")
             except FileNotFoundError as error:
-                if last == 0:
-                    raise _Missing(f"{address}/{path}: {error.strerror}") from None
-            except (_Missing, Wrong):
-                if last == 0:
-                    raise
-        raise AssertionError("unreachable")
+                failure = failure or _Missing(f"{address}/{path}: {error.strerror}")
+            except _Missing as error:
+                failure = failure or error
+            except Wrong as error:
+                failure = error
+        assert failure is not None
+        raise failure
 
     def _check_stop(self) -> None:
         if self._stop.is_set():
@@ -302,6 +316,10 @@ class Fetcher:
 
     def _request(self, url: str, headers: Mapping[str, str]) -> _Closing:
         self._check_stop()
+        if self.offline:
+            raise FetchError(
+                "a file is not in the cache", where=url, why="offline", hint="run once without --offline"
+            )
         session: requests.Session | None = getattr(self._local, "session", None)
         if session is None:
             session = self._local.session = requests.Session()
@@ -331,14 +349,32 @@ class Fetcher:
             self._open.discard(response)
 
     def _chunks(self, response: requests.Response, url: str) -> Iterator[bytes]:
+        """The body as it comes. A server that trickles is given up like one that is silent."""
+        begun, came = self._clock(), 0
         try:
-            # raw: a server that marks a .gz as Content-Encoding must not get it unpacked on the way
-            for chunk in response.raw.stream(_CHUNK, decode_content=False):
+            while chunk := _piece(response):
                 self._check_stop()
                 yield chunk
-        except (HTTPError, OSError) as error:
+                came += len(chunk)
+                elapsed = self._clock() - begun
+                if elapsed > _WINDOW_S:
+                    if came < _SLOWEST * elapsed:
+                        raise _Again(f"{url}: less than {_SLOWEST} bytes a second")
+                    begun, came = self._clock(), 0
+        except (HTTPError, HTTPException, OSError) as error:
             self._check_stop()
             raise _Again(f"{url}: {reason(error)}") from None
+
+
+def _piece(response: requests.Response) -> bytes:
+    """What has come, undecoded: a server that marks a .gz as Content-Encoding must not get it
+    unpacked on the way."""
+    raw = response.raw
+    if hasattr(raw, "read1"):  # urllib3 2: does not wait until the piece is full
+        piece: bytes = raw.read1(_CHUNK, decode_content=False)
+    else:
+        piece = raw.read(_CHUNK, decode_content=False)
+    return piece
 
 
 class _Closing:

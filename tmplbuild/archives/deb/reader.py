@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -280,6 +282,9 @@ def _table(index: IndexFile, suffix: str, expect: Entry | None, role: str = "") 
     if not plain.exists():
         unpack(index.local, suffix, plain, expect=expect, limit=_INDEX_LIMIT, where=index.path)
         table.unlink(missing_ok=True)
+    for path in (index.local, plain, table):
+        with suppress(OSError):
+            os.utime(path)  # in use: not to be pruned
     for _ in range(2):
         try:
             return PackagesIndex(plain, table, role=role, where=index.path)
