@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.ratio import Way, compare, holds, peak_kib
+from tmplbuild.archives.mirrors import host_mirror
 from tmplbuild.core.tree import Tree
 from tmplbuild.events import silent
 from tmplbuild.publish.members import MemberCache
@@ -52,21 +52,13 @@ def make_tree(place: Path) -> Path:
     if not tree.exists():
         draft = place / "tree.draft"
         subprocess.run(["rm", "-rf", "--one-file-system", draft], check=True)
+        mirror = host_mirror("debian")
+        if mirror is None:
+            raise SystemExit("no Debian archive is named in /etc/apt: give --tree DIR")
         argv = ["nice", "mmdebstrap", "--variant=important", f"--include={INCLUDE}", "bookworm"]
-        subprocess.run([*argv, draft, host_mirror()], check=True)
+        subprocess.run([*argv, draft, mirror], check=True)
         draft.rename(tree)
     return tree
-
-
-def host_mirror() -> str:
-    """The address that this machine's apt sources give for Debian's main archive."""
-    for path in sorted(Path("/etc/apt").glob("sources.list*")) + sorted(
-        Path("/etc/apt/sources.list.d").glob("*")
-    ):
-        found = re.search(r"https?://[^\s\]]+/debian/?(?=\s)", path.read_text()) if path.is_file() else None
-        if found:
-            return found[0]
-    raise SystemExit("no Debian archive is named in /etc/apt: give --tree DIR")
 
 
 def ours(
