@@ -214,6 +214,8 @@ def terminal(
     with Terminal(out, err, width=width, verbose=verbose, clock=Clock()) as emit:
         for event in run:
             emit(event)
+            with emit._lock:  # a frame after each event, whether or not the thread comes to it
+                emit._live.refresh()
     return out.getvalue(), err.getvalue()
 
 

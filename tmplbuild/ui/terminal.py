@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -76,6 +77,8 @@ class Terminal(Screen):
         self._clock = clock
         self._unicode = is_unicode(err)
         self._cut: Literal["ellipsis", "crop"] = "ellipsis" if self._unicode else "crop"
+        self._stopped = threading.Event()  # set: nothing draws the live part
+        self._stopped.set()
         self._stage: _Stage | None = None
         self._transfers: dict[str, _Transfer] = {}
         self._names = 10
@@ -93,7 +96,7 @@ class Terminal(Screen):
         self._live = Live(
             get_renderable=self._picture,
             console=self._console,
-            refresh_per_second=_FRAMES_A_SECOND,
+            auto_refresh=False,  # rich's own thread may draw while a line is printed, and garble both
             transient=True,
             redirect_stdout=False,
             redirect_stderr=False,
@@ -109,7 +112,7 @@ class Terminal(Screen):
                 self._say(Text(f"{printable(template)}: {plural(len(steps), 'stage')}", "bold"))
             case StageStarted(stage, index, total, reason):
                 self._stage = _Stage(stage, index, total, self._clock(), printable(reason))
-                self._live.start()
+                self._animate()
             case Progress(text, share):
                 self._progress(printable(text), share)
             case StageDone():
@@ -140,6 +143,7 @@ class Terminal(Screen):
         """Take the live line away and show the cursor again."""
         stage = self._stage
         self._end_stage()
+        self._stopped.set()
         self._live.stop()
         if interrupted and stage is not None and stage.name:
             self._row(
@@ -179,10 +183,30 @@ class Terminal(Screen):
 
     # -- the live part ---------------------------------------------------------------------------
 
+    def _animate(self) -> None:
+        """Draw the live part, and go on doing so; every drawing and printing is under our lock."""
+        self._live.start()
+        self._live.refresh()
+        if self._stopped.is_set():
+            self._stopped = threading.Event()
+            threading.Thread(target=self._draw, args=(self._stopped,), name="screen", daemon=True).start()
+
+    def _draw(self, stopped: threading.Event) -> None:
+        while not stopped.wait(1 / _FRAMES_A_SECOND):
+            with self._lock:
+                if not stopped.is_set():
+                    self._refresh()
+
+    def _refresh(self) -> None:
+        try:
+            self._live.refresh()
+        except OSError:  # the terminal is gone; the next event finds that out
+            self._stopped.set()
+
     def _progress(self, text: str, share: float | None) -> None:
         if self._stage is None:  # before the first stage: the archives are being asked
             self._stage = _Stage("", 0, 0, self._clock(), "")
-            self._live.start()
+            self._animate()
         self._stage.text, self._stage.share = text, share
 
     def _bytes(self, event: Bytes) -> None:
@@ -192,14 +216,13 @@ class Terminal(Screen):
         now = self._transfers.get(event.label)
         if now is None:
             self._transfers[event.label] = _Transfer(self._clock(), event.done, event.done, event.total)
-            self._live.start()
+            self._animate()
         else:
             now.done, now.total = event.done, event.total
 
     def _picture(self) -> RenderableType:
-        # Called by rich's refresh thread: it reads what the events wrote, each field by itself.
-        stage, transfers = self._stage, list(self._transfers.items())[:_BARS]
-        rows: list[RenderableType] = [] if stage is None else [self._stage_line(stage)]
+        rows: list[RenderableType] = [] if self._stage is None else [self._stage_line(self._stage)]
+        transfers = list(self._transfers.items())[:_BARS]
         return Group(*rows, *(self._bar(label, transfer) for label, transfer in transfers))
 
     def _stage_line(self, stage: _Stage) -> Text:
