@@ -303,11 +303,12 @@ def bring_quietly(url: str, item: Wanted, cache: PackageCache) -> None:
 
 
 CHILD = """
-import sys
+import signal, sys
 from pathlib import Path
 from tmplbuild.archives.arrival import Wanted
 from tmplbuild.archives.cache import PackageCache
 from tmplbuild.archives.fetch import Fetcher
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background inherits "ignore"
 url, root, digest, size, *paths = sys.argv[1:]
 cache = PackageCache(Path(root))
 items = [Wanted("debian", (path,), int(size), digest, cache.index_path(digest)) for path in paths]
@@ -334,7 +335,7 @@ def test_control_c_ends_at_once(server: ArchiveServer, cache: PackageCache) -> N
     server.fail("absent", "hold", after=0)
     (server.root / "absent").write_bytes(b"12345")
     digest = hashlib.sha256(DATA).hexdigest()
-    process = child(server.url, str(cache.root), digest, str(len(DATA)), "file", "file2")
+    process = child(server.url, str(cache.root), digest, str(len(DATA)), "file", "file")
     assert server.held.wait(30)
     process.send_signal(signal.SIGINT)
     error = process.communicate(timeout=15)[1]  # the read timeout is 30 s: it must not be waited for
