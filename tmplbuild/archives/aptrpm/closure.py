@@ -73,20 +73,33 @@ class _Round:
 
     def run(self, names: Sequence[str], fixed: frozenset[int]) -> None:
         """Resolve `names` on top of the packages `fixed`."""
-        options = [self._named(name) for name in names]
-        reached = [number for group in options for number in group]
-        self._universe = Universe(self.pool, [*sorted(fixed), *reached], self.exclude)
+        groups = [[number] for number in sorted(fixed)] + [self._named(name) for name in names]
+        self._universe = Universe(self.pool, [one for group in groups for one in group], self.exclude)
         chooser = Chooser(self._universe, self.prefer, self.arch)
-        self.asked = [self._ask(name, group, chooser) for name, group in zip(names, options, strict=True)]
-        for number in (*sorted(fixed), *self.asked):
-            self._refuse_broken(number)
-        wanted = list(dict.fromkeys([*sorted(fixed), *self.asked]))
-        chooser.take(wanted)
-        outcome = self._solve(wanted, chooser)
-        if not outcome.taken and wanted:
-            raise self._cannot(outcome, wanted)
+        for group in groups:
+            self._refuse_broken(group)
+        ordered = [chooser.best(self._usable(group), name) for group, name in self._labelled(groups, names)]
+        chooser.take(dict.fromkeys(group[0] for group in ordered))
+        outcome = self._solve(ordered, chooser)
+        if groups and not outcome.taken:
+            raise self._cannot(outcome, [group[0] for group in ordered])
         self.taken = outcome.taken
         self._choices = chooser.choices
+        for name, group in zip(names, ordered[len(fixed) :], strict=True):
+            self._answer(name, next(number for number in group if number in self.taken))
+
+    def _labelled(self, groups: Sequence[list[int]], names: Sequence[str]) -> list[tuple[list[int], str]]:
+        """Each group of options with the word that it is for ("" where there is none)."""
+        return list(zip(groups, [""] * (len(groups) - len(names)) + list(names), strict=True))
+
+    def _usable(self, group: Iterable[int]) -> list[int]:
+        return [number for number in group if number not in self._universe.broken]
+
+    def _answer(self, name: str, number: int) -> None:
+        entry = self.pool.entry(number)
+        self.asked.append(number)
+        if entry.name != name:
+            self._told.append(f"{name} is provided by {entry.name}")
 
     def told(self) -> list[str]:
         """The choices in words."""
@@ -131,35 +144,35 @@ class _Round:
             hint = f"did you mean {' or '.join(near)}?" if near else "check the name, suites and components"
         raise ResolveError(f"there is no package {name!r} in the recipe's archives", hint=hint)
 
-    def _ask(self, name: str, options: list[int], chooser: Chooser) -> int:
-        usable = [number for number in options if number not in self._universe.broken]
-        best = chooser.best(usable or options, name)[0]
-        entry = self.pool.entry(best)
-        if entry.name != name:
-            self._told.append(f"{name} is provided by {entry.name}")
-        return best
-
     # -- solving ---------------------------------------------------------------------------------
 
-    def _solve(self, wanted: Iterable[int], chooser: Chooser) -> Outcome:
+    def _solve(self, groups: Sequence[Sequence[int]], chooser: Chooser) -> Outcome:
+        """Find packages of which one at least is in each of `groups`."""
         universe = self._universe
         solver = Solver()
-        usable = [number for number in universe.needs if number not in universe.broken]
+        usable = self._usable(universe.needs)
         for number in usable:
             solver.package(number, self.pool.entry(number).name, _NEWEST - self.pool.age(number))
         for need in universe.all_needs:
             for number in universe.options(need):
                 solver.provides(number, need.number)
-        base = len(list(universe.all_needs))
+        # further capabilities: each package as itself, for those that refuse it; then each group
+        itself = len(universe.all_needs)
+        asked = itself + len(self.pool)
+        refused = set()
         for number in usable:
             for need in universe.needs[number]:
                 solver.requires(number, need.number)
-            for other, _ in universe.refused(number):
+            for other in dict.fromkeys(other for other, _ in universe.refused(number)):
                 if other not in universe.broken:
-                    # the other package itself, whatever it was that named it
-                    solver.conflicts(number, base + other)
-                    solver.provides(other, base + other)
-        return solver.solve(wanted, [number for number in chooser.chosen if number not in universe.broken])
+                    solver.conflicts(number, itself + other)
+                    refused.add(other)
+        for number in sorted(refused):
+            solver.provides(number, itself + number)
+        for index, group in enumerate(groups):
+            for number in group:
+                solver.provides(number, asked + index)
+        return solver.solve(range(asked, asked + len(groups)), chooser.chosen)
 
     def _cannot(self, outcome: Outcome, wanted: Sequence[int]) -> ResolveError:
         words = [self._clash_in_words(clash) for clash in outcome.clashes]
@@ -201,12 +214,12 @@ class _Round:
             at = step[0]
         return "; ".join([f"{self.pool.entry(at).name} is asked for", *reversed(links)])
 
-    def _refuse_broken(self, number: int) -> None:
-        if number not in self._universe.broken:
+    def _refuse_broken(self, group: Sequence[int]) -> None:
+        if self._usable(group):
             return
-        links, need, last = self._universe.blame(number)
+        links, need, last = self._universe.blame(group[0])
         entry = self.pool.entry(last)
-        chain = "; ".join([f"{self.pool.entry(number).name} is asked for", *links])
+        chain = "; ".join([f"{self.pool.entry(group[0]).name} is asked for", *links])
         raise ResolveError(
             f"nothing can be installed that {entry.name} needs: {need.dep}",
             where=str(entry),

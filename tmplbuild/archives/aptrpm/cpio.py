@@ -19,6 +19,7 @@ _HEAD = 110
 _TRAILER = "TRAILER!!!"
 _MAX_NAME = 4096
 _CHUNK = 1 << 20
+_MAX_PADDING = 1 << 16
 
 
 class Source(Protocol):
@@ -73,6 +74,7 @@ class CpioReader:
             if count > self._limits.members or total > self._limits.size:
                 raise self._bad(f"it is larger than it may be: {count} members, {total} bytes")
             yield member
+        self._drain()
 
     def chunks(self) -> Iterator[bytes]:
         """The rest of the current member's content, in pieces."""
@@ -100,6 +102,14 @@ class CpioReader:
         self._left, self._pad = size, -size % 4
         name = raw[:-1].decode("utf-8", "surrogateescape")
         return Member(name, mode, (major, minor, inode), links, mtime, size, (rmajor, rminor))
+
+    def _drain(self) -> None:
+        """Read what pads the stream: a compression's own checks come last."""
+        left = _MAX_PADDING
+        while data := self._file.read(_CHUNK):
+            left -= len(data)
+            if left < 0:
+                raise self._bad("it goes on behind its end")
 
     def _exactly(self, count: int) -> bytes:
         data = self._file.read(count) if count else b""

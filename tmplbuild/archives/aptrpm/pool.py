@@ -120,16 +120,19 @@ class Pool:
         """Take in a list: where each header begins, its name, what it provides. How many of these."""
         count = 0
         for head in headers(self._views[index], item.where):
-            if head.raw(header.ARCH) not in self._runs:
+            name, arch = head.raw(header.NAME), head.raw(header.ARCH)
+            if not name or not arch:
+                raise head.bad("it has no name or no architecture")
+            if arch not in self._runs:
                 continue
             number = len(self._at)
             self._list_of.append(index)
             self._at.append(head.at)
-            self._named.setdefault(head.raw(header.NAME), []).append(number)
+            self._named.setdefault(name, []).append(number)
             base = number << _BITS
             provides = head.strings(header.PROVIDENAME)
-            for place, name in enumerate(provides):
-                self._providing.setdefault(name, []).append(base | place)
+            for place, provided in enumerate(provides):
+                self._providing.setdefault(provided, []).append(base | place)
             count += len(provides) + 1
         return count
 

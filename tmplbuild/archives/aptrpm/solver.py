@@ -1,7 +1,7 @@
 """libsolv: which packages can stand together. The only module that knows the library.
 
 libsolv never sees a version: its own order is not ALT's, and it knows no set-versions. Each
-dependency that was matched here becomes a capability of its own ("7"), provided by the packages that
+dependency that was matched here becomes a capability of its own (":7"), provided by the packages that
 satisfy it; a package's builds are told apart by their rank.
 """
 
@@ -50,6 +50,7 @@ class Solver:
         found.name = name
         found.evr = str(rank)
         found.arch = "noarch"
+        found.add_provides(self._pool.str2id(name))  # by this libsolv finds the other builds
         self._solvables[number] = found
         self._numbers[found.id] = number
 
@@ -66,15 +67,12 @@ class Solver:
         self._solvables[number].add_conflicts(self._id(capability))
 
     def solve(self, wanted: Iterable[int], favoured: Iterable[int]) -> Outcome:
-        """Find packages that hold all `wanted`; where there is a choice, the `favoured` come first."""
+        """Find packages that provide all capabilities `wanted`; where there is a choice, the packages
+        `favoured` come first."""
         self._pool.createwhatprovides()
-        how = solv.Job.SOLVER_SOLVABLE
-        jobs = [
-            self._pool.Job(how | solv.Job.SOLVER_INSTALL, self._solvables[number].id) for number in wanted
-        ]
-        jobs += [
-            self._pool.Job(how | solv.Job.SOLVER_FAVOR, self._solvables[number].id) for number in favoured
-        ]
+        job, of = self._pool.Job, solv.Job
+        jobs = [job(of.SOLVER_SOLVABLE_PROVIDES | of.SOLVER_INSTALL, self._id(one)) for one in wanted]
+        jobs += [job(of.SOLVER_SOLVABLE | of.SOLVER_FAVOR, self._solvables[one].id) for one in favoured]
         solver = self._pool.Solver()
         problems = solver.solve(jobs)
         if problems:
@@ -90,7 +88,7 @@ class Solver:
                     one = self._numbers.get(info.solvable.id) if info.solvable else None
                     other = self._numbers.get(info.othersolvable.id) if info.othersolvable else None
                     if info.type == solv.Solver.SOLVER_RULE_PKG_CONFLICTS and None not in (one, other):
-                        clashes[Clash(one, other, int(str(info.dep)))] = None  # type: ignore[arg-type]
+                        clashes[Clash(one, other, int(str(info.dep)[1:]))] = None  # type: ignore[arg-type]
                     elif info.type == solv.Solver.SOLVER_RULE_PKG_SAME_NAME and None not in (one, other):
                         clashes[Clash(one, other, None)] = None  # type: ignore[arg-type]
                     elif one is not None:
@@ -98,5 +96,5 @@ class Solver:
         return Outcome(frozenset(), tuple(clashes), tuple(stuck))
 
     def _id(self, capability: int) -> int:
-        found: int = self._pool.str2id(str(capability))
+        found: int = self._pool.str2id(f":{capability}")
         return found

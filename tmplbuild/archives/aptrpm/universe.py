@@ -7,7 +7,7 @@ broken, and so is one that needs only broken ones; no choice that is made later 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from tmplbuild.archives.aptrpm import evr, setversion
@@ -41,7 +41,7 @@ class Universe:
         self._refused: dict[int, tuple[tuple[int, Dep], ...]] = {}
 
     @property
-    def all_needs(self) -> Iterable[Need]:
+    def all_needs(self) -> Collection[Need]:
         """Every need of every package."""
         return self._by_dep.values()
 
