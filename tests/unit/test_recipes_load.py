@@ -234,7 +234,7 @@ def test_an_unknown_architecture_in_a_recipe_is_a_fault(tmp_path: Path) -> None:
         ("[upgrade]\nmanager = 'apt'", 'upgrade.manager: expected "apt-deb", found "apt"'),
         ("[configure]\nsources = 'x'", 'configure.sources: expected one of "deb822", "list", found "x"'),
         ("[archives.tiny]\nkeys = []", "archives.tiny.keys: expected at least one item"),
-        ("[archives.tiny]\nkeys = ['AB']", "keys[0]: expected OpenPGP fingerprint, 40 hex digits, found"),
+        ("[archives.tiny]\nkeys = ['AB']", "keys[0]: expected an OpenPGP fingerprint, 40 hex digits, found"),
         ("[archives.tiny]\npublic = 'x'", 'public: expected a string that matches ^http://, found "x"'),
         ("[archives.other]\n", "archives.other.mirrors: missing; expected a list of strings"),
         ("[archives.'../x']\n", 'archives."../x": expected an archive\'s role'),
