@@ -12,13 +12,39 @@ import zstandard
 from tmplbuild.errors import VerifyError
 
 Damaged = zstandard.ZstdError
-"""What reading a damaged stream raises."""
+"""What the library itself raises for damaged data."""
+
+
+class _Reader:
+    """zstandard's reader with the one kind of error that the other formats' readers have."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        decompressor = zstandard.ZstdDecompressor()
+        self._stream = decompressor.stream_reader(file, read_size=1 << 17, read_across_frames=True)
+
+    def __enter__(self) -> _Reader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._stream.close()  # type: ignore[no-untyped-call]
+
+    def read(self, size: int = -1, /) -> bytes:
+        try:
+            return self._stream.read(size)
+        except zstandard.ZstdError as error:
+            raise EOFError(f"zstd data are damaged: {error}") from error
 
 
 def open_reader(file: BinaryIO) -> BinaryIO:
-    """The uncompressed stream of `file`, all its frames one after another; closing it closes `file`."""
-    reader = zstandard.ZstdDecompressor().stream_reader(file, read_size=1 << 17, read_across_frames=True)
-    return cast(BinaryIO, reader)
+    """The uncompressed stream of `file`, all its frames one after another, for `read` and `close`;
+    closing it closes `file`.
+
+    Reading damaged data raises EOFError. Data cut short simply end: the reader must know their end.
+    """
+    return cast(BinaryIO, _Reader(file))
 
 
 def open_writer(file: BinaryIO, *, level: int = 3, threads: int = 0) -> BinaryIO:

@@ -101,8 +101,7 @@ class Placer:
                     _write(fd, chunk)
             else:
                 _write_segments(fd, content, segments, size)
-            if uid or gid:
-                os.fchown(fd, uid, gid)
+            os.fchown(fd, uid, gid)  # always: a directory with setgid gives its group to what is made in it
             os.fchmod(fd, mode)  # after fchown, which clears setuid
             if xattrs:
                 _set_xattrs(fd, xattrs)
@@ -143,8 +142,7 @@ class Placer:
         folder, _, name = path.rpartition("/")
         parent = self.parent(folder)
         os.symlink(target, name, dir_fd=parent)
-        if uid or gid:
-            os.chown(name, uid, gid, dir_fd=parent, follow_symlinks=False)
+        os.chown(name, uid, gid, dir_fd=parent, follow_symlinks=False)
         os.utime(name, ns=(mtime_ns, mtime_ns), dir_fd=parent, follow_symlinks=False)
 
     def hardlink(self, path: str, target: str) -> None:

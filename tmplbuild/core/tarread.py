@@ -109,6 +109,7 @@ class TarReader:
                     why=f"{count} members, {self._total} bytes",
                 )
             yield member
+        self._drain()
 
     def chunks(self) -> Iterator[bytes]:
         """The rest of the current member's content, in pieces (of a sparse file: its segments joined)."""
@@ -245,7 +246,9 @@ class TarReader:
             if not more:
                 raise damaged("it ends within a header")
             block += more
-        if not block or block == _ZEROS:
+        if not block:
+            raise damaged("its end is missing")
+        if block == _ZEROS:
             return None
         stated = _number(block[148:156])
         if sum(block) - sum(block[148:156]) + _NO_SUM != stated:
@@ -263,6 +266,14 @@ class TarReader:
             pass
         self._exactly(self._pad)
         self._pad = 0
+
+    def _drain(self) -> None:
+        """Read what follows the end mark: the checksum of the compressed form stands behind it."""
+        left = self._limits.size
+        while data := self._file.read(_CHUNK):
+            left -= len(data)
+            if left < 0:
+                raise damaged("too much follows its end")
 
     def _exactly(self, size: int) -> bytes:
         data = self._file.read(size) if size else b""

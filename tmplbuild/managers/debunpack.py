@@ -18,7 +18,6 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from tmplbuild.archives.deb.prepared import Entry, open_contents
-from tmplbuild.archives.zstd import Damaged
 from tmplbuild.core.placing import Placer
 from tmplbuild.core.tarread import Source
 from tmplbuild.errors import StageError, StoreError, VerifyError
@@ -173,7 +172,9 @@ class _Job:
                             with _told(package, entry):
                                 self._file(placer, package, entry, content, entry.path in conffiles)
                         content.skip()
-            except (Damaged, EOFError) as error:
+                    if stream.read(1):  # the last read also checks the frame's checksum
+                        raise EOFError("more contents than files")
+            except EOFError as error:
                 raise VerifyError(
                     "a prepared package is damaged",
                     where=str(package.prepared.path),

@@ -20,7 +20,7 @@ from tmplbuild.errors import VerifyError
 
 _BUFFER = 1 << 17
 _CONTROL_LIMITS = Limits(members=1000, size=64 << 20)
-_DAMAGE = (EOFError, OSError, zlib.error, lzma.LZMAError, zstd.Damaged)
+_DAMAGE = (EOFError, OSError, zlib.error, lzma.LZMAError)
 
 
 @dataclass(frozen=True, slots=True)
