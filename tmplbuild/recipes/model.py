@@ -22,7 +22,9 @@ Seconds = Annotated[int, Meta(ge=1, description="seconds")]
 Mode = Annotated[str, Meta(pattern="^[0-7]{3,4}$", description="permission bits, octal")]
 Text = Annotated[str, Meta(extra={"braces": True})]
 """Free text: words in braces that are no placeholders are text, not mistakes."""
-Fingerprint = Annotated[str, Meta(pattern="^[0-9A-F]{40}$", description="an OpenPGP fingerprint, 40 hex digits")]
+Fingerprint = Annotated[
+    str, Meta(pattern="^[0-9A-F]{40}$", description="an OpenPGP fingerprint, 40 hex digits")
+]
 Role = Annotated[
     str,
     Meta(pattern="^[a-z0-9][a-z0-9.-]*$", description="an archive's role: lower case, digits, dots, dashes"),
