@@ -15,9 +15,7 @@ from tmplbuild.archives import zstd
 from tmplbuild.archives.deb import ar
 from tmplbuild.errors import VerifyError
 
-DAMAGED = (EOFError, OSError, zlib.error, lzma.LZMAError, zstd.Damaged)
-"""What reading a damaged stream raises; an OSError with an errno is trouble with the file itself."""
-
+_DAMAGED = (EOFError, OSError, zlib.error, lzma.LZMAError)
 _CHUNK = 1 << 17
 _MEMORY = 256 << 20  # bytes; xz -9 needs 65 MiB to unpack
 
@@ -40,7 +38,7 @@ class Stream(Protocol):
 def open_payload(fd: int, offset: int, where: str) -> Stream:
     """The uncompressed payload that begins at `offset` of the file open as `fd` (the caller's).
 
-    Raises VerifyError for a compression that is not known; reading raises one of DAMAGED.
+    Raises VerifyError for a compression that is not known; so does reading what is damaged.
     """
     first = os.pread(fd, 8, offset)
     kind = next((kind for magic, kind in _MAGICS if first.startswith(magic)), None)
@@ -52,6 +50,10 @@ def open_payload(fd: int, offset: int, where: str) -> Stream:
         )
     size = os.fstat(fd).st_size - offset
     raw = cast(BinaryIO, io.BufferedReader(ar.Part(fd, ar.Entry("payload", offset, size)), _CHUNK))
+    return _Checked(_uncompressed(raw, kind), where)
+
+
+def _uncompressed(raw: BinaryIO, kind: str) -> Stream:
     if kind == "gzip":
         return gzip.GzipFile(fileobj=raw, mode="rb")
     if kind == "zstd":
@@ -59,6 +61,22 @@ def open_payload(fd: int, offset: int, where: str) -> Stream:
     if kind == "none":
         return raw
     return _Inflated(raw, _ENGINES[kind])
+
+
+class _Checked:
+    """A stream whose damage is a VerifyError, whoever reads it."""
+
+    def __init__(self, stream: Stream, where: str) -> None:
+        self._stream = stream
+        self._where = where
+
+    def read(self, size: int = -1, /) -> bytes:
+        try:
+            return self._stream.read(size)
+        except _DAMAGED as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise  # trouble with the file itself
+            raise VerifyError("a package is damaged", where=self._where, why=str(error)) from error
 
 
 class _Engine(Protocol):
