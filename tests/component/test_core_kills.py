@@ -10,6 +10,7 @@ import random
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from time import sleep
 
@@ -24,12 +25,12 @@ TOOL = """
 import sys
 from pathlib import Path
 from tmplbuild.core import Core, Limits, Rootfs
-run, lower, upper, init = sys.argv[1:]
+run, lower, upper, init, enough = sys.argv[1:]
 core = Core(Path(run))
 rootfs = Rootfs.overlay((Path(lower),), Path(upper))
 core.gc()
 print("goes", flush=True)
-while True:
+while not Path(enough).exists():
     with core.tree(rootfs) as tree:
         tree.write("/srv/x", "x")
     with core.start("fuzz", rootfs, init=init == "init", net="proxy", limits=Limits(pids=500)) as ve:
@@ -51,25 +52,28 @@ def monitors(core: Core) -> list[int]:
     return found
 
 
-def strike(core: Core, rootfs: Rootfs, dice: random.Random, init: str) -> str:
+def strike(core: Core, rootfs: Rootfs, dice: random.Random, init: str, enough: Path) -> str:
     """Run the tool, and kill it, its monitor or both at some moment. Returns what was done."""
-    argv = [sys.executable, "-c", TOOL, str(core.state_dir), str(rootfs.lower[0]), str(rootfs.upper), init]
+    lower, upper = str(rootfs.lower[0]), str(rootfs.upper)
+    argv = [sys.executable, "-c", TOOL, str(core.state_dir), lower, upper, init, str(enough)]
     who = dice.choice(["tool", "monitor", "both"])
     how = dice.choice([signal.SIGKILL, signal.SIGTERM, signal.SIGINT]) if who == "tool" else signal.SIGKILL
     pause = dice.uniform(0, 0.9 if init == "init" else 0.25)
+    enough.unlink(missing_ok=True)
     with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as tool:
         assert tool.stdout is not None
-        assert tool.stdout.readline() == b"goes\n", tool.communicate()
-        sleep(pause)
-        victims = monitors(core) if who != "tool" else []
-        for pid in victims:
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
-        if who != "monitor" or not victims:
-            tool.send_signal(how)
-        tool.communicate()
+        try:
+            assert tool.stdout.readline() == b"goes\n", tool.communicate()
+            sleep(pause)
+            enough.touch()  # a tool whose monitor had done its work already ends by this
+            for pid in monitors(core) if who != "tool" else []:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            if who != "monitor":
+                tool.send_signal(how)
+            tool.communicate(timeout=120)  # whatever happened to its VE, the tool does not hang
+        finally:
+            tool.kill()
     return f"{who} {how.name} after {pause:.3f} s"
 
 
@@ -80,7 +84,7 @@ def test_kills_at_any_moment_leave_nothing_after_gc(tmp_path: Path, init: str, r
     seed = random.randrange(1 << 32)
     dice = random.Random(seed)
     for number in range(rounds):
-        done = strike(core, rootfs, dice, init)
+        done = strike(core, rootfs, dice, init, tmp_path / "enough")
 
         def clean() -> bool:
             core.gc()

@@ -84,15 +84,17 @@ class Core:
     def list(self) -> Infos:
         """The VEs of this state directory, running ones and leftovers, by id."""
         self._need_root()
-        names = {entry.name for entry in self._entries() if _VEID.fullmatch(entry.name)}
+        names = {entry.name for entry in self._entries()}
         names |= {name for name in cgroup.known(self.owner) if _VEID.fullmatch(name)}
         return [self._info(name) for name in sorted(names)]
 
     def _entries(self) -> Entries:
+        """The directories of VEs; others may keep things of theirs beside them."""
         try:
-            return [*os.scandir(self.state_dir)]
+            found = [entry for entry in os.scandir(self.state_dir) if entry.is_dir(follow_symlinks=False)]
         except FileNotFoundError:
             return []
+        return [entry for entry in found if _VEID.fullmatch(entry.name) and _is_ves(entry.path)]
 
     def _info(self, veid: str) -> VEInfo:
         state = remains.read(f"{self.folder(veid)}/{remains.STATE}")
@@ -356,3 +358,8 @@ class Core:
     def _need_root() -> None:
         if os.geteuid() != 0:
             raise HostError("VEs need root.", why=f"this runs as user {os.geteuid()}", hint="use sudo")
+
+
+def _is_ves(folder: str) -> bool:
+    """A VE's directory has a lock; one that has nothing at all was cut short before."""
+    return os.path.exists(f"{folder}/{remains.LOCK}") or not os.listdir(folder)
