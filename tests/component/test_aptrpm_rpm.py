@@ -33,8 +33,15 @@ FILES = (
 KINDS = ["xz", "lzma", "gzip", "bzip2", "zstd", "none"]
 
 
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Debian's rpm makes a database in the user's home directory, even to look at a file."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("LC_ALL", "C.UTF-8")
+
+
 def run(*argv: str | Path) -> str:
-    done = subprocess.run([*argv], capture_output=True, text=True, env={**os.environ, "LC_ALL": "C.UTF-8"})
+    done = subprocess.run([*argv], capture_output=True, text=True)
     assert done.returncode == 0, (argv, done.stdout, done.stderr)
     return done.stdout
 
