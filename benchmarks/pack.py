@@ -21,11 +21,11 @@ from pathlib import Path
 
 from benchmarks.ratio import Way, compare, holds, peak_kib
 from tmplbuild.archives.mirrors import host_mirror
+from tmplbuild.artifact.members import MemberCache
+from tmplbuild.artifact.owners import dpkg_owners
+from tmplbuild.artifact.pack import Owners, Packed, pack
 from tmplbuild.core.tree import Tree
 from tmplbuild.events import silent
-from tmplbuild.publish.members import MemberCache
-from tmplbuild.publish.owners import dpkg_owners
-from tmplbuild.publish.pack import Owners, Packed, pack
 from tmplbuild.recipes.model import Pack as PackSection
 
 EPOCH = 1_750_000_000

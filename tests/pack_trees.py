@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from tmplbuild.artifact.pack import Packed, pack
 from tmplbuild.core.tree import Tree
 from tmplbuild.events import silent
-from tmplbuild.publish.pack import Packed, pack
 
 EPOCH = 1_700_000_000
 CAPABILITY_2 = struct.pack("<5I", 0x02000001, 1 << 13, 0, 0, 0)  # cap_net_raw=ep

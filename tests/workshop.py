@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -13,6 +12,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from tmplbuild.core import Core, Rootfs, Tree
+from tmplbuild.engine.store import Store
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -58,6 +60,7 @@ class Workshop:
         self.templates.mkdir(parents=True, exist_ok=True)
         self.packages = packages
         self.run_dir = place / "run"
+        self.first: Run | None = None
         self.env = {
             "PATH": os.environ["PATH"],
             "HOME": str(place),
@@ -137,6 +140,18 @@ class Workshop:
         path.write_text(text)
         return str(path)
 
+    @contextmanager
+    def tree(self, template: str, step: str) -> Iterator[Tree]:
+        """The tree of the last good build as it was after a step."""
+        store = Store(self.place / "state")
+        record = store.read_record(template)
+        assert record is not None
+        key = next(row["key"] for row in record["steps"] if row["name"] == step)
+        lower = tuple(layer.fs for layer in store.chain(key))
+        rootfs = Rootfs.plain(lower[0]) if len(lower) == 1 else Rootfs.overlay(lower, None)
+        with Core(self.run_dir).tree(rootfs, writable=False) as tree:
+            yield tree
+
     def remains(self) -> dict[str, list[str]]:
         """What is left on the machine of VEs and mounts of this workshop: should be nothing."""
         mounts = [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if self._ours(line)]
@@ -179,4 +194,3 @@ def _events(out: str) -> list[dict[str, Any]]:
     return [event for event in events if isinstance(event, dict) and "event" in event]
 
 
-KILL = signal.SIGKILL

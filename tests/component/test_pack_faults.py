@@ -22,9 +22,9 @@ from pathlib import Path
 from tmplbuild.core.tree import Tree
 from tmplbuild.errors import StoreError
 from tmplbuild.events import silent
-from tmplbuild.publish.atomic import atomic_file
-from tmplbuild.publish.members import MemberCache
-from tmplbuild.publish.pack import pack
+from tmplbuild.artifact.atomic import atomic_file
+from tmplbuild.artifact.members import MemberCache
+from tmplbuild.artifact.pack import pack
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job is born deaf to it
 tree, target, members, jobs = sys.argv[1:5]

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.workshop import other_umask
+from tmplbuild.artifact.atomic import atomic_file, remove_stale, write_atomic
 from tmplbuild.errors import StoreError
-from tmplbuild.publish.atomic import atomic_file, remove_stale, write_atomic
 
 ROOT = Path(__file__).parents[2]
 
@@ -53,7 +53,7 @@ def test_an_error_leaves_the_old_file_and_nothing_else(path: Path, error: type[B
 
 def test_a_killed_runs_part_goes_with_the_next_run(path: Path) -> None:
     script = (
-        "import os, signal, sys; from pathlib import Path; from tmplbuild.publish.atomic import atomic_file\n"
+        "import os, signal, sys; from pathlib import Path; from tmplbuild.artifact.atomic import atomic_file\n"
         "with atomic_file(Path(sys.argv[1])) as out:\n"
         "    out.write(b'half'); os.kill(os.getpid(), signal.SIGKILL)"
     )
@@ -121,7 +121,7 @@ def test_a_full_disk_is_told_with_bytes(path: Path) -> None:
     """EFBIG (a file size limit) takes the way of ENOSPC; a really full one is in tests/component."""
     script = (
         "import resource, sys; from pathlib import Path; from tmplbuild.errors import StoreError\n"
-        "from tmplbuild.publish.atomic import atomic_file\n"
+        "from tmplbuild.artifact.atomic import atomic_file\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
         "try:\n"
         "    with atomic_file(Path(sys.argv[1]), needed=5000) as out:\n"

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from tmplbuild.artifact import manifest as m
 from tmplbuild.errors import StoreError
-from tmplbuild.publish import manifest as m
 
 ONE = m.Manifest(
     template="debian-12-x86_64",

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from tests.pack_trees import packed
+from tmplbuild.artifact.members import MemberCache
 from tmplbuild.errors import StoreError
 from tmplbuild.events import Event, Note
-from tmplbuild.publish.members import MemberCache
 
 
 @pytest.fixture
@@ -142,7 +142,7 @@ def test_the_cache_is_private(cache: MemberCache) -> None:
 def test_processes_share_a_cache(tree: Path, tmp_path: Path, cache: MemberCache) -> None:
     script = (
         "import sys; from pathlib import Path; from tests.pack_trees import packed\n"
-        "from tmplbuild.publish.members import MemberCache\n"
+        "from tmplbuild.artifact.members import MemberCache\n"
         "print(packed(Path(sys.argv[1]), Path(sys.argv[2]), members=MemberCache(Path(sys.argv[3]))).sha256)"
     )
     argv = [sys.executable, "-c", script, str(tree)]

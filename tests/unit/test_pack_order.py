@@ -17,13 +17,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.pack_trees import EPOCH, clamped, facts, packed, plain_tree, tar_of
+from tmplbuild.artifact.gzipped import PIECE
+from tmplbuild.artifact.owners import dpkg_owners
+from tmplbuild.artifact.pack import pack
+from tmplbuild.artifact.scan import Content, Entry, Folders, entry_of
 from tmplbuild.core.tree import Tree
 from tmplbuild.errors import StoreError
 from tmplbuild.events import Bytes, Event, silent
-from tmplbuild.publish.gzipped import PIECE
-from tmplbuild.publish.owners import dpkg_owners
-from tmplbuild.publish.pack import pack
-from tmplbuild.publish.scan import Content, Entry, Folders, entry_of
 
 
 def members_of(path: Path) -> list[bytes]:

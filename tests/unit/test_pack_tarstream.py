@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.pack_trees import ACL, CAPABILITY_2, CAPABILITY_3
-from tmplbuild.publish import tarstream
-from tmplbuild.publish.attributes import acl_text, plain_capability, record
+from tmplbuild.artifact import tarstream
+from tmplbuild.artifact.attributes import acl_text, plain_capability, record
 
 parts = st.binary(min_size=1, max_size=255).map(lambda raw: raw.replace(b"\0", b"0").replace(b"/", b"1"))
 names = st.lists(parts, min_size=1, max_size=6).map(lambda several: b"./" + b"/".join(several))

@@ -11,6 +11,7 @@ from typing import Any
 from tmplbuild.archives import deb
 from tmplbuild.archives.gateway import Gateway
 from tmplbuild.archives.model import Package
+from tmplbuild.artifact.members import MemberCache
 from tmplbuild.config import Settings
 from tmplbuild.core import Limits
 from tmplbuild.engine.bench import Bench
@@ -24,7 +25,6 @@ from tmplbuild.engine.store import Draft
 from tmplbuild.engine.world import Resolved, Wish, World, gateway_of, open_world, plan_of, resolve
 from tmplbuild.events import Emit, Event, Note, RunDone, RunStarted
 from tmplbuild.managers import manager
-from tmplbuild.publish.members import MemberCache
 from tmplbuild.stages import (
     boot,
     bootstrap,

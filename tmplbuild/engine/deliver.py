@@ -11,9 +11,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from tmplbuild.artifact.atomic import atomic_file, write_atomic
 from tmplbuild.errors import StoreError
 from tmplbuild.events import Emit, Note
-from tmplbuild.publish.atomic import atomic_file, write_atomic
 
 DEFAULT = Path("/var/lib/vz/template/cache")
 _SHADOWS = ("", ".tar")

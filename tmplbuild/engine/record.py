@@ -6,13 +6,13 @@ import time
 from typing import Any
 
 from tmplbuild import __version__
+from tmplbuild.artifact import manifest
 from tmplbuild.engine import keys, pinning
 from tmplbuild.engine.deliver import deliver, is_delivered
 from tmplbuild.engine.execute import Done
 from tmplbuild.engine.pins import Pins
 from tmplbuild.engine.plan import Plan
 from tmplbuild.engine.world import Resolved, World
-from tmplbuild.publish import manifest
 from tmplbuild.recipes.model import plain
 
 Record = dict[str, Any]

@@ -7,6 +7,7 @@ What is handed goes into the step's key; so this is also the list of what each r
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -88,9 +89,10 @@ def steps(recipe: Recipe, digests: Digests, pins: Pins) -> tuple[Step, ...]:
         if name == "boot" and not recipe.check.boot:
             continue
         parent = last if name == "boot" else tree  # boot tries what pack made
-        key = keys.layer_key(name, _VERSIONS[name], handed[name], parent)
+        plain_handed = json.loads(keys.canonical(handed[name]))  # as a record will give it back
+        key = keys.layer_key(name, _VERSIONS[name], plain_handed, parent)
         layer = name not in LOOKS_ONLY
-        result.append(Step(name, key, parent, handed[name], layer))
+        result.append(Step(name, key, parent, plain_handed, layer))
         last = key
         if layer:
             tree = key

@@ -6,11 +6,11 @@ import os
 from pathlib import Path
 from typing import Any
 
-from tmplbuild.core.tree import Tree
+from tmplbuild.artifact.atomic import atomic_file
+from tmplbuild.artifact.members import MemberCache
+from tmplbuild.artifact.owners import dpkg_owners
+from tmplbuild.artifact.pack import pack
 from tmplbuild.managers import dpkg
-from tmplbuild.publish.atomic import atomic_file
-from tmplbuild.publish.members import MemberCache
-from tmplbuild.publish.pack import pack
 from tmplbuild.recipes.model import Pack
 from tmplbuild.stages.context import Ctx
 
@@ -31,7 +31,7 @@ def run(ctx: Ctx, options: Pack, *, out: Path, members: MemberCache | None, jobs
             tree,
             file,
             epoch=ctx.epoch,
-            owners=owners(tree),
+            owners=dpkg_owners(tree),
             level=options.level,
             members=members,
             jobs=jobs or len(os.sched_getaffinity(0)),
@@ -51,8 +51,3 @@ def run(ctx: Ctx, options: Pack, *, out: Path, members: MemberCache | None, jobs
         "reused": packed.reused,
         "packages": packages,
     }
-
-
-def owners(tree: Tree) -> dict[str, tuple[str, str]]:
-    """Whose each file is, with the md5 that its package claims: what cuts the gzip members."""
-    return {path: (owned.package, owned.md5) for path, owned in dpkg.owned_files(tree).items() if owned.md5}

@@ -15,8 +15,8 @@ import typing
 from pathlib import Path
 from typing import Any
 
+from tmplbuild.artifact.atomic import write_atomic
 from tmplbuild.errors import StoreError
-from tmplbuild.publish.atomic import write_atomic
 
 _LAST = 253_402_300_799  # 9999-12-31T23:59:59Z: RFC 3339 has years of four digits
 

@@ -1,36 +1,33 @@
 """A tree as one deterministic .tar.gz: the same bytes for the same tree, on any host, with any `jobs`.
 
-The order of members: all directories by path; the files asked for `first`; then, package by package,
-the files that are byte for byte what their package delivered; then all the rest. Each of these groups
-is a row of gzip members of its own, so that a package that did not change is compressed once and
-for all nights to come, and a client that has an older template need fetch only what is new.
+The order of members: all directories by path; the files asked for `first`; then the files of each
+package; then all the rest. Each of these groups is a row of gzip members of its own, so that a package
+that did not change is compressed once and for all nights to come, and a client that has an older
+template need fetch only what is new. Whether a file still is what its package delivered is not asked:
+its member is found again by what it holds, so one that was changed only costs that member's reuse.
 
-Directories stand before everything, so a plain `tar x` by GNU tar sets their mtimes before it fills
-them; with --delay-directory-restore they come out as they were. libarchive and Python do so anyway.
+Directories bear the epoch: when one was last written to tells of the build (a lock that came and went),
+not of the tree, and a plain `tar x` that fills them afterwards changes it in any case.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from tmplbuild.artifact import tarstream
+from tmplbuild.artifact.attributes import Record
+from tmplbuild.artifact.gzipped import GzipWriter
+from tmplbuild.artifact.members import MemberCache
+from tmplbuild.artifact.scan import Content, Entry, Folders, Scan, scan
 from tmplbuild.core.tree import Tree
 from tmplbuild.events import Bytes, Emit, Note
-from tmplbuild.publish import tarstream
-from tmplbuild.publish.attributes import Record
-from tmplbuild.publish.gzipped import GzipWriter
-from tmplbuild.publish.members import MemberCache
-from tmplbuild.publish.scan import Content, Entry, Folders, Scan, changed, scan
 
-Owners = Mapping[str, tuple[str, str]]
-"""Path in the tree (its real one) -> package, and the md5 (hex) that the package gives for it; the
-md5 is empty for a link, and for a file of which it is not known (which then counts as local)."""
-
-_SCRATCH = 1 << 20
+Owners = Mapping[str, str]
+"""Package by the path (the real one) of a file or link in the tree."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +61,7 @@ def pack(
     Parameters:
         out: where it goes; written in order, neither sought nor closed.
         epoch: seconds; no file is younger than this in the archive (and none older than 1970).
-        owners: which package each file is from; the claim is checked against the content.
+        owners: which package each file is from.
         level: 1 to 12, libdeflate's.
         members: compressed members of earlier runs, or None.
         jobs: compressing threads.
@@ -105,10 +102,10 @@ def _write_groups(writer: _TarWriter, seen: Scan, owners: Owners, first: Sequenc
         if entry_first is not None:
             writer.add(entry_first)
     writer.cut()
-    for claims in _claims(rest, owners):
-        for entry, md5 in claims:
-            if writer.add(entry, md5):
-                del rest[entry.path]
+    for _, entries in sorted(_by_package(rest, owners).items()):
+        for entry in sorted(entries):
+            writer.add(entry)
+            del rest[entry.path]
         writer.cut()
     for entry in rest.values():
         writer.add(entry)
@@ -118,15 +115,14 @@ def _key(path: str) -> bytes:
     return path.strip("/").encode("utf-8", "surrogateescape")
 
 
-def _claims(others: Mapping[bytes, Entry], owners: Owners) -> Iterator[list[tuple[Entry, str]]]:
-    """What each package claims of the tree: packages by name, their files by path."""
-    packages: dict[str, list[tuple[Entry, str]]] = {}
-    for path, (package, md5) in owners.items():
+def _by_package(others: Mapping[bytes, Entry], owners: Owners) -> dict[str, list[Entry]]:
+    """The files and links of the tree that each package owns."""
+    packages: dict[str, list[Entry]] = {}
+    for path, package in owners.items():
         entry = others.get(_key(path))
-        if entry is not None and (stat.S_ISLNK(entry.mode) or (stat.S_ISREG(entry.mode) and md5)):
-            packages.setdefault(package, []).append((entry, md5))
-    for _, claims in sorted(packages.items()):
-        yield sorted(claims)
+        if entry is not None and (stat.S_ISLNK(entry.mode) or stat.S_ISREG(entry.mode)):
+            packages.setdefault(package, []).append(entry)
+    return packages
 
 
 class _TarWriter:
@@ -137,7 +133,6 @@ class _TarWriter:
         self._gz = gz
         self._epoch = epoch
         self._written: dict[tuple[int, int] | None, bytes] = {}
-        self._sums: dict[tuple[int, int], str] = {}
         self.entries = 0
 
     def cut(self) -> None:
@@ -147,79 +142,48 @@ class _TarWriter:
         name = b"./" + entry.path + b"/" if entry.path else b"./"
         self._head(name, tarstream.DIRECTORY, entry, attributes=attributes)
 
-    def add(self, entry: Entry, md5: str = "") -> bool:
-        """Write one entry that is no directory; a file only if it has this md5, where one is given.
-
-        Returns whether it was written.
-        """
+    def add(self, entry: Entry) -> None:
+        """Write one entry that is no directory."""
         kind = stat.S_IFMT(entry.mode)
         name = b"./" + entry.path
         inode = (entry.device, entry.inode) if entry.links > 1 else None
         if inode in self._written:
-            if md5 and self._sum(entry) != md5:
-                return False
             self._head(name, tarstream.HARDLINK, entry, link=self._written[inode])
-            return True
+            return
         if kind == stat.S_IFREG:
-            if not self._file(name, entry, md5):
-                return False
+            self._file(name, entry)
         elif kind == stat.S_IFLNK:
             self._head(name, tarstream.SYMLINK, entry, link=self._folders.link(entry.path))
         else:
             self._special(name, entry, kind)
         if inode is not None:
             self._written[inode] = name
-        return True
 
-    def _file(self, name: bytes, entry: Entry, md5: str) -> bool:
+    def _file(self, name: bytes, entry: Entry) -> None:
+        self.entries += 1
         with Content(self._folders, entry) as content:
             head = self._header(name, tarstream.REGULAR, entry, size=entry.size, attributes=content.records())
             start, end = len(head), len(head) + entry.size
             whole = end + -entry.size % tarstream.BLOCK
             if whole > self._gz.room:
-                if md5 and self._sum(entry) != md5:
-                    return False
-                self._stream(head, entry, content, md5)
-            else:
-                view = self._gz.tail(whole)
-                view[:start] = head
-                content.into(view[start:end])
-                if md5 and _md5(view[start:end]).hexdigest() != md5:
-                    return False
-                view[end:] = tarstream.padding(entry.size)
-                self._gz.commit(whole)
-        self.entries += 1
-        return True
+                self._stream(head, entry, content)
+                return
+            view = self._gz.tail(whole)
+            view[:start] = head
+            content.into(view[start:end])
+            view[end:] = tarstream.padding(entry.size)
+            self._gz.commit(whole)
 
-    def _stream(self, head: bytes, entry: Entry, content: Content, md5: str) -> None:
-        """Write a file through as many gzip members as it takes; it must still have the md5 found before."""
+    def _stream(self, head: bytes, entry: Entry, content: Content) -> None:
+        """Write a file through as many gzip members as it takes."""
         self._gz.write(head)
-        digest = _md5()
         left = entry.size
         while left:
             view = self._gz.tail(min(left, self._gz.room))
             content.into(view)
-            if md5:
-                digest.update(view)
             self._gz.commit(len(view))
             left -= len(view)
-        if md5 and digest.hexdigest() != md5:
-            raise changed(entry.path)
         self._gz.write(tarstream.padding(entry.size))
-
-    def _sum(self, entry: Entry) -> str:
-        """The md5 of a file that does not fit its gzip member, or has several names; read once an inode."""
-        inode = (entry.device, entry.inode)
-        if inode not in self._sums:
-            digest = _md5()
-            scratch = memoryview(bytearray(min(entry.size, _SCRATCH)))
-            with Content(self._folders, entry) as content:
-                for at in range(0, entry.size, _SCRATCH):
-                    view = scratch[: min(entry.size - at, _SCRATCH)]
-                    content.into(view)
-                    digest.update(view)
-            self._sums[inode] = digest.hexdigest()
-        return self._sums[inode]
 
     def _special(self, name: bytes, entry: Entry, kind: int) -> None:
         kinds = {
@@ -262,13 +226,9 @@ class _TarWriter:
             mode=stat.S_IMODE(entry.mode),
             uid=entry.uid,
             gid=entry.gid,
-            mtime=max(0, min(entry.mtime, self._epoch)),
+            mtime=max(0, self._epoch if kind == tarstream.DIRECTORY else min(entry.mtime, self._epoch)),
             size=size,
             link=link,
             device=device,
             records=attributes,
         )
-
-
-def _md5(data: bytes | memoryview = b"") -> hashlib._Hash:
-    return hashlib.md5(data, usedforsecurity=False)  # dpkg's own sums; nothing is trusted for it

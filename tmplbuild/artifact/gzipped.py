@@ -31,7 +31,7 @@ _Member = tuple[bytes | bytearray, bool]
 
 
 class Members(Protocol):
-    """Where compressed members are kept for the next run (`tmplbuild.publish.members`)."""
+    """Where compressed members are kept for the next run (`tmplbuild.artifact.members`)."""
 
     def key(self, level: int, library: str, raw: memoryview) -> str:
         """The name of the member that `raw` becomes."""

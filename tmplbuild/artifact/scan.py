@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import NamedTuple
 
+from tmplbuild.artifact.attributes import Record, records
 from tmplbuild.core.tree import Tree
 from tmplbuild.errors import StoreError
-from tmplbuild.publish.attributes import Record, records
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # A name that became a fifo or a device since it was listed must not be waited for.
