@@ -13,8 +13,8 @@ it; sets of different bpp are compared by the bits that both have.
 from __future__ import annotations
 
 import re
+from collections import OrderedDict
 from collections.abc import Iterable
-from functools import lru_cache
 
 PREFIX = "set:"
 _MAX_TEXT = 1 << 20
@@ -47,7 +47,6 @@ def is_set(version: str) -> bool:
     return version.startswith(PREFIX)
 
 
-@lru_cache(maxsize=128)
 def decode(version: str) -> tuple[int, frozenset[int]]:
     """The bits a value has, and the values, of a set-version.
 
@@ -67,11 +66,36 @@ def decode(version: str) -> tuple[int, frozenset[int]]:
     return bpp, frozenset(values)
 
 
+class _Decoded:
+    """Sets that were decoded, the least used forgotten: a library's is compared with what each of its
+    users wants. Bounded by the values it holds, some 80 bytes each."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._count = 0
+        self._found: OrderedDict[str, tuple[int, frozenset[int]]] = OrderedDict()
+
+    def decode(self, version: str) -> tuple[int, frozenset[int]]:
+        """As `decode`."""
+        found = self._found.get(version)
+        if found is not None:
+            self._found.move_to_end(version)
+            return found
+        found = self._found[version] = decode(version)
+        self._count += len(found[1])
+        while self._count > self._limit and len(self._found) > 1:
+            self._count -= len(self._found.popitem(last=False)[1][1])
+        return found
+
+
+_provided = _Decoded(1_500_000)
+
+
 def compare(provided: str, wanted: str) -> int | None:
     """1, 0, -1 as `provided` holds more than, the same as or a part of `wanted`; None if neither
     holds the other, or one of them cannot be decoded."""
     try:
-        have_bpp, have = decode(provided)
+        have_bpp, have = _provided.decode(provided)
         want_bpp, want = decode(wanted)
     except ValueError:
         return None
