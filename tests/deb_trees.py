@@ -76,14 +76,16 @@ class Source:
         return Choice(self.loaded, base, full, self.cache)
 
 
-def open_source(name: str, cache: Path, arch: str | None = None) -> Source:
-    """Read the archives of a recipe, verified."""
+def open_source(name: str, cache: Path, arch: str | None = None, *, offline: bool = False) -> Source:
+    """Read the archives of a recipe, verified; `offline` takes what the cache has."""
     loaded = recipes.load(name, arch=arch, roots=recipes.recipe_roots())
     archives = loaded.recipe.archives
     package_cache = PackageCache(cache)
     fetcher = Fetcher(mirrors.table(archives), emit=silent)
     keys_dir = loaded.key_files(next(iter(archives)))[0].parent
-    states = deb.read_archives(archives, loaded.arch, fetcher=fetcher, cache=package_cache, keys_dir=keys_dir)
+    states = deb.read_archives(
+        archives, loaded.arch, fetcher=fetcher, cache=package_cache, keys_dir=keys_dir, offline=offline
+    )
     return Source(loaded, package_cache, fetcher, states)
 
 
@@ -150,14 +152,18 @@ class Maker:
 
     def make_rest(self, choice: Choice) -> None:
         """Stage install, in a new layer on the base."""
-        _empty(self.place / "top")
-        shutil.rmtree(self.place / "work", ignore_errors=True)
+        self.new_layer()
         install.run(
             self.ground(self.full_rootfs, choice),
             choice.loaded.recipe.install,
             choice.new,
             choice.full.auto,
         )
+
+    def new_layer(self) -> None:
+        """Throw away what lies on the base."""
+        _empty(self.place / "top")
+        shutil.rmtree(self.place / "work", ignore_errors=True)
 
     def ground(self, rootfs: Rootfs, choice: Choice) -> Ground:
         files = {package.sha256: choice.file(package) for package in choice.full.packages}

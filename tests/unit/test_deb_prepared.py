@@ -51,7 +51,7 @@ def test_every_compression(tmp_path: Path, suffix: str) -> None:
     links = {entry.path: (entry.kind, entry.link) for entry in one.entries if entry.link}
     assert links == {"usr/bin/alias": ("symlink", "app"), "usr/bin/same": ("hardlink", "usr/bin/app")}
     assert one.control["control"].content == CONTROL["control"]
-    assert conffiles(one.control) == ["etc/app.conf"]
+    assert conffiles(one.control) == {"etc/app.conf": False, "etc/old": True}
 
 
 def test_digests_of_all_files_where_the_package_has_none(tmp_path: Path) -> None:

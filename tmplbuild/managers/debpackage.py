@@ -40,8 +40,8 @@ class DebPackage:
         member = self.prepared.control.get(name)
         return member.content if member is not None else b""
 
-    def conffiles(self) -> list[str]:
-        """Its configuration files, as relative paths."""
+    def conffiles(self) -> dict[str, bool]:
+        """Its configuration files, as relative paths; True for one to be removed on upgrade."""
         return prepared_form.conffiles(self.prepared.control)
 
     def replaces(self, name: str, version: str) -> bool:

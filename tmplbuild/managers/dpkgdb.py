@@ -106,7 +106,7 @@ def _make_folders(tree: Tree) -> None:
         tree.mkdir(f"{ADMIN}/{name}")
     if not tree.is_file(f"{INFO}/format"):
         tree.write(f"{INFO}/format", "1\n", mode=0o644)
-    for name in ("diversions", "statoverride", "triggers/File", "triggers/Unincorp"):
+    for name in ("diversions", "triggers/File", "triggers/Unincorp"):
         if not tree.is_file(f"{ADMIN}/{name}"):
             tree.write(f"{ADMIN}/{name}", b"", mode=0o644)
 
@@ -145,15 +145,19 @@ def _drop_from_list(tree: Tree, owner: str, paths: set[str]) -> None:
 
 def _stanza(package: DebPackage, new: set[str]) -> str:
     lines = [package.control, "Status: install ok unpacked"]
-    conffiles = package.conffiles()
-    if conffiles:
-        lines.append("Conffiles:")
-        sums = package.prepared.md5
-        # dpkg's word for one that still lies beside as .dpkg-new
-        lines += [
-            f" /{path} {'newconffile' if path in new else sums[path]}" for path in conffiles if path in sums
-        ]
+    rows = [_conffile_row(package, path, gone, path in new) for path, gone in package.conffiles().items()]
+    if any(rows):
+        lines += ["Conffiles:", *filter(None, rows)]
     return "\n".join(lines)
+
+
+def _conffile_row(package: DebPackage, path: str, gone: bool, new: bool) -> str:
+    if gone:
+        return f" /{path} newconffile remove-on-upgrade"  # as dpkg notes it before and after it configures
+    if path not in package.prepared.md5:
+        return ""
+    # "newconffile" is dpkg's word for one that still lies beside as .dpkg-new
+    return f" /{path} {'newconffile' if new else package.prepared.md5[path]}"
 
 
 def _add_triggers(tree: Tree, packages: Sequence[DebPackage], *, was_configured: bool) -> None:

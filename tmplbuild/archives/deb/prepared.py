@@ -138,13 +138,17 @@ def open_contents(prepared: Prepared) -> Iterator[BinaryIO]:
         os.close(fd)
 
 
-def conffiles(control: dict[str, ControlFile]) -> list[str]:
-    """The paths in a package's `conffiles` (deb-conffiles(5)), as `Entry` has them, without those
-    that are to be removed on upgrade."""
+def conffiles(control: dict[str, ControlFile]) -> dict[str, bool]:
+    """The paths in a package's `conffiles` (deb-conffiles(5)), as `Entry` has them, in order; True for
+    those that the package no longer has and that are to be removed on upgrade."""
     if "conffiles" not in control:
-        return []
-    lines = control["conffiles"].content.decode("utf-8", "surrogateescape").splitlines()
-    return [safe_name(line.strip().lstrip("/")) for line in lines if line.strip().startswith("/")]
+        return {}
+    found: dict[str, bool] = {}
+    for line in control["conffiles"].content.decode("utf-8", "surrogateescape").splitlines():
+        flag, _, path = line.strip().rpartition(" ") if not line.startswith("/") else ("", "", line.strip())
+        if path:
+            found[safe_name(path.lstrip("/"))] = flag == "remove-on-upgrade"
+    return found
 
 
 # -- making ------------------------------------------------------------------------------------------
@@ -185,7 +189,7 @@ def _draft(target: Path) -> Iterator[BinaryIO]:
 
 
 def _transcode(package: Deb, draft: BinaryIO, sha256: str, where: str) -> None:
-    wanted = None if "md5sums" not in package.control else set(conffiles(package.control))
+    wanted = None if "md5sums" not in package.control else conffiles(package.control)
     md5: dict[str, str] = {}
     entries: list[Entry] = []
     reader = TarReader(package.data)

@@ -1,0 +1,215 @@
+"""Maintainer scripts in a real tree: what they see, what they may do, and how their failures are told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.deb_factory import package
+from tests.deb_trees import Choice, Ground, Maker, open_source
+from tmplbuild.archives.model import Package
+from tmplbuild.core import Tree
+from tmplbuild.errors import StageError
+from tmplbuild.recipes.model import Install
+from tmplbuild.stages import install
+
+pytestmark = [pytest.mark.root, pytest.mark.network, pytest.mark.live, pytest.mark.slow]
+
+FOLDERS: Mapping[str, None] = {"": None, "etc": None, "usr": None, "usr/bin": None, "usr/share": None}
+
+
+@dataclass
+class Yard:
+    """A base, and packages of our own to put on it."""
+
+    maker: Maker
+    choice: Choice
+    debs: Path
+
+    def install(self, *packages: tuple[Package, Path], auto: Sequence[str] = (), timeout_s: int = 60) -> None:
+        """Stage install of these on the base, in a new layer."""
+        self.maker.new_layer()
+        files = {found.sha256: path for found, path in packages}
+        ground = Ground(self.maker.core, self.maker.full_rootfs, "amd64", files)
+        asked = Install(timeout_s=timeout_s)
+        install.run(ground, asked, [found for found, _ in packages], frozenset(auto))
+
+    def tree(self) -> Tree:
+        """The changes, as they lie in the layer."""
+        return Tree(self.maker.place / "top")
+
+    def package(
+        self, name: str, files: Mapping[str, object] | None = None, **options: object
+    ) -> tuple[Package, Path]:
+        """A package of our own."""
+        return package(self.debs, name, {**FOLDERS, **(files or {})}, **options)  # type: ignore[arg-type]
+
+
+def script(*lines: str) -> bytes:
+    """A maintainer script."""
+    return ("#!/bin/sh\nset -e\n" + "\n".join(lines) + "\n").encode()
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> tuple[Maker, Choice]:
+    """The base of Debian 12, made once."""
+    choice = open_source("debian-12", tmp_path_factory.mktemp("cache")).choose(packages=())
+    maker = Maker(tmp_path_factory.mktemp("trees"))
+    maker.make_base(choice)
+    return maker, choice
+
+
+@pytest.fixture
+def yard(base: tuple[Maker, Choice], tmp_path: Path) -> Yard:
+    """A new place for packages on the base."""
+    return Yard(*base, tmp_path)
+
+
+def test_dpkg_finds_nothing_amiss(yard: Yard) -> None:
+    with yard.maker.core.start("check", yard.maker.base_rootfs, init=False) as ve:
+        for argv in (["dpkg", "--audit"], ["dpkg", "--verify"], ["apt-get", "check", "-qq"]):
+            result = ve.exec(argv)
+            assert (result.rc, result.stdout) == (0, b""), argv
+
+
+def test_scripts_see_what_dpkg_promises(yard: Yard) -> None:
+    told = 'echo "$0 $* $DPKG_MAINTSCRIPT_NAME $DPKG_MAINTSCRIPT_PACKAGE $PWD" >> /etc/told'
+    seen = 'test ! -e /usr/bin/app || echo "too late" >> /etc/told'
+    app = yard.package(
+        "app",
+        {"usr/bin/app": b"x", "etc/app.conf": b"a\n"},
+        scripts={
+            "preinst": script(told, seen),
+            "postinst": script(told, "test -e /usr/bin/app", "test -e /etc/app.conf"),
+            "conffiles": b"/etc/app.conf\n",
+        },
+    )
+    yard.install(app)
+    with yard.tree() as tree:
+        preinst, postinst = tree.read_text("/etc/told").splitlines()
+        assert preinst == "/var/lib/dpkg/tmp.ci/preinst install preinst app /"
+        assert postinst == "/var/lib/dpkg/info/app.postinst configure  postinst app /"
+        assert not tree.exists("/var/lib/dpkg/tmp.ci")
+        assert (
+            "Status: install ok installed"
+            in tree.read_text("/var/lib/dpkg/status").split("Package: app\n")[1]
+        )
+
+
+def test_no_service_starts_and_no_trace_stays(yard: Yard) -> None:
+    init = script('echo "started $1" >> /etc/started')
+    app = yard.package(
+        "app",
+        {"etc/init.d": None, "etc/init.d/app": init},
+        modes={"etc/init.d/app": 0o755},
+        scripts={"postinst": script("invoke-rc.d app start || true", "sleep 1000 &")},
+    )
+    yard.install(app)
+    with yard.tree() as tree:
+        assert not tree.exists("/etc/started")
+        assert not tree.exists("/usr/sbin/policy-rc.d")
+        assert not tree.exists("/var/log/dpkg.log")
+    assert yard.maker.core.list() == []
+
+
+def test_pre_depends_are_configured_before_the_script_that_needs_them(yard: Yard) -> None:
+    tool = yard.package("tool", {"usr/bin/tool": b""}, scripts={"postinst": script("touch /etc/tool-ready")})
+    app = yard.package("app", scripts={"preinst": script("test -e /etc/tool-ready")}, Pre_Depends="tool")
+    yard.install(app, tool)
+
+
+def test_a_diversion_made_by_a_preinst_is_obeyed(yard: Yard) -> None:
+    divert = "dpkg-divert --package app --add --rename --divert /usr/bin/who.real /usr/bin/who"
+    app = yard.package(
+        "app",
+        {"usr/bin/who": b"ours"},
+        scripts={"preinst": script(divert)},
+    )
+    yard.install(app)
+    with yard.maker.core.tree(yard.maker.full_rootfs, writable=False) as tree:
+        assert tree.read_bytes("/usr/bin/who") == b"ours"
+        assert tree.read_bytes("/usr/bin/who.real")[:4] == b"\x7fELF"
+
+
+def test_triggers_of_the_base_and_of_new_packages_run(yard: Yard) -> None:
+    watcher = yard.package(
+        "watcher",
+        scripts={
+            "triggers": b"interest-noawait /usr/share/watched\n",
+            "postinst": script('echo "$*" >> /etc/watcher'),
+        },
+    )
+    library = yard.package(
+        "library",
+        {"usr/share/watched": None, "usr/share/watched/x": b""},
+        scripts={"triggers": b"activate-noawait ldconfig\n"},
+    )
+    yard.install(watcher, library)
+    with yard.tree() as tree:
+        assert tree.read_text("/etc/watcher") == "configure \n", "it was configured after the file was there"
+        assert tree.exists("/etc/ld.so.cache")
+        assert "Triggers-Pending" not in tree.read_text("/var/lib/dpkg/status")
+
+
+def test_wanted_and_automatic_packages(yard: Yard) -> None:
+    yard.install(yard.package("app"), yard.package("library"), auto=["library", "gpgv"])
+    with yard.tree() as tree:
+        names = [
+            line for line in tree.read_text("/var/lib/apt/extended_states").splitlines() if "Package" in line
+        ]
+    assert names == ["Package: gpgv", "Package: library"]
+
+
+# -- failures --------------------------------------------------------------------------------------
+
+
+def test_a_failing_postinst_is_named_with_its_output(yard: Yard) -> None:
+    app = yard.package("app", scripts={"postinst": script("echo the disk is on fire", "exit 7")})
+    with pytest.raises(StageError) as caught:
+        yard.install(app, yard.package("other"))
+    assert caught.value.what == "the post-installation script of package app failed"
+    assert "7" in caught.value.why
+    assert any("the disk is on fire" in line for line in caught.value.tail)
+    assert yard.maker.core.list() == []
+
+
+def test_a_failing_preinst_is_named_with_its_output(yard: Yard) -> None:
+    app = yard.package("app", scripts={"preinst": script("echo not on this day", "exit 3")})
+    with pytest.raises(StageError) as caught:
+        yard.install(app)
+    assert "preinst script of package app" in caught.value.what
+    assert any("not on this day" in line for line in caught.value.tail)
+
+
+def test_a_script_that_hangs_is_stopped(yard: Yard) -> None:
+    app = yard.package("app", scripts={"postinst": script("echo waiting", "sleep 1000")})
+    with pytest.raises(StageError) as caught:
+        yard.install(app, timeout_s=3)
+    assert "took longer than 3 s" in caught.value.what
+    assert any("Setting up app" in line for line in caught.value.tail)
+    assert yard.maker.core.list() == []
+
+
+def test_an_unmet_dependency_is_named(yard: Yard) -> None:
+    with pytest.raises(StageError) as caught:
+        yard.install(yard.package("app", Depends="not-there"))
+    assert "app" in caught.value.what
+    assert any("not-there" in line for line in caught.value.tail)
+
+
+def test_scripts_reach_only_the_tree(yard: Yard, tmp_path: Path) -> None:
+    # Only probes that would do no harm if the fence were down: the test runs on somebody's machine.
+    witness = tmp_path / "witness"
+    witness.write_text("here")
+    lines = [
+        f"rm -f {witness}",
+        f"chroot /proc/1/root rm -f {witness}",
+        "! grep -q pytest /proc/[0-9]*/cmdline",  # other processes are not even seen
+        "test $(cut -d: -f1 /proc/net/dev | tail -n +3 | tr -d ' ') = lo",
+        "! awk '$1 == 0 && $2 == 0' /proc/self/uid_map | grep -q .",  # root here is not root there
+    ]
+    yard.install(yard.package("app", scripts={"preinst": script(*lines)}))
+    assert witness.read_text() == "here"
