@@ -260,7 +260,7 @@ def test_an_edit_reruns_from_its_stage_on_and_says_so(other: Recipe, first: str,
         expected = ["check"]  # a waiver changes no byte of the tree, so nothing has to be packed again
     assert ran(made) == expected
     assert made.todo[0].reason == f"recipe changed: {says}"
-    if first not in ("check", "boot"):
+    if len(made.todo) > 1:
         assert made.todo[1].reason.startswith(("comes after", "recipe changed"))
 
 
@@ -275,7 +275,7 @@ def test_moved_packages_rerun_the_upgrade_and_are_named() -> None:
     new = replace(old, target=Pinned.of(closure("libc=2", "apt=1", "ssh=1", "new=1"), NOW))
     made = plan(RECIPE, new, last=record(old))
     assert ran(made) == list(NAMES[NAMES.index("upgrade") :])
-    assert made.todo[0].reason == "packages moved: +new, libc 1 -> 2"
+    assert made.todo[0].reason == "packages moved: libc 1 -> 2, +new"
 
 
 def test_many_moved_packages_are_counted() -> None:

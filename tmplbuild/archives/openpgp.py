@@ -16,6 +16,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import pysequoia
 from pysequoia.packet import HashAlgorithm, Packet, PacketPile, SignatureType, Tag
@@ -34,6 +35,10 @@ _CLEAR = re.compile(
 _WEAK = (HashAlgorithm.MD5, HashAlgorithm.RipeMD, HashAlgorithm.SHA1)
 
 
+KeysDir: TypeAlias = Path | tuple[Path, ...]
+"""Where certificates lie: a directory, or several to look in, in order."""
+
+
 @dataclass(frozen=True, slots=True)
 class Signed:
     """What a signature covers, and the primary fingerprints (upper case) whose signatures are good."""
@@ -42,12 +47,12 @@ class Signed:
     signers: tuple[str, ...]
 
 
-def verify_clear(data: bytes, keys: Sequence[str], keys_dir: Path, *, now: float, where: str) -> Signed:
+def verify_clear(data: bytes, keys: Sequence[str], keys_dir: KeysDir, *, now: float, where: str) -> Signed:
     """Check a cleartext-signed file (InRelease).
 
     Parameters:
         keys: fingerprints of the primary keys that may sign; one good signature is enough.
-        keys_dir: the directory of their certificates, FINGERPRINT.asc.
+        keys_dir: the directory of their certificates, FINGERPRINT.asc, or several to look in, in order.
         now: seconds since the epoch, the time at which the keys must be valid.
         where: the file's URL, for messages.
 
@@ -67,7 +72,7 @@ def verify_clear(data: bytes, keys: Sequence[str], keys_dir: Path, *, now: float
 
 
 def verify_detached(
-    data: bytes, signature: bytes, keys: Sequence[str], keys_dir: Path, *, now: float, where: str
+    data: bytes, signature: bytes, keys: Sequence[str], keys_dir: KeysDir, *, now: float, where: str
 ) -> Signed:
     """Check a file against its detached signatures (Release and Release.gpg); as `verify_clear`."""
     checker = _Checker(keys, keys_dir, now, where)
@@ -93,7 +98,7 @@ def verify_detached(
 class _Checker:
     """The pinned certificates, and the judgement over what pysequoia found."""
 
-    def __init__(self, keys: Sequence[str], keys_dir: Path, now: float, where: str) -> None:
+    def __init__(self, keys: Sequence[str], keys_dir: KeysDir, now: float, where: str) -> None:
         self.now = now
         self.where = where
         self.certs = [_certificate(keys_dir, key) for key in keys]
@@ -181,8 +186,10 @@ def _issuer(packet: Packet) -> str:
     return (packet.issuer_fingerprint or packet.issuer_key_id or "an unnamed key").upper()
 
 
-def _certificate(keys_dir: Path, fingerprint: str) -> pysequoia.Cert:
-    path = keys_dir / f"{fingerprint}.asc"
+def _certificate(keys_dir: KeysDir, fingerprint: str) -> pysequoia.Cert:
+    folders = (keys_dir,) if isinstance(keys_dir, Path) else keys_dir
+    paths = [folder / f"{fingerprint}.asc" for folder in folders]
+    path = next((path for path in paths if path.exists()), paths[0])
     hint = "the certificate of a pinned key lies beside the recipe as keys/FINGERPRINT.asc"
     try:
         raw = path.read_bytes()

@@ -45,6 +45,9 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rebuild", action="store_true", help="run every stage again, from today's packages")
     parser.add_argument("--offline", action="store_true", help="use the archives as they were last seen")
     parser.add_argument(
+        "--allow-older", action="store_true", help="accept an archive that is older than it was the last time"
+    )
+    parser.add_argument(
         "--no-boot-test", action="store_true", help="do not boot the packed template to see that it works"
     )
 
@@ -55,6 +58,7 @@ def _choices(args: argparse.Namespace) -> dict[str, object]:
         "rerun_from": args.rerun_from,
         "rebuild": args.rebuild,
         "offline": args.offline,
+        "allow_older": args.allow_older,
         "boot_test": not args.no_boot_test,
     }
 

@@ -62,21 +62,21 @@ def make_plan(
         rebuild: run everything.
     """
     planned: list[Planned] = []
-    before = ""  # the first step that forces all later ones: it makes a tree, or was asked for
+    ran = ""  # the first step that runs
+    forced = False  # a tree is made anew: what lies on it must be, too
     for step in steps:
-        reason = _why(step, pins, has, last, failed)
+        forced = forced or step.name == rerun_from
+        if has(step.key) and not forced and not rebuild:
+            planned.append(Planned(step, False, _since(step, last)))
+            continue
+        reason = _why(step, pins, has, last, failed) or f"comes after {ran}"
         if rebuild:
             reason = "asked for by --rebuild"
         elif step.name == rerun_from:
             reason = "asked for by --from"
-        elif before:
-            reason = reason or f"comes after {before}"
-        if reason:
-            planned.append(Planned(step, True, reason))
-            if not before and (step.makes_layer or step.name == rerun_from):
-                before = step.name
-        else:
-            planned.append(Planned(step, False, _since(step, last)))
+        planned.append(Planned(step, True, reason))
+        ran = ran or step.name
+        forced = forced or step.makes_layer
     return Plan(template, tuple(planned), pins_reason)
 
 
@@ -90,7 +90,7 @@ def _since(step: Step, last: Record | None) -> str:
 def _why(
     step: Step, pins: Pins, has: Callable[[str], bool], last: Record | None, failed: Record | None
 ) -> str:
-    """Why a step must run, or "" when its result is there."""
+    """Why a step must run by itself, or "" when only what lies below it changed."""
     if has(step.key):
         return ""
     if failed is not None and failed.get("stage") == step.name and failed.get("key") == step.key:
@@ -111,7 +111,7 @@ def _why(
         return f"recipe changed: [{step.name.removesuffix('-again')}] {', '.join(changed)}"
     if old["key"] == step.key:
         return "its layer is no longer in the store"
-    return ""  # only what lies below changed: "comes after" says so
+    return ""
 
 
 def _moved(step: Step, pins: Pins, last: Record) -> str:

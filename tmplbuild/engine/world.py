@@ -21,7 +21,7 @@ from tmplbuild.engine.pins import Pins
 from tmplbuild.engine.plan import Plan, make_plan
 from tmplbuild.engine.steps import NAMES, steps
 from tmplbuild.engine.store import Store
-from tmplbuild.errors import HostError, UsageError
+from tmplbuild.errors import HostError, RecipeError, UsageError
 from tmplbuild.events import Emit, Note, Progress
 
 
@@ -33,6 +33,7 @@ class Wish:
     rerun_from: str | None = None
     rebuild: bool = False
     offline: bool = False
+    allow_older: bool = False
     boot_test: bool = True
 
 
@@ -74,6 +75,10 @@ def open_world(name: str, wish: Wish, settings: Settings, emit: Emit) -> World:
     Raises UsageError, RecipeError, HostError, StoreError.
     """
     loaded = recipes.load(name, arch=wish.arch, roots=recipes.recipe_roots(settings.recipes))
+    if not wish.boot_test:
+        loaded = recipes.without_boot_test(loaded)
+    if faults := [finding for finding in recipes.lint(loaded) if finding.level == "error"]:
+        raise recipes_error(name, faults)
     if wish.rerun_from is not None and wish.rerun_from not in NAMES:
         raise UsageError(
             f"there is no stage {wish.rerun_from!r}",
@@ -95,9 +100,15 @@ def open_world(name: str, wish: Wish, settings: Settings, emit: Emit) -> World:
         store=Store(settings.state_dir, probe.mode),
         cache=PackageCache(settings.cache_dir),
         mirrors=addresses,
-        fetcher=Fetcher(addresses, emit=emit),
+        fetcher=Fetcher(addresses, emit=emit, offline=wish.offline),
         emit=emit,
     )
+
+
+def recipes_error(name: str, faults: Sequence[recipes.Finding]) -> RecipeError:
+    """The error for a recipe that is well-formed and yet cannot be built."""
+    rows = tuple(str(finding.fault) for finding in faults)
+    return RecipeError(f"the recipe {name} has faults", faults=rows, hint=f"tmplbuild recipe lint {name}")
 
 
 def no_stage(name: str, where: str) -> UsageError:
@@ -117,8 +128,9 @@ def resolve(world: World, wish: Wish) -> Resolved:
         loaded.arch,
         fetcher=world.fetcher,
         cache=world.cache,
-        keys_dir=keys_dir(loaded),
+        keys_dir=keys_dirs(loaded),
         offline=wish.offline,
+        allow_older=wish.allow_older,
     )
     world.emit(Progress("work out the packages"))
     base, full = closures(world, states)
@@ -136,10 +148,10 @@ def resolve(world: World, wish: Wish) -> Resolved:
     return Resolved(states, pins, reason)
 
 
-def keys_dir(loaded: recipes.LoadedRecipe) -> Path:
-    """The directory of the recipe's certificates. Raises RecipeError when one is missing."""
+def keys_dirs(loaded: recipes.LoadedRecipe) -> tuple[Path, ...]:
+    """The directories of the recipe's certificates. Raises RecipeError when one is missing."""
     files = [path for role in loaded.recipe.archives for path in loaded.key_files(role)]
-    return files[0].parent
+    return tuple(dict.fromkeys(path.parent for path in files))
 
 
 def closures(world: World, states: tuple[ArchiveState, ...]) -> tuple[Closure, Closure]:

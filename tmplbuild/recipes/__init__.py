@@ -2,7 +2,7 @@
 
 from tmplbuild.recipes.catalogue import VE_ARCHES, Entry, entries, recipe_roots
 from tmplbuild.recipes.lint import Finding, lint
-from tmplbuild.recipes.load import LoadedRecipe, load
+from tmplbuild.recipes.load import LoadedRecipe, load, without_boot_test
 from tmplbuild.recipes.schema import schema
 from tmplbuild.recipes.show import show
 
@@ -17,4 +17,5 @@ __all__ = [
     "recipe_roots",
     "schema",
     "show",
+    "without_boot_test",
 ]

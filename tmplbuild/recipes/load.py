@@ -6,6 +6,7 @@ path and, where something comes near, what was perhaps meant.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -104,6 +105,13 @@ class LoadedRecipe:
                     )
                 result[file.source] = hashlib.sha256(found.read_bytes()).hexdigest()
         return result
+
+
+def without_boot_test(loaded: LoadedRecipe) -> LoadedRecipe:
+    """The same recipe, but the packed template is not booted."""
+    recipe = loaded.recipe
+    check = msgspec.structs.replace(recipe.check, boot=False)
+    return dataclasses.replace(loaded, recipe=msgspec.structs.replace(recipe, check=check))
 
 
 def load(name: str, *, arch: str | None = None, roots: Sequence[Path]) -> LoadedRecipe:

@@ -28,10 +28,10 @@ def run(ctx: Ctx, options: Check, *, build_urls: tuple[str, ...], host_name: str
     errors = [finding for finding in report.findings if finding.severity == "error"]
     warnings = [finding for finding in report.findings if finding.severity != "error"]
     for finding in warnings:
-        ctx.emit(Note(f"check: {finding}", "warning"))
+        ctx.emit(Note(f"check: {str(finding).removeprefix('warning: ')}", "warning"))
     if errors:
         raise StageError(
-            f"the check found {len(errors)} faults in the tree",
+            f"the check found {len(errors)} fault{'s' * (len(errors) > 1)} in the tree",
             why="\n".join(str(finding) for finding in errors[:30]),
             hint='mend the recipe, or waive a rule with its reason: [check.waive] RULE = "why"',
         )

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from tmplbuild.archives import digest
+from tmplbuild.archives import digest, openpgp
 from tmplbuild.archives.aptrpm import pkglist
 from tmplbuild.archives.aptrpm import release as releases
 from tmplbuild.archives.aptrpm.entry import Source
@@ -42,7 +42,7 @@ class _Suite:
     role: str
     suite: str
     archive: Archive
-    keys_dir: Path
+    keys_dir: openpgp.KeysDir
     now: float
     allow_older: bool
     cache: PackageCache
@@ -130,7 +130,7 @@ def read_archives(
     *,
     fetcher: Fetcher,
     cache: PackageCache,
-    keys_dir: Path,
+    keys_dir: openpgp.KeysDir,
     now: float | None = None,
     offline: bool = False,
     allow_older: bool = False,
@@ -141,7 +141,7 @@ def read_archives(
         archives: by role, as the recipe has them; their suites are directories that hold `base/`.
         arch: ALT's word for the architecture (x86_64); for messages, as suites name their own.
         fetcher: knows the mirrors of every role; its `emit` gets warnings.
-        keys_dir: the directory of the certificates, FINGERPRINT.asc.
+        keys_dir: the directory of the certificates, FINGERPRINT.asc, or several to look in, in order.
         now: seconds since the epoch (the clock's if None).
         offline: use the state that was verified last, and no network.
         allow_older: accept a release that is older than the one accepted last.

@@ -12,7 +12,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
-from pathlib import Path
 
 from tmplbuild.archives import openpgp
 from tmplbuild.archives.deb.release import safe_path
@@ -66,7 +65,9 @@ class ComponentRelease:
     not_automatic: bool
 
 
-def verify(data: bytes, keys: Sequence[str], keys_dir: Path, *, now: float, where: str) -> openpgp.Signed:
+def verify(
+    data: bytes, keys: Sequence[str], keys_dir: openpgp.KeysDir, *, now: float, where: str
+) -> openpgp.Signed:
     """What is signed in a `base/release`, and by whom.
 
     Parameters:

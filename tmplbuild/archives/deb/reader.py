@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 from tmplbuild.archives import compressed, openpgp
 from tmplbuild.archives.arrival import Wanted
@@ -36,7 +35,7 @@ class _Suite:
     suite: str
     archive: Archive
     arch: str
-    keys_dir: Path
+    keys_dir: openpgp.KeysDir
     now: float
     allow_older: bool
     cache: PackageCache
@@ -95,7 +94,7 @@ def read_archives(
     *,
     fetcher: Fetcher,
     cache: PackageCache,
-    keys_dir: Path,
+    keys_dir: openpgp.KeysDir,
     now: float | None = None,
     offline: bool = False,
     allow_older: bool = False,
@@ -106,7 +105,7 @@ def read_archives(
         archives: by role, as the recipe has them.
         arch: Debian's word for the architecture (amd64).
         fetcher: knows the mirrors of every role.
-        keys_dir: the directory of the certificates, FINGERPRINT.asc.
+        keys_dir: the directory of the certificates, FINGERPRINT.asc, or several to look in, in order.
         now: seconds since the epoch (the clock's if None).
         offline: use the state that was verified last, and no network.
         allow_older: accept a Release that is older than the one accepted last.
