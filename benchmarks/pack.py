@@ -9,7 +9,6 @@ in --place. All runs are pinned to the same two CPUs. Exit status 1 if a goal is
 from __future__ import annotations
 
 import argparse
-import hashlib
 import os
 import shutil
 import subprocess
@@ -23,7 +22,7 @@ from benchmarks.ratio import Way, compare, holds, peak_kib
 from tmplbuild.archives.mirrors import host_mirror
 from tmplbuild.artifact.members import MemberCache
 from tmplbuild.artifact.owners import dpkg_owners
-from tmplbuild.artifact.pack import Owners, Packed, pack
+from tmplbuild.artifact.pack import Packed, pack
 from tmplbuild.core.tree import Tree
 from tmplbuild.events import silent
 from tmplbuild.recipes.model import Pack as PackSection
@@ -61,14 +60,18 @@ def make_tree(place: Path) -> Path:
     return tree
 
 
-def ours(
-    tree: Path, target: Path, level: int, members: MemberCache | None, claims: Owners | None = None
-) -> Packed:
+def ours(tree: Path, target: Path, level: int, members: MemberCache | None) -> Packed:
     """What a build does: read the package database, pack."""
     with Tree(tree) as opened, open(target, "wb") as out:
-        owners = dpkg_owners(opened) if claims is None else claims
         return pack(
-            opened, out, epoch=EPOCH, owners=owners, level=level, members=members, jobs=2, emit=silent
+            opened,
+            out,
+            epoch=EPOCH,
+            owners=dpkg_owners(opened),
+            level=level,
+            members=members,
+            jobs=2,
+            emit=silent,
         )
 
 
@@ -82,15 +85,15 @@ def piped(tree: Path, target: Path, compressor: str) -> list[str]:
 def updated(tree: Path, copy: Path) -> list[str]:
     """A hard-linked copy in which some packages have new files, as after an upgrade; their names.
 
-    Every file of `CHANGED` gets another last byte, and the database says so.
+    Every file of the packages in `CHANGED` gets another last byte.
     """
     subprocess.run(["cp", "-al", tree, copy], check=True)
     with Tree(copy) as opened:
         owners = dpkg_owners(opened)
     found = set()
-    for path, (package, md5) in owners.items():
+    for path, package in owners.items():
         file = copy / path.lstrip("/")
-        if package in CHANGED and md5 and file.is_file() and not file.is_symlink():
+        if package in CHANGED and file.is_file() and not file.is_symlink():
             data = file.read_bytes()
             state = file.stat()
             draft = file.with_name(file.name + ".new")
@@ -99,17 +102,6 @@ def updated(tree: Path, copy: Path) -> list[str]:
             draft.rename(file)
             found.add(package)
     return sorted(found)
-
-
-def new_claims(copy: Path) -> Owners:
-    """The claims of the updated packages' (imagined) new md5sums."""
-    with Tree(copy) as opened:
-        owners = dict(dpkg_owners(opened))
-        for path, (package, md5) in owners.items():
-            if package in CHANGED and md5 and opened.is_file(path):
-                digest = hashlib.md5(opened.read_bytes(path), usedforsecurity=False)
-                owners[path] = (package, digest.hexdigest())
-    return owners
 
 
 def against_peers(tree: Path, work: Path, level: int, runs: int) -> bool:
@@ -140,7 +132,6 @@ def again(tree: Path, work: Path, level: int, runs: int) -> None:
     """The night after: nothing changed, and some packages changed."""
     copy = work / "updated"
     names = updated(tree, copy)
-    claims = new_claims(copy)
     kept = MemberCache(work / "kept")
     ours(tree, work / "base.tar.gz", level, kept)
     one_night = work / "night"
@@ -150,7 +141,7 @@ def again(tree: Path, work: Path, level: int, runs: int) -> None:
         shutil.copytree(kept.directory, one_night)
 
     def night() -> None:
-        done = ours(copy, work / "night.tar.gz", level, MemberCache(one_night), claims)
+        done = ours(copy, work / "night.tar.gz", level, MemberCache(one_night))
         counts.append((done.members, done.reused, done.size))
 
     counts: list[tuple[int, int, int]] = []

@@ -51,7 +51,8 @@ class Fact(NamedTuple):
 def facts(root: Path, *, xattrs: bool = True, folder_times: bool = True) -> dict[bytes, Fact]:
     """Every path below `root` with what must survive; sockets left out. Times are clamped as pack does.
 
-    Two descriptions are equal if the trees are, whatever inodes they lie in.
+    Two descriptions are equal if the trees are, whatever inodes they lie in. Without `folder_times`
+    a directory's time is None.
     """
     found = dict(_walk(os.fsencode(root)))
     names: dict[tuple[int, int], set[bytes]] = {}
@@ -74,6 +75,15 @@ def facts(root: Path, *, xattrs: bool = True, folder_times: bool = True) -> dict
             tuple(_xattrs(full)) if xattrs else (),
         )
     return described
+
+
+def as_packed(root: Path, *, xattrs: bool = True) -> dict[bytes, Fact]:
+    """The facts that a tree shows once it was packed and restored: directories bear the epoch."""
+    described = facts(root, xattrs=xattrs)
+    return {
+        path: fact._replace(mtime=EPOCH) if fact.kind == stat.S_IFDIR else fact
+        for path, fact in described.items()
+    }
 
 
 def clamped(mtime_ns: int) -> int:

@@ -53,7 +53,8 @@ def test_an_error_leaves_the_old_file_and_nothing_else(path: Path, error: type[B
 
 def test_a_killed_runs_part_goes_with_the_next_run(path: Path) -> None:
     script = (
-        "import os, signal, sys; from pathlib import Path; from tmplbuild.artifact.atomic import atomic_file\n"
+        "import os, signal, sys; from pathlib import Path\n"
+        "from tmplbuild.artifact.atomic import atomic_file\n"
         "with atomic_file(Path(sys.argv[1])) as out:\n"
         "    out.write(b'half'); os.kill(os.getpid(), signal.SIGKILL)"
     )
