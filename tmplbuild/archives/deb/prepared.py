@@ -14,6 +14,7 @@ used only if its trailer names the same sha256. Damage is found by zstd's checks
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -82,6 +83,8 @@ def prepare(deb: Path, sha256: str) -> Prepared:
     target = deb.with_name(deb.name + SUFFIX)
     found = _usable(target, sha256)
     if found is not None:
+        with contextlib.suppress(OSError):  # the cache keeps what was used lately
+            os.utime(target)
         return found
     try:
         with _draft(target) as draft, deb.open("rb") as file:
