@@ -197,7 +197,7 @@ def _actions(world: World, resolved: Resolved, plan: Plan) -> dict[str, Action]:
         deb.download(packages, fetcher=world.fetcher, cache=world.cache)
 
     def do_bootstrap(ctx: Bench) -> dict[str, Any]:
-        fetch(pins.base.packages)
+        fetch((*pins.base.packages, *new))  # all at once: what cannot be had is known before any work
         bootstrap.run(ctx, recipe.bootstrap, pins.base.packages, pins.base.auto)
         return {"packages": pins.base.digest, "epoch": pins.base.epoch}
 
