@@ -113,13 +113,7 @@ def test_paths_are_the_real_ones_on_a_merged_tree(tmp_path: Path) -> None:
         "usr/bin/bash": "x",
     }
     with make(tmp_path, files, {"bin": "usr/bin", "var/run": "../run"}) as tree:
-        assert sorted(dpkg.owned_files(tree)) == [
-            "/bin",
-            "/run/x",
-            "/usr/bin/bash",
-            "/usr/bin/bash2",
-            "/var/run",
-        ]
+        assert sorted(dpkg.owned_files(tree)) == ["/run/x", "/usr/bin/bash", "/usr/bin/bash2"]
 
 
 def test_a_diverted_file_lies_where_the_diversion_says(tmp_path: Path) -> None:

@@ -42,6 +42,7 @@ LEFT_OUT = re.compile(
 MANUAL = re.compile(r"\.[1-9n][a-z]*\.(gz|bz2|xz|zst)$")
 LINKS_WITHOUT_TARGET = re.compile(
     r"/etc/(mtab|runit/|sv/[^/]+/(log/)?supervise$|alternatives/[^/]*\.[1-9][a-z]*\.gz$|ssl/certs/java/)|/dev/|/usr/lib/jvm/"
+    r"|/etc/(vconsole\.conf|default/(locale|keyboard))$|/var/lib/wtmpdb/"
 )
 MODES = {
     # path: (bits that must be set, bits that must not be, what it should be)
@@ -213,6 +214,8 @@ def locale_missing(subject: Subject) -> Faults:
 
 
 def _may_dangle(subject: Subject, link: Entry) -> bool:
+    if link.path in subject.shipped:  # packages ship links to what another, optional one brings
+        return True
     target = link.target if link.target.startswith("/") else f"{link.path.rpartition('/')[0]}/{link.target}"
     if RUNTIME.match(subject.view.real(target)) or LINKS_WITHOUT_TARGET.match(link.path):
         return True

@@ -15,7 +15,7 @@ GENERATED = re.compile(
     r"/usr/local/.*|.*/__pycache__(/.*)?|.*\.py[co]"
     r"|/usr/lib/locale/(locale-archive|[^/]+/.*)|/usr/lib(32|64)?/([^/]+/)?gconv/gconv-modules\.cache"
     r"|/usr/lib/([^/]+/)?(gio/modules/giomodule|gdk-pixbuf-[^/]+/[^/]+/loaders|gtk-[^/]+/[^/]+/immodules)\.cache"
-    r"|/usr/lib/(ssl|jvm)/.*|/usr/lib/udev/hwdb\.bin|/usr/lib/systemd/catalog/database"
+    r"|/usr/lib/(ssl|jvm)/.*|(/usr)?/lib/udev/hwdb\.bin|/usr/bin/touch|/usr/lib/systemd/catalog/database"
     r"|/usr/share/(mime/.*|info/dir(\.old)?|applications/mime(info\.cache|apps\.list)|glib-2\.0/schemas/gschemas\.compiled)"
     r"|/usr/share/icons/[^/]+/(icon-theme\.cache|\.icon-theme\.cache)|/usr/share/fonts/.*(\.uuid|fonts\.(dir|scale|alias))"
     r"|/usr/share/vim/(vim\d+|addons)/doc/tags(-\w\w)?|/usr/share/(emacs|sgml|xml|perl|texmf|texlive)/.*"
@@ -140,6 +140,7 @@ def unowned_file(subject: Subject) -> Faults:
     for path, entry in subject.view.entries.items():
         if entry.kind == "dir" or path in owned or not any(path.startswith(top + "/") for top in tops):
             continue
-        is_alternative = entry.kind == "link" and entry.target.startswith("/etc/alternatives/")
-        if not is_alternative and not GENERATED.fullmatch(path):
+        # What update-alternatives makes, and units that a maintainer script masked.
+        is_choice = entry.kind == "link" and entry.target.startswith(("/etc/alternatives/", "/dev/null"))
+        if not is_choice and not GENERATED.fullmatch(path):
             yield path, "no package owns it"

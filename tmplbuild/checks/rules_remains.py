@@ -139,7 +139,7 @@ def package_cache_present(subject: Subject) -> Faults:
 )
 def cache_present(subject: Subject) -> Faults:
     for entry in _files(subject, *OTHER_CACHES):
-        if not _is_shipped(subject, entry):
+        if entry.name != "CACHEDIR.TAG" and not _is_shipped(subject, entry):
             yield entry.path, f"{entry.size >> 10} KiB of cache"
 
 
@@ -216,7 +216,7 @@ def run_not_empty(subject: Subject) -> Faults:
 )
 def trace_of_use(subject: Subject) -> Faults:
     for entry in subject.view.glob(*TRACES):
-        if entry.kind != "dir" and not _is_shipped(subject, entry):
+        if entry.kind == "file" and not _is_shipped(subject, entry):
             yield entry.path, "it was written by a running system"
 
 

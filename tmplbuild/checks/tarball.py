@@ -7,16 +7,15 @@ archive says, memory, disk and time are bounded.
 
 from __future__ import annotations
 
-import io
 import lzma
 import os
 import tempfile
 import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
 from tmplbuild.archives import zstd
 from tmplbuild.checks.view import Entry, Kind, Oddity, View
@@ -34,7 +33,8 @@ MAX_CONTENT = 32 << 30
 _MAX_SPARSE_READ = 256 << 20  # a sparse file's zeros cost nothing to state, but time to hash
 _MAX_ODDITIES = 200
 _NAME_MAX, _PATH_MAX = 255, 4096  # limits.h of Linux
-_ZEROS = bytes(1 << 20)
+_PIECE = 1 << 20
+_ZEROS = bytes(_PIECE)
 _KINDS: dict[str, Kind] = {"file": "file", "dir": "dir", "symlink": "link", "fifo": "fifo"}
 _ROOT_SIGNS = ("/etc", "/usr", "/bin")
 
@@ -51,7 +51,7 @@ def tarball_view(path: Path) -> Iterator[View]:
     """
     with _scratch() as scratch:
         index = _Index(scratch)
-        with _open(path) as stream:
+        with closing(_open(path)) as stream:
             _fill(index, TarReader(_Guarded(stream), Limits(MAX_MEMBERS, 1 << 62)), path)
         yield index.view(path)
 
@@ -68,24 +68,34 @@ def _fill(index: _Index, reader: TarReader, path: Path) -> None:
 
 
 class _Guarded:
-    """A decompressed stream whose damage is a VerifyError, so that an OSError is the scratch file's."""
+    """A decompressed stream, read in large pieces. Its damage is a VerifyError, so that an OSError
+    can only be the scratch file's."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
+        self._piece = b""
+        self._at = 0
 
     def read(self, size: int = -1, /) -> bytes:
+        """At least one byte and at most `size`; none at the end."""
+        if self._at == len(self._piece):
+            self._piece, self._at = self._more(), 0
+        part = self._piece[self._at : self._at + size] if size >= 0 else self._piece[self._at :]
+        self._at += len(part)
+        return part
+
+    def _more(self) -> bytes:
         try:
-            return self._stream.read(size)
+            return self._stream.read(_PIECE)
         except (OSError, EOFError, zlib.error, lzma.LZMAError, zstd.Damaged) as error:
             raise VerifyError("a compressed tar archive is damaged", why=str(error)) from error
 
 
 def _open(path: Path) -> BinaryIO:
     try:
-        stream = open_tarball(path, zstd=zstd.open_reader)
+        return open_tarball(path, zstd=zstd.open_reader)
     except StoreError as error:
         raise UsageError("the file cannot be opened", where=str(path), why=error.why) from error
-    return io.BufferedReader(cast(io.RawIOBase, stream), 1 << 20)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,11 +180,11 @@ class _Index:
     def _place(self, name: str) -> str | None:
         """The real path that a member's name stands for; None for one that cannot be."""
         parts = [part for part in name.split("/") if part not in ("", ".")]
-        raw = os.fsencode(name)
-        if ".." in parts or b"\0" in raw:
+        if ".." in parts or "\0" in name:
             self._odd("unsafe-name", name, "a name with .. or a zero byte; it is left out")
             return None
-        if len(raw) > _PATH_MAX or any(len(os.fsencode(part)) > _NAME_MAX for part in parts):
+        # Four bytes are the most that a sign takes: shorter names need no closer look.
+        if len(name) > _NAME_MAX // 4 and not _fits(name, parts):
             self._odd("unsafe-name", name[:200] + "...", "a name that no file system takes; it is left out")
             return None
         if not name.startswith("./") and name != ".":
@@ -265,6 +275,10 @@ class _TarContents:
             chunk = os.pread(self._scratch.fileno(), wanted, offset) or bytes(wanted)
             offset += len(chunk)
             yield chunk
+
+
+def _fits(name: str, parts: list[str]) -> bool:
+    return len(os.fsencode(name)) <= _PATH_MAX and all(len(os.fsencode(part)) <= _NAME_MAX for part in parts)
 
 
 def _zeros(count: int) -> Iterator[bytes]:

@@ -156,9 +156,11 @@ def owned_files(files: Files) -> dict[str, Owned]:
         for file in package.conffiles
     }
     found: dict[str, Owned] = {}
+    folders: set[str] = set()
     for stem, name in _info(files):
         sums = dict(_md5sums(files, f"{INFO}/{stem}.md5sums"))
         for path in _listed(files, f"{INFO}/{stem}.list"):
+            folders.add(path.rpartition("/")[0])
             is_conffile = (name, path) in conffiles
             md5 = conffiles[name, path] if is_conffile else sums.get(path)
             diverted = moved.get(path)
@@ -167,7 +169,9 @@ def owned_files(files: Files) -> dict[str, Owned]:
                 continue
             if md5 or _is_there(files, place):
                 found[place] = Owned(name, md5, is_conffile)
-    return dict(sorted(found.items()))
+    # A link that packages know as a directory (/bin of a merged tree) is none of theirs.
+    known_as_folders = {real(folder) for folder in folders}
+    return {path: found[path] for path in sorted(found) if found[path].md5 or path not in known_as_folders}
 
 
 class RealPaths:
