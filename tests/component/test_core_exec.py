@@ -142,7 +142,7 @@ def test_output_before_a_time_limit_is_kept(ve: VE) -> None:
 def test_a_daemon_that_a_command_leaves_lives_on_and_holds_nothing_up(ve: VE) -> None:
     result = ve.exec(["sh", "-c", "setsid sleep 4103 & echo started"])
     assert result.stdout == b"started\n"
-    assert running(ve, "4103")
+    assert wait_until(lambda: running(ve, "4103"))
     ve.exec(["pkill", "-xf", "sleep 4103"])
 
 
@@ -163,9 +163,11 @@ def test_a_command_dies_with_its_caller(ve: VE, core: Core) -> None:
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as caller:
         assert caller.stdout is not None
-        assert caller.stdout.readline() == b"here\n"
-        assert running(ve, "4105")
-        caller.kill()
+        try:
+            assert caller.stdout.readline() == b"here\n"
+            assert wait_until(lambda: running(ve, "4105"))
+        finally:
+            caller.kill()
     assert wait_until(lambda: not running(ve, "4105"))
 
 
