@@ -129,7 +129,8 @@ def configure(shell: Shell, timeout_s: float, only: Sequence[DebPackage] | None 
 
     Raises StageError naming the package and the script that failed, with the end of its output.
     """
-    argv = ["dpkg", "--log=/dev/null", "--force-confdef", "--force-confold"]
+    # the first failure ends it: what it said is then the end of the output
+    argv = ["dpkg", "--log=/dev/null", "--abort-after=1", "--force-confdef", "--force-confold"]
     if only is None:
         argv += ["--configure", "--pending"]
     elif only:
