@@ -354,3 +354,34 @@ def test_noise_is_refused_or_read_and_never_breaks(noise: bytes, at: int) -> Non
                 pass
     except VerifyError:
         pass
+
+
+def test_global_headers_do_not_add_up() -> None:
+    """A row of pax global headers with ever new keys is a bomb: each is small, they all stay."""
+
+    class Endless(io.RawIOBase):
+        def __init__(self) -> None:
+            self.given = 0
+            self.rest = b""
+
+        def readable(self) -> bool:
+            return True
+
+        def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+            if not self.rest:
+                record = f"comment{self.given}=".encode() + b"x" * 900_000 + b"\n"
+                record = f"{len(record) + 7} ".encode() + record
+                info = tarfile.TarInfo("g")
+                info.type, info.size = tarfile.XGLTYPE, len(record)
+                head = info.tobuf(tarfile.USTAR_FORMAT)
+                self.rest = head + record + bytes(-len(record) % 512)
+                self.given += 1
+            size = min(len(buffer), len(self.rest))
+            buffer[:size] = self.rest[:size]
+            self.rest = self.rest[size:]
+            return size
+
+    stream = Endless()
+    with pytest.raises(VerifyError, match="cannot be read"):
+        list(TarReader(io.BufferedReader(stream), Limits()))
+    assert stream.given < 10

@@ -17,6 +17,7 @@ from tmplbuild.errors import VerifyError
 BLOCK = 512
 _CHUNK = 1 << 20
 _MAX_HEADER = 1 << 20
+_MAX_GLOBAL = 64
 _MAX_SEGMENTS = 1 << 20
 _MAX_ID = (1 << 32) - 2  # (uid_t) -1 means "leave as it is" to chown(2)
 _MAX_TIME = (1 << 63) - 1
@@ -137,7 +138,7 @@ class TarReader:
             if kind in (b"x", b"X", b"g", b"L", b"K"):
                 data = self._extra(_number(fields[4]))
                 if kind == b"g":
-                    self._global.update(_records(data))
+                    self._keep_global(_records(data))
                 elif kind in (b"x", b"X"):
                     local = _records(data)
                 elif kind == b"L":
@@ -146,6 +147,13 @@ class TarReader:
                     long_link = data.rstrip(b"\0")
                 continue
             return self._member(block, fields, {**self._global, **local}, long_name, long_link)
+
+    def _keep_global(self, records: dict[str, bytes]) -> None:
+        # they hold for every later member: a row of ever new ones must not add up to gigabytes
+        self._global.update(records)
+        size = sum(len(key) + len(value) for key, value in self._global.items())
+        if len(self._global) > _MAX_GLOBAL or size > _MAX_HEADER:
+            raise damaged("its global headers are larger than they may be")
 
     def _member(
         self,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import bz2
 import contextlib
 import gzip
+import io
 import lzma
 import os
 import stat
@@ -21,6 +22,7 @@ from typing import BinaryIO, cast
 
 from tmplbuild.core.placing import Placer, safe_name
 from tmplbuild.core.tarread import Limits, Member, Source, TarReader, damaged
+from tmplbuild.core.xz import XzStream
 from tmplbuild.errors import HostError, StoreError, VerifyError
 
 _MAGIC = {b"\x1f\x8b": "gz", b"BZh": "bz2", b"\xfd7zXZ\x00": "xz", b"\x28\xb5\x2f\xfd": "zst"}
@@ -57,7 +59,7 @@ def open_tarball(path: Path, *, zstd: OpenZstd | None = None) -> BinaryIO:
     if kind == "bz2":
         return cast(BinaryIO, bz2.BZ2File(file))
     if kind == "xz":
-        return cast(BinaryIO, lzma.LZMAFile(file))
+        return cast(BinaryIO, io.BufferedReader(XzStream(file), 1 << 18))
     if kind == "zst":
         if zstd is None:
             file.close()
