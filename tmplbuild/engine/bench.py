@@ -109,6 +109,7 @@ class Bench:
         read_beside: gives the content of a file beside the recipe.
         file_of: gives the verified file of a package.
         scratch: a directory for what a trial unpacks.
+        console: where the console of a booted VE is written.
     """
 
     core: Core
@@ -123,6 +124,7 @@ class Bench:
     gateway: Callable[[], Gateway]
     file_of: Callable[[Package], Path]
     scratch: Path
+    console: Path
     _open: list[str] = field(default_factory=list)
 
     @contextmanager
@@ -192,6 +194,7 @@ class Bench:
             hostname=hostname,
             mask_units=mask,
             timeout_s=boot_timeout_s,
+            console_log=self.console,
         )
         with ve, self.gateway() as gateway:
             assert ve.proxy_socket is not None

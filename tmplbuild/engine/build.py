@@ -22,7 +22,16 @@ from tmplbuild.engine.pins import Pins
 from tmplbuild.engine.plan import Plan
 from tmplbuild.engine.record import delivered, make_record, put, stage_row
 from tmplbuild.engine.store import Draft
-from tmplbuild.engine.world import Resolved, Wish, World, gateway_of, open_world, plan_of, resolve
+from tmplbuild.engine.world import (
+    Resolved,
+    Wish,
+    World,
+    gateway_of,
+    open_world,
+    plan_of,
+    prepare_host,
+    resolve,
+)
 from tmplbuild.events import Emit, Event, Note, RunDone, RunStarted
 from tmplbuild.managers import manager
 from tmplbuild.stages import (
@@ -78,6 +87,7 @@ def build(name: str, *, settings: Settings, emit: Emit, **wish: Any) -> Result:
             }
             emit(RunDone(world.template, True, summary))
             return Result(Path(str(summary["file"])), True, summary)
+        prepare_host(world)
         emit(RunStarted(world.template, tuple(row.step.name for row in plan.steps)))
         with _Warnings(emit) as heard:
             done = execute(plan, _shop(world, resolved, plan, heard))
@@ -167,6 +177,7 @@ def _bench(world: World, resolved: Resolved, name: str, draft: Draft, emit: Emit
         gateway=opened,
         file_of=file_of,
         scratch=world.store.dir / "drafts",
+        console=world.store.log_dir(world.template) / f"{name}.console",
     )
 
 

@@ -9,7 +9,7 @@ from tmplbuild.config import Settings
 from tmplbuild.core import Limits
 from tmplbuild.engine.steps import NAMES
 from tmplbuild.engine.store import Store
-from tmplbuild.engine.world import Wish, World, gateway_of, no_stage, open_world, resolve
+from tmplbuild.engine.world import Wish, World, gateway_of, no_stage, open_world, prepare_host, resolve
 from tmplbuild.errors import FetchError, UsageError
 from tmplbuild.events import silent
 
@@ -25,6 +25,7 @@ def shell(name: str, *, settings: Settings, arch: str | None, at: str | None, li
     when there is no such tree.
     """
     world = open_world(name, Wish(arch=arch, offline=True), settings, silent)
+    prepare_host(world)
     lower = layers(world.store, world.template, at)
     limits = world.loaded.recipe.limits
     with ExitStack() as stack:

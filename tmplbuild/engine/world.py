@@ -72,7 +72,7 @@ class Resolved:
 def open_world(name: str, wish: Wish, settings: Settings, emit: Emit) -> World:
     """Load the recipe and open the store, the caches and the core. No network yet.
 
-    Raises UsageError, RecipeError, HostError, StoreError.
+    Raises UsageError, RecipeError, StoreError.
     """
     loaded = recipes.load(name, arch=wish.arch, roots=recipes.recipe_roots(settings.recipes))
     if not wish.boot_test:
@@ -85,24 +85,28 @@ def open_world(name: str, wish: Wish, settings: Settings, emit: Emit) -> World:
             where="--from",
             hint=f"the stages are: {', '.join(NAMES)}",
         )
-    core = Core(settings.run_dir, uid_base=settings.uid_base, emit=emit)
-    settings.state_dir.mkdir(parents=True, exist_ok=True)
-    probe = core.probe(settings.state_dir)
-    if not probe.usable:
-        raise HostError("VEs cannot be run on this machine", why=probe.why, hint=probe.fix)
-    if probe.mode == "copy":
-        emit(Note(f"layers are whole copies here: {probe.mode_reason}"))
     addresses = mirrors.table(loaded.recipe.archives, settings.mirror)
     return World(
         loaded=loaded,
         settings=settings,
-        core=core,
-        store=Store(settings.state_dir, probe.mode),
+        core=Core(settings.run_dir, uid_base=settings.uid_base, emit=emit),
+        store=Store(settings.state_dir),
         cache=PackageCache(settings.cache_dir),
         mirrors=addresses,
         fetcher=Fetcher(addresses, emit=emit, offline=wish.offline),
         emit=emit,
     )
+
+
+def prepare_host(world: World) -> None:
+    """See that VEs can run on this machine, and how layers are made here. Takes a fifth of a second,
+    so it is asked only when something is to be done. Raises HostError."""
+    probe = world.core.probe(world.store.dir)
+    if not probe.usable:
+        raise HostError("VEs cannot be run on this machine", why=probe.why, hint=probe.fix)
+    world.store.mode = probe.mode
+    if probe.mode == "copy":
+        world.emit(Note(f"layers are whole copies here: {probe.mode_reason}"))
 
 
 def recipes_error(name: str, faults: Sequence[recipes.Finding]) -> RecipeError:
@@ -132,6 +136,10 @@ def resolve(world: World, wish: Wish) -> Resolved:
         offline=wish.offline,
         allow_older=wish.allow_older,
     )
+    last = world.record()
+    same = pinning.unmoved(loaded.recipe, loaded.arch, states, last)
+    if same is not None and not wish.rebuild:
+        return Resolved(states, same, "no index moved in the archives")
     world.emit(Progress("work out the packages"))
     base, full = closures(world, states)
     pins, reason = pinning.choose(
@@ -140,7 +148,7 @@ def resolve(world: World, wish: Wish) -> Resolved:
         states,
         base,
         full,
-        last=world.record(),
+        last=last,
         now=int(time.time()),
         base_epoch=world.store.base_epoch,
         fresh=wish.rebuild,
