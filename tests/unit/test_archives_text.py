@@ -84,6 +84,23 @@ def test_release_fields_and_files() -> None:
     assert found.identity == "Debian//bookworm"
 
 
+@pytest.mark.parametrize(
+    ("suite", "codename", "name"),
+    [
+        ("stable", "bookworm", "bookworm"),
+        ("stable-updates", "bookworm-updates", "bookworm-updates"),
+        ("noble", "noble", "noble"),
+        ("noble-updates", "noble", "noble-updates"),  # Ubuntu's pockets share the code name
+        ("noble-security", "noble", "noble-security"),
+    ],
+)
+def test_a_pocket_is_a_suite_of_its_own(suite: str, codename: str, name: str) -> None:
+    text = GOOD.replace(
+        b"Suite: stable\nCodename: bookworm", f"Suite: {suite}\nCodename: {codename}".encode()
+    )
+    assert release.parse(text, where="x").identity == f"Debian//{name}"
+
+
 def test_all_is_not_apart_where_the_release_says_so() -> None:
     text = GOOD.replace(b"SHA256:", b"No-Support-for-Architecture-all: Packages\nSHA256:")
     assert not release.parse(text, where="x").all_apart

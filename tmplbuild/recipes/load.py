@@ -17,7 +17,7 @@ import msgspec
 from tmplbuild.errors import RecipeError
 from tmplbuild.recipes.catalogue import VE_ARCHES, choose_arch, find
 from tmplbuild.recipes.merge import merge
-from tmplbuild.recipes.model import NAME, Recipe
+from tmplbuild.recipes.model import NAME, Archive, Recipe
 from tmplbuild.recipes.placeholders import SOURCES, fill
 from tmplbuild.recipes.validate import faults_of, free_text
 from tmplbuild.tomlfile import Fault, Node, Place, Unreadable, did_you_mean, quote, read, spell
@@ -141,6 +141,9 @@ def load(name: str, *, arch: str | None = None, roots: Sequence[Path]) -> Loaded
     if faults:
         raise _error(name, path, faults)
     recipe = msgspec.convert(filled.plain(), Recipe)
+    recipe = msgspec.structs.replace(recipe, archives=_archives(recipe, chosen, filled, faults))
+    if faults:
+        raise _error(name, path, faults)
     return LoadedRecipe(
         name=name,
         arch=chosen,
@@ -222,6 +225,26 @@ def _arch(tree: Node, wanted: str | None, faults: list[Fault]) -> str:
             hint = did_you_mean(item.value, VE_ARCHES) or "there are " + ", ".join(VE_ARCHES)
             faults.append(Fault(item.place, f"image.arches[{index}]", "unknown architecture", hint))
     return choose_arch(wanted, arches) if arches else ""
+
+
+def _archives(recipe: Recipe, arch: str, tree: Node, faults: list[Fault]) -> dict[str, Archive]:
+    """The archives that serve one architecture."""
+    known = recipe.image.arches
+    places = dict(tree.walk())
+    for role, archive in recipe.archives.items():
+        for index, word in enumerate(archive.arches):
+            if word not in known:
+                key = ("archives", role, "arches", index)
+                hint = did_you_mean(word, known) or "image.arches has " + ", ".join(known)
+                faults.append(Fault(places[key].place, spell(key), f"the recipe has no {quote(word)}", hint))
+    chosen = {
+        role: archive
+        for role, archive in recipe.archives.items()
+        if not archive.arches or arch in archive.arches
+    }
+    if not chosen and not faults:
+        faults.append(Fault(places[("archives",)].place, "archives", f"none is for {arch}"))
+    return chosen
 
 
 def _filled(tree: Node, arch: str, faults: list[Fault]) -> Node:

@@ -79,6 +79,8 @@ class Archive(Section, frozen=True, kw_only=True):
         components: components of each suite.
         keys: fingerprints of the primary keys that may sign the archive; the certificates lie in
             keys/FINGERPRINT.asc beside the recipe or its parent.
+        arches: architectures that this archive is for; empty: all. Of a recipe for another one the
+            archive is no part, so that each architecture may have an archive of its own.
     """
 
     mirrors: Annotated[tuple[str, ...], Meta(min_length=1)]
@@ -86,6 +88,7 @@ class Archive(Section, frozen=True, kw_only=True):
     suites: Annotated[tuple[str, ...], Meta(min_length=1)]
     components: Annotated[tuple[str, ...], Meta(min_length=1)]
     keys: Annotated[tuple[Fingerprint, ...], Meta(min_length=1)]
+    arches: tuple[str, ...] = ()
 
 
 class Bootstrap(Section, frozen=True, kw_only=True):

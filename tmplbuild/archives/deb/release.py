@@ -52,8 +52,14 @@ class Release:
 
     @property
     def identity(self) -> str:
-        """What names the suite whatever address it came from."""
-        return f"{self.origin}/{self.label}/{self.codename or self.suite}"
+        """What names the suite whatever address it came from.
+
+        Debian's pockets have code names of their own (bookworm-updates) while their suites' names move
+        (stable-updates); Ubuntu's have the release's code name, and their suites tell them apart.
+        """
+        pocket = bool(self.codename) and self.suite.startswith(f"{self.codename}-")
+        name = self.suite if pocket else self.codename or self.suite
+        return f"{self.origin}/{self.label}/{name}"
 
     def component(self, name: str) -> bool:
         """Whether the suite has the component. Security suites write theirs as "updates/main" while
