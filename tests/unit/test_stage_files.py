@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from tests.unit.fake_bench import FakeBench, UserTree, make_tree
 from tmplbuild.errors import RecipeError, StageError
@@ -91,6 +92,20 @@ def test_configure_deb822_names_the_keyring_of_the_tree(tmp_path: Path) -> None:
     assert not (tmp_path / "etc/apt/sources.list").exists()
 
 
+@pytest.mark.parametrize("form", ["list", "deb822"])
+def test_an_archive_with_keys_of_its_own(form: str, tmp_path: Path) -> None:
+    make_tree(tmp_path / "recipe", {f"keys/{'A' * 40}.asc": "certificate"})
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    archive = structs.replace(ARCHIVES["debian"], own_keys=True)
+    bench = FakeBench(tree, recipe_dir=tmp_path / "recipe")
+    done = configure.run(bench, Configure(sources=form), {"local": archive})  # type: ignore[arg-type]
+    path = f"/etc/apt/keyrings/local-{'A' * 40}.asc"
+    assert (tree / path.lstrip("/")).read_text() == "certificate"
+    text = (tree / done["sources"][0].lstrip("/")).read_text()
+    assert path in text
+
+
 def test_configure_makes_files_and_runs_commands(tmp_path: Path) -> None:
     beside = tmp_path / "recipe"
     make_tree(beside, {"files/motd": "hello\n"})
@@ -128,7 +143,7 @@ def test_strip(tmp_path: Path) -> None:
             "var/lib/dpkg/status": STATUS,
             "var/lib/dpkg/info/format": "1\n",
             "usr/lib/systemd/systemd": "x",
-            "etc/systemd/system/getty.target.wants/getty@tty1.service": "-> /lib/systemd/system/getty@.service",
+            "etc/systemd/system/getty.target.wants/getty@tty1.service": "-> /lib/getty@.service",
             "etc/systemd/system/dbus-x.service": "-> /lib/systemd/system/getty@tty1.service",
             "etc/rc2.d/S02hwclock.sh": "-> ../init.d/hwclock.sh",
             "etc/rc0.d/K01hwclock.sh": "-> ../init.d/hwclock.sh",

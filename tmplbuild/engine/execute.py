@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -83,6 +84,7 @@ def _run(plan: Plan, planned: Planned, index: int, shop: Shop) -> Done:
         except BaseException:
             _record_failure(plan, planned, shop, None)
             raise
+        emit(Note(f"done: {_told(note)}", "log"))
         if step.makes_layer:
             shop.store.commit(draft, step.key, step.name, note)
         else:
@@ -90,6 +92,11 @@ def _run(plan: Plan, planned: Planned, index: int, shop: Shop) -> Done:
     seconds = time.monotonic() - start
     shop.emit(StageDone(step.name, index, total, seconds, False, planned.reason))
     return Done(step.name, step.key, False, seconds, planned.reason, note)
+
+
+def _told(note: dict[str, Any]) -> str:
+    """What a stage did, for its log; the list of packages stands in the manifest."""
+    return json.dumps({key: value for key, value in note.items() if key != "packages"}, indent=1)
 
 
 def _tree(plan: Plan, planned: Planned, shop: Shop) -> AbstractContextManager[Draft]:

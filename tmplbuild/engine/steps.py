@@ -14,7 +14,7 @@ from typing import Any
 
 from tmplbuild.engine import keys
 from tmplbuild.engine.pins import Pins
-from tmplbuild.recipes.model import Recipe, Section, plain
+from tmplbuild.recipes.model import Archive, Recipe, Section, plain
 from tmplbuild.stages import (
     boot,
     bootstrap,
@@ -116,7 +116,7 @@ def _handed(recipe: Recipe, digests: Digests, pins: Pins) -> dict[str, dict[str,
         "configure": {
             **keys.without_timeouts(plain(recipe.configure)),
             "sources_list": {
-                role: [archive.public, list(archive.suites), list(archive.components)]
+                role: [archive.public, list(archive.suites), list(archive.components), _own_keys(archive)]
                 for role, archive in recipe.archives.items()
             },
             "beside": digests(recipe.configure),
@@ -134,3 +134,8 @@ def _handed(recipe: Recipe, digests: Digests, pins: Pins) -> dict[str, dict[str,
         "pack": {**plain(recipe.pack), "epoch": pins.target.epoch},
         "boot": keys.without_timeouts(check_),
     }
+
+
+def _own_keys(archive: Archive) -> list[str]:
+    # the fingerprint says which key it is; what subkeys its certificate has matters to the tool only
+    return list(archive.keys) if archive.own_keys else []

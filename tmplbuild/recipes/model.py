@@ -81,6 +81,8 @@ class Archive(Section, frozen=True, kw_only=True):
             keys/FINGERPRINT.asc beside the recipe or its parent.
         arches: architectures that this archive is for; empty: all. Of a recipe for another one the
             archive is no part, so that each architecture may have an archive of its own.
+        own_keys: give the template the pinned certificates as /etc/apt/keyrings/ROLE-FINGERPRINT.asc,
+            for an archive whose keys the distribution's keyring package does not bring.
     """
 
     mirrors: Annotated[tuple[str, ...], Meta(min_length=1)]
@@ -89,6 +91,7 @@ class Archive(Section, frozen=True, kw_only=True):
     components: Annotated[tuple[str, ...], Meta(min_length=1)]
     keys: Annotated[tuple[Fingerprint, ...], Meta(min_length=1)]
     arches: tuple[str, ...] = ()
+    own_keys: bool = False
 
 
 class Bootstrap(Section, frozen=True, kw_only=True):

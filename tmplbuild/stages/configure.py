@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from tmplbuild.core.tree import Tree
@@ -20,7 +20,8 @@ def run(ctx: Ctx, options: Configure, archives: Mapping[str, Archive]) -> dict[s
     """
     with ctx.tree() as tree:
         sources = write_sources(tree, options.sources, archives)
-        made = files.put(tree, options.files, ctx.beside)
+        made = write_keys(tree, archives, ctx.beside)
+        made += files.put(tree, options.files, ctx.beside)
         changed = files.edit(tree, options.edits)
     if options.commands:
         with ctx.entered() as ve:
@@ -40,37 +41,56 @@ def write_sources(tree: Tree, form: str, archives: Mapping[str, Archive]) -> lis
         tree.write("/etc/apt/sources.list", one_line_style(archives), mode=0o644)
         return ["/etc/apt/sources.list"]
     tree.remove("/etc/apt/sources.list")
-    written = []
-    keyring = _keyring(tree)
     path = f"/etc/apt/sources.list.d/{next(iter(archives))}.sources"
-    tree.write(path, deb822_style(archives, keyring), mode=0o644)
-    written.append(path)
-    return written
+    tree.write(path, deb822_style(archives, _keyring(tree)), mode=0o644)
+    return [path]
+
+
+def write_keys(tree: Tree, archives: Mapping[str, Archive], beside: Callable[[str], bytes]) -> list[str]:
+    """Give the tree the certificates of archives that come with keys of their own."""
+    made = []
+    for role, archive in archives.items():
+        for key, path in zip(archive.keys, _own_keys(role, archive), strict=False):
+            tree.write(path, beside(f"keys/{key}.asc"), mode=0o644)
+            made.append(path)
+    return made
+
+
+def _own_keys(role: str, archive: Archive) -> list[str]:
+    if not archive.own_keys:
+        return []
+    return [f"/etc/apt/keyrings/{role}-{key}.asc" for key in archive.keys]
 
 
 def one_line_style(archives: Mapping[str, Archive]) -> str:
-    """`deb URI SUITE COMPONENT...` lines."""
-    rows = [
-        f"deb {archive.public} {suite} {' '.join(archive.components)}\n"
-        for archive in archives.values()
-        for suite in archive.suites
-    ]
+    """`deb [ signed-by=FILE,... ] URI SUITE COMPONENT...` lines."""
+    rows = []
+    for role, archive in archives.items():
+        own = ",".join(_own_keys(role, archive))
+        options = f"[ signed-by={own} ] " if own else ""
+        rows += [
+            f"deb {options}{archive.public} {suite} {' '.join(archive.components)}\n"
+            for suite in archive.suites
+        ]
     return "".join(rows)
 
 
 def deb822_style(archives: Mapping[str, Archive], keyring: str) -> str:
-    """One stanza an archive."""
+    """One stanza an archive.
+
+    Parameters:
+        keyring: the distribution's own keyring in the tree; none where empty.
+    """
     stanzas = []
-    for archive in archives.values():
+    for role, archive in archives.items():
         rows = {
             "Types": "deb",
             "URIs": archive.public,
             "Suites": " ".join(archive.suites),
             "Components": " ".join(archive.components),
+            "Signed-By": " ".join(_own_keys(role, archive)) or keyring,
         }
-        if keyring:
-            rows["Signed-By"] = keyring
-        stanzas.append("".join(f"{key}: {value}\n" for key, value in rows.items()))
+        stanzas.append("".join(f"{key}: {value}\n" for key, value in rows.items() if value))
     return "\n".join(stanzas)
 
 
