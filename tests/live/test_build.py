@@ -56,7 +56,9 @@ def test_the_tarball_is_a_container(workshop: Workshop) -> None:
         members = {member.name: member for member in tar}
     assert next(iter(members)) in (".", "./")
     assert all(name == "." or name.startswith("./") for name in members)
-    assert not [name for name in members if name.startswith(("./boot/", "./lib/modules/", "./usr/lib/modules/"))]
+    assert not [
+        name for name in members if name.startswith(("./boot/", "./lib/modules/", "./usr/lib/modules/"))
+    ]
     assert members["./etc/machine-id"].size == 0
     assert members["./etc/resolv.conf"].isreg()
     assert not any("ssh_host_" in name for name in members)

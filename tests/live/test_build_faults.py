@@ -185,10 +185,7 @@ def test_without_overlay_layers_are_copies(shop: Workshop, digest: str) -> None:
 
 def test_cgroup2_alone(shop: Workshop) -> None:
     """Where the tool sees cgroup2 only, with its own controllers, VEs run all the same."""
-    script = (
-        "umount -R /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup && "
-        'exec "$@"'
-    )
+    script = 'umount -R /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup && exec "$@"'
     wrap = ("unshare", "--mount", "sh", "-c", script, "sh")
     done = shop.run("doctor", "--json", wrap=wrap)
     assert done.status in (0, 4), done.err
