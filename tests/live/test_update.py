@@ -50,7 +50,8 @@ def shop(place: Path, packages: Path, archive: ArchiveFactory) -> Workshop:
         SMALL.replace('"procps"]', '"procps", "our-tool"]')
         + f'[configure]\nadd.edits = [{{ path = "/etc/our.conf", match = "one", replace = "edited" }}]\n'
         f'[archives.local]\nmirrors = ["{archive.root.as_uri()}"]\npublic = "http://archive.invalid/local"\n'
-        f'suites = ["stable"]\ncomponents = ["main"]\nkeys = ["{archive.key.fingerprint}"]\nown_keys = true\n',
+        f'suites = ["stable"]\ncomponents = ["main"]\nown_keys = true\n'
+        f'keys = ["{archive.key.fingerprint}"]\n',
     )
     archive.key.export(Path(recipe).parent / "keys")
     made.first = made.build(recipe)
