@@ -49,6 +49,10 @@ from tmplbuild.stages import (
 
 KEEP_S = 6 * 3600
 """Layers that no build needs are kept this long (seconds), for recipes that are being worked on."""
+MEMBERS_S = 14 * 86400
+"""Compressed members that no pack has used for so long (seconds) go."""
+PACKAGES_S = 90 * 86400
+"""Packages and indexes that no build has used for so long (seconds) go."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +98,7 @@ def build(name: str, *, settings: Settings, emit: Emit, **wish: Any) -> Result:
         record = put(world, make_record(world, resolved, plan, done))
         world.store.make_durable()
         world.store.forget_failed(world.template)
-        world.store.prune(KEEP_S)
+        tidy(world)
         summary = {
             **record["summary"],
             "seconds": time.monotonic() - start,
@@ -103,6 +107,13 @@ def build(name: str, *, settings: Settings, emit: Emit, **wish: Any) -> Result:
         }
         emit(RunDone(world.template, False, summary))
         return Result(Path(str(summary["file"])), False, summary)
+
+
+def tidy(world: World) -> None:
+    """Let go of what no build has used for a time: what is kept to be fast must not grow for ever."""
+    world.store.prune(KEEP_S)
+    MemberCache(world.settings.cache_dir / "members").prune(MEMBERS_S)
+    world.cache.prune(max_age_s=PACKAGES_S)
 
 
 def make_plan(name: str, *, settings: Settings, emit: Emit, **wish: Any) -> Plan:
