@@ -68,7 +68,9 @@ Dir {{ ArchiveDir "{root}"; CacheDir "{cache}"; OverrideDir "{lists}"; FileListD
 Default {{ Packages::Compress ". gzip xz"; Packages::Extensions ".deb"; }};
 TreeDefault {{ FileList "$(DIST)_$(SECTION)"; BinOverride "override"; Directory "pool/none"; }};
 """
-_TREE = 'Tree "dists/{pocket}" {{ Sections "main universe"; Architectures "amd64"; FileList "{pocket}_$(SECTION)"; }};\n'
+_TREE = """
+Tree "dists/{pocket}" {{ Sections "main universe"; Architectures "amd64"; FileList "{pocket}_$(SECTION)"; }};
+"""
 
 
 class UbuntuArchive:
@@ -269,7 +271,8 @@ def main(place: Path) -> None:
         recipe.write_text(archive.recipe(number, packages=None))
         archive.key.export(recipe.parent / "keys")
     with archive.serve() as server:
-        print(f"tmplbuild --recipes {place}/recipes build local-noble --mirror ubuntu={server.url}/ubuntu")
+        command = f"--recipes {place}/recipes build local-noble --mirror ubuntu={server.url}/ubuntu"
+        sys.stdout.write(f"tmplbuild {command}\n")
         sys.stdin.readline()
 
 

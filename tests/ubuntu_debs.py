@@ -18,6 +18,7 @@ from tests.archive_factory import Deb, Key, ar
 from tmplbuild.archives import zstd
 from tmplbuild.archives.deb.ar import entries
 
+_ORIGIN = b"Vendor: Ubuntu\nVendor-URL: http://www.ubuntu.com/\nParent: Debian\n"
 NAMES = {"22.04": "Jammy Jellyfish", "24.04": "Noble Numbat"}
 KEYRINGS = (
     "/etc/apt/trusted.gpg.d/ubuntu-keyring-2018-archive.gpg",
@@ -92,7 +93,7 @@ def base_files(version: str, release: str, codename: str, point: str) -> Change:
             "./etc/issue": f"{title} \\n \\l\n\n".encode(),
             "./etc/issue.net": f"{title}\n".encode(),
             "./etc/debian_version": f"{debian[version.partition('.')[0]]}\n".encode(),
-            "./etc/dpkg/origins/ubuntu": b"Vendor: Ubuntu\nVendor-URL: http://www.ubuntu.com/\nParent: Debian\n",
+            "./etc/dpkg/origins/ubuntu": _ORIGIN,
         },
         conffiles=("/etc/dpkg/origins/ubuntu", "/etc/lsb-release"),
     )

@@ -126,7 +126,7 @@ def test_the_schema_is_stable_json() -> None:
 
 def test_every_key_is_described_in_the_model_and_no_other() -> None:
     for kind in _sections(Recipe):
-        assert list(docs.keys(kind)) == list(kind.__struct_fields__), kind.__name__
+        assert list(docs.keys(kind)) == list(kind.__struct_encode_fields__), kind.__name__
         assert docs.summary(kind)
 
 

@@ -98,17 +98,20 @@ class Bootstrap(Section, frozen=True, kw_only=True):
     """The smallest system that can configure itself, shared by all recipes of the same suites.
 
     Keys:
-        method: how it is made; "deb" unpacks and registers packages without the host's dpkg or apt.
+        method: how it is made; "deb" unpacks and registers packages without the host's dpkg or apt;
+            "template" takes the template of the recipe `upgrade.from` and upgrades it to this release.
         priorities: packages of these priorities are taken, beside the Essential ones.
         include: further packages.
         merged_usr: make /bin, /sbin and /lib links into /usr before the first package is unpacked.
+        sha256: with "template": the file's digest, where no manifest of ours beside it tells it.
         timeout_s: longest time that the packages' own scripts may take.
     """
 
-    method: Literal["deb"]
+    method: Literal["deb", "template"]
     priorities: tuple[str, ...] = ("required",)
     include: tuple[str, ...] = ()
     merged_usr: bool = True
+    sha256: Annotated[str, Meta(pattern="^([0-9a-f]{64})?$", description="a SHA-256, 64 hex digits")] = ""
     timeout_s: Seconds = 900
 
 
@@ -230,8 +233,13 @@ class Clean(Section, frozen=True, kw_only=True):
     files: dict[Path, File] = {}
 
 
-class Upgrade(Section, frozen=True, kw_only=True):
-    """The dist-upgrade in the booted VE.
+class Upgrade(Section, frozen=True, kw_only=True, rename={"from_": "from"}):
+    """The dist-upgrade in the booted VE, and how an earlier release is brought to this one.
+
+    The keys from `from` to `compare` count only where this release is made out of an earlier one's
+    template: by `tmplbuild upgrade`, or with bootstrap.method = "template". The order then is: package
+    lists, `before`, `first`, `minimal`, dist-upgrade, packages of the recipe that are still missing,
+    autoremove, `after`.
 
     Keys:
         manager: the package manager's table.
@@ -240,6 +248,12 @@ class Upgrade(Section, frozen=True, kw_only=True):
         boot_timeout_s: longest time until the init says that it is ready.
         timeout_s: longest time that one command of the package manager may take.
         stop_timeout_s: longest time for a clean stop.
+        from: the recipe of the release that this one can be made out of ("debian-12").
+        before: argument lists, run one after the other in the VE before anything is upgraded.
+        first: packages that are upgraded before all others (the package manager itself).
+        minimal: then upgrade what can be upgraded without new packages and without removing any.
+        after: argument lists, run one after the other in the VE at the end.
+        compare: the recipe whose last good build the result is compared with.
     """
 
     manager: Literal["apt-deb"]
@@ -248,6 +262,12 @@ class Upgrade(Section, frozen=True, kw_only=True):
     boot_timeout_s: Seconds = 120
     timeout_s: Seconds = 3600
     stop_timeout_s: Seconds = 90
+    from_: str = ""
+    before: tuple[tuple[Text, ...], ...] = ()
+    first: tuple[str, ...] = ()
+    minimal: bool = False
+    after: tuple[tuple[Text, ...], ...] = ()
+    compare: str = ""
 
 
 class Leftovers(Section, frozen=True, kw_only=True):

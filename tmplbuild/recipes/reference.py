@@ -86,7 +86,8 @@ def _page(kind: type[Section], title: str) -> Iterator[str]:
     yield "| key | value | default | meaning |"
     yield "|---|---|---|---|"
     for field in msgspec.structs.fields(kind):
-        cells = (f"`{field.name}`", _cell(wanted(field.type)), _default(field), _cell(texts[field.name]))
+        name = field.encode_name
+        cells = (f"`{name}`", _cell(wanted(field.type)), _default(field), _cell(texts[name]))
         yield f"| {' | '.join(cells)} |"
     yield ""
 

@@ -47,7 +47,7 @@ def _plain(section: Section, *, whole: bool = True) -> dict[str, object]:
     for field in msgspec.structs.fields(section):
         value = getattr(section, field.name)
         if value is not None and (whole or value != field.default):
-            table[field.name] = _value(value)
+            table[field.encode_name] = _value(value)
     return table
 
 

@@ -36,8 +36,8 @@ def free_text(node: Node, kind: Any) -> Iterator[int]:
         yield id(node)
     elif isinstance(node.value, dict) and isinstance(inner, type) and issubclass(inner, Section):
         for field in msgspec.structs.fields(inner):
-            if field.name in node.value:
-                yield from free_text(node.value[field.name], field.type)
+            if field.encode_name in node.value:
+                yield from free_text(node.value[field.encode_name], field.type)
     elif isinstance(node.value, dict) and get_origin(inner) is dict:
         for item in node.value.values():
             yield from free_text(item, get_args(inner)[1])
@@ -108,7 +108,7 @@ def _section(node: Node, kind: type[Section], path: KeyPath) -> Iterator[Fault]:
     if not isinstance(node.value, dict):
         yield Fault(node.place, spell(path), f"expected a table, found {found(node)}")
         return
-    fields = {field.name: field for field in msgspec.structs.fields(kind)}
+    fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
     for key, item in node.value.items():
         if key in fields:
             yield from faults_of(item, fields[key].type, (*path, key))
