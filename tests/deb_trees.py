@@ -195,8 +195,8 @@ def local_archive(place: Path, choice: Choice) -> str:
         lines = [line for line in control.split("\n") if line.strip() and not line.startswith("Priority:")]
         lines += [f"Priority: {package.priority}", f"Filename: pool/{name}"]
         lines += [f"Size: {package.size}", f"SHA256: {package.sha256}"]
-        stanzas.append("\n".join(lines) + "\n")
-    index = "\n".join(stanzas).encode()
+        stanzas.append("\n".join(lines) + "\n\n")
+    index = "".join(stanzas).encode()
     (suite / f"main/binary-{arch}/Packages").write_bytes(index)
     digest = hashlib.sha256(index).hexdigest()
     (suite / "Release").write_text(
