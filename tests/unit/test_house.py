@@ -34,6 +34,7 @@ RANKS = {
     "managers": 6,
     "artifact": 7,
     "checks": 7,
+    "leftovers": 7,
     "stages": 8,
     "engine": 9,
     "publish": 10,

@@ -85,10 +85,26 @@ class Artifact:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Leftover:
-    """A configuration file that an upgrade left beside the one in use, and what was done about it."""
+    """A configuration file that an upgrade left beside the one in use, and what was done about it.
+
+    `kind` is the side it held (new, old), or waste, stray, replaced, obsolete; `cause` who had changed
+    the file in use; versions are the package's before and after. Hashes are those of the file as
+    its package had delivered it, as it was in use, of the package's new version, and of what is in
+    use now. `diff`: whether the record of the build has the difference between the two in question.
+    """
 
     path: str
     decision: str
+    kind: str = ""
+    cause: str = ""
+    package: str | None = None
+    from_version: str | None = None
+    to_version: str | None = None
+    old_sha256: str | None = None
+    disk_sha256: str | None = None
+    new_sha256: str | None = None
+    result_sha256: str | None = None
+    diff: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

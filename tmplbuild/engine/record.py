@@ -103,12 +103,24 @@ def _manifest(world: World, record: Record) -> manifest.Manifest:
             **{key: packed[key] for key in ("size", "sha256", "tar_size", "tar_sha256", "entries")},
         ),
         stripped=tuple(record["summary"]["stripped"]),
-        leftovers=tuple(
-            manifest.Leftover(row["path"], row["decision"])
-            for row in record["notes"]["leftovers"].get("leftovers", ())
-        ),
+        leftovers=tuple(_leftover(row) for row in record["notes"]["leftovers"].get("leftovers", ())),
     )
 
 
 def stage_row(row: Done) -> Record:
     return {"name": row.name, "seconds": round(row.seconds, 3), "cached": row.cached, "reason": row.reason}
+
+
+def _leftover(row: Record) -> manifest.Leftover:
+    hashes = row.get("sha256", {})
+    return manifest.Leftover(
+        path=row["path"],
+        decision=row["decision"],
+        kind=row["kind"],
+        cause=row["cause"],
+        package=row.get("package"),
+        from_version=row.get("from_version"),
+        to_version=row.get("to_version"),
+        **{f"{name}_sha256": hashes.get(name) for name in ("old", "disk", "new", "result")},
+        diff=bool(row.get("diff")),
+    )

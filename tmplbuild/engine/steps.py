@@ -128,7 +128,7 @@ def _handed(recipe: Recipe, digests: Digests, pins: Pins) -> dict[str, dict[str,
             "packages": pins.target.digest,
             "epoch": pins.target.epoch,
         },
-        "leftovers": plain(recipe.leftovers),
+        "leftovers": {**plain(recipe.leftovers), "work": _work(recipe, digests)},
         "clean-again": clean_,
         "check": waive,
         "pack": {**plain(recipe.pack), "epoch": pins.target.epoch},
@@ -139,3 +139,30 @@ def _handed(recipe: Recipe, digests: Digests, pins: Pins) -> dict[str, dict[str,
 def _own_keys(archive: Archive) -> list[str]:
     # the fingerprint says which key it is; what subkeys its certificate has matters to the tool only
     return list(archive.keys) if archive.own_keys else []
+
+
+def _handed_upgrade(
+    recipe: Recipe, handed: dict[str, dict[str, Any]], pins: Pins
+) -> dict[str, dict[str, Any]]:
+    """What differs where the tree begins with an earlier release's template."""
+    release_ = keys.without_timeouts(plain(recipe.upgrade))
+    for key in ("from", "compare"):  # the template itself is in the key; a comparison changes no byte
+        del release_[key]
+    return {
+        "bootstrap": {"arch": pins.arch, "packages": pins.base.digest, "epoch": pins.base.epoch},
+        "upgrade": {
+            **release_,
+            "install": list(recipe.install.packages),
+            "recommends": recipe.install.recommends,
+            "packages": pins.target.digest,
+            "epoch": pins.target.epoch,
+        },
+        "configure-again": handed["configure"],
+        "strip-again": handed["strip"],
+    }
+
+
+def _work(recipe: Recipe, digests: Digests) -> dict[str, Any]:
+    # the earlier trees that the stage looks at too lie below this one: their keys are in its parent's
+    work = leftovers.work_of(recipe.configure, recipe.strip, recipe.clean)
+    return {**plain(work), "beside": {**digests(recipe.configure), **digests(recipe.clean)}}

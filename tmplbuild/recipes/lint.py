@@ -255,7 +255,7 @@ def _paths(loaded: LoadedRecipe) -> Iterator[_Row]:
 
 def _leftovers(loaded: LoadedRecipe) -> Iterator[_Row]:
     leftovers = loaded.recipe.leftovers
-    if not leftovers.suffixes:
+    if not leftovers.suffixes and not leftovers.managers:
         hint = "configuration that an upgrade leaves behind stays"
         yield "warning", ("leftovers", "suffixes"), "names nothing", hint
     for name, suffixes in (("suffixes", leftovers.suffixes), ("unfinished", leftovers.unfinished)):

@@ -274,17 +274,58 @@ class Leftovers(Section, frozen=True, kw_only=True):
     """Configuration that an upgrade left beside the one in use.
 
     Keys:
-        roots: directories that are searched.
-        suffixes: endings of such files; they are recorded and removed.
-        unfinished: endings that only an unfinished transaction leaves: they fail the build.
+        roots: directories that are searched. Outside /etc only what a package calls its configuration
+            is decided about; the rest is reported and stays.
+        managers: package managers whose leftovers are known by name, and so are names that only their
+            unfinished transactions leave, which fail the build.
+        suffixes: further endings.
+        unfinished: further endings that fail the build.
+        on_conflict: of changes that cannot be merged, what stays: the file in use (with a warning), the
+            package's new version (with a warning), or neither: the build fails.
+        keyed: files whose lines have a key, of which none is lost: passwd and its kin (passwd, group,
+            shadow, gshadow, subuid, subgid, shells, services, by name).
+        machine_state: files that are the machine's own and no package's; what is in use stays.
+        secrets: files whose content is not shown in a report.
     """
 
-    roots: tuple[Path, ...] = ("/etc", "/usr", "/var/lib")
+    roots: tuple[Path, ...] = ("/",)
+    managers: tuple[Literal["dpkg", "ucf", "rpm", "pacman", "apk", "slackware"], ...] = ()
     suffixes: tuple[str, ...] = ()
     unfinished: tuple[str, ...] = ()
 
 
 class Check(Section, frozen=True, kw_only=True):
+    on_conflict: Literal["keep", "new", "fail"] = "keep"
+    keyed: tuple[Glob, ...] = (
+        "/etc/passwd",
+        "/etc/group",
+        "/etc/shadow",
+        "/etc/gshadow",
+        "/etc/subuid",
+        "/etc/subgid",
+        "/etc/shells",
+        "/etc/services",
+        "/etc/tcb/*/shadow",
+    )
+    machine_state: tuple[Glob, ...] = (
+        "/etc/adjtime",
+        "/etc/fstab",
+        "/etc/hostname",
+        "/etc/hosts",
+        "/etc/ld.so.cache",
+        "/etc/localtime",
+        "/etc/mtab",
+        "/etc/resolv.conf",
+    )
+    secrets: tuple[Glob, ...] = (
+        "/etc/shadow",
+        "/etc/gshadow",
+        "/etc/tcb/**",
+        "/etc/**/*key*",
+        "/etc/**/*secret*",
+        "/etc/**/*.pem",
+        "/etc/ppp/*-secrets",
+    )
     """The lint of the finished tree, and the boot test of the packed file.
 
     The boot test creates a VE from the packed file, gives it a host name, an address and a name server,

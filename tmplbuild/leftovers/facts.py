@@ -1,0 +1,217 @@
+"""What a tree's package databases say: which files are configuration, which files have an owner.
+
+Read are dpkg's and ucf's, apk's, pacman's and Slackware's databases; nothing is run. rpm's is read
+by rpm alone: `from_rpm` takes the output of `RPM_QUERY`, run in the tree.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from tmplbuild.core.tree import Tree
+from tmplbuild.managers import dpkg
+
+UCF_HASHES = "/var/lib/ucf/hashfile"
+UCF_OWNERS = "/var/lib/ucf/registry"
+APK = "/lib/apk/db/installed"
+PACMAN = "/var/lib/pacman/local"
+SLACKWARE = ("/var/lib/pkgtools/packages", "/var/log/packages")
+
+_RPM_FORMAT = (
+    r"[%{=NAME}\t%{=EPOCH}:%{=VERSION}-%{=RELEASE}\t%{FILEFLAGS:fflags}\t%{FILEDIGESTS}\t%{FILENAMES}\n]"
+)
+RPM_QUERY = ("rpm", "-qa", "--qf", _RPM_FORMAT)
+"""Prints a line a file: package, version, flags ("c" is %config), digest, path. rpm(8), QUERY OPTIONS."""
+
+_ALGORITHMS = {32: "md5", 40: "sha1", 64: "sha256", 96: "sha384", 128: "sha512"}  # by hex digits
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """A configuration file as its package delivered it. `digest` is "ALGORITHM:HEX", "" if not known;
+    `obsolete`: the installed version of the package has it no more."""
+
+    package: str
+    version: str = ""
+    digest: str = ""
+    obsolete: bool = False
+
+    def is_pristine(self, content: bytes) -> bool | None:
+        """Whether the content is the package's own; None when its digest is not known."""
+        algorithm, _, digest = self.digest.partition(":")
+        if not digest:
+            return None
+        return hashlib.new(algorithm, content, usedforsecurity=False).hexdigest() == digest
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known of a tree's files: `configs` by path, `owned` paths of packages' files, `versions`
+    of the packages by name."""
+
+    configs: Mapping[str, Config] = field(default_factory=dict)
+    owned: frozenset[str] = frozenset()
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+
+def read(tree: Tree, *, owners: bool = True) -> Facts:
+    """The facts of every database that the tree has, rpm's left out.
+
+    Parameters:
+        owners: whether `owned` is wanted, which takes most of the time for dpkg's.
+
+    Raises StageError for a database that cannot be parsed.
+    """
+    return joined(_dpkg(tree, owners), _apk(tree), _pacman(tree), _slackware(tree))
+
+
+def joined(*facts: Facts) -> Facts:
+    """Several databases' facts as one; the first that knows a file counts."""
+    configs: dict[str, Config] = {}
+    versions: dict[str, str] = {}
+    for one in reversed(facts):
+        configs |= one.configs
+        versions |= one.versions
+    return Facts(configs, frozenset().union(*(one.owned for one in facts)), versions)
+
+
+def from_rpm(output: bytes) -> Facts:
+    """The facts that `RPM_QUERY` printed. Lines of another form (names with newlines) are left out."""
+    configs, owned, versions = {}, set(), {}
+    for line in output.decode("utf-8", "surrogateescape").split("\n"):
+        fields = line.split("\t", 4)
+        if len(fields) == 5 and fields[4].startswith("/"):
+            name, version, flags, digest, path = fields
+            version = version.removeprefix("(none):")
+            owned.add(path)
+            versions[name] = version
+            if "c" in flags:
+                configs[path] = Config(name, version, _digest(digest))
+    return Facts(configs, frozenset(owned), versions)
+
+
+def _digest(hexadecimal: str) -> str:
+    algorithm = _ALGORITHMS.get(len(hexadecimal))
+    return f"{algorithm}:{hexadecimal}" if algorithm and re.fullmatch("[0-9a-f]+", hexadecimal) else ""
+
+
+# -- dpkg and ucf ---------------------------------------------------------------------------------
+
+
+def _dpkg(tree: Tree, owners: bool) -> Facts:
+    packages = dpkg.packages(tree)
+    if not packages:
+        return Facts()
+    versions = {one.name: one.version for one in packages}
+    configs = dict(_ucf(tree, versions))
+    for package in packages:
+        for one in package.conffiles:
+            digest = f"md5:{one.md5}" if one.md5 else ""
+            configs[one.path] = Config(package.name, package.version, digest, one.obsolete)
+    owned = frozenset(dpkg.owned_files(tree)) if owners else frozenset()
+    return Facts(configs, owned, versions)
+
+
+def _ucf(tree: Tree, versions: Mapping[str, str]) -> Iterator[tuple[str, Config]]:
+    """ucf(1): `hashfile` has "MD5  PATH" of the version installed last, `registry` "PACKAGE PATH"."""
+    owners = {path: package for package, path in _pairs(tree, UCF_OWNERS)}
+    for md5, path in _pairs(tree, UCF_HASHES):
+        package = owners.get(path, "")
+        yield path, Config(package, versions.get(package, ""), _digest(md5))
+
+
+def _pairs(tree: Tree, path: str) -> Iterator[tuple[str, str]]:
+    for line in _lines(tree, path):
+        first, _, rest = line.partition(" ")
+        if rest.strip().startswith("/"):
+            yield first.rstrip("\t:"), rest.strip()
+
+
+# -- apk, pacman, Slackware -----------------------------------------------------------------------
+
+
+def _apk(tree: Tree) -> Facts:
+    """apk-tools' database: P: and V: of a package, F: a directory, R: a file in it, Z: its digest
+    ("Q1" and base64 of SHA-1). Everything below /etc is protected, apk-protected_paths(5)."""
+    configs, owned, versions = {}, set(), {}
+    name = folder = path = ""
+    for line in _lines(tree, APK):
+        kind, _, value = line.partition(":")
+        if kind == "P":
+            name = value
+        elif kind == "V":
+            versions[name] = value
+        elif kind == "F":
+            folder = value
+        elif kind == "R":
+            path = f"/{folder}/{value}" if folder else f"/{value}"
+            owned.add(path)
+            if path.startswith("/etc/"):
+                configs[path] = Config(name, versions.get(name, ""))
+        elif kind == "Z" and path in configs and value.startswith("Q1"):
+            configs[path] = Config(name, versions.get(name, ""), _from_base64(value[2:]))
+    return Facts(configs, frozenset(owned), versions)
+
+
+def _from_base64(value: str) -> str:
+    try:
+        return _digest(base64.b64decode(value, validate=True).hex())
+    except binascii.Error:
+        return ""
+
+
+def _pacman(tree: Tree) -> Facts:
+    """pacman's local database: NAME-VERSION-RELEASE/files with %FILES%, and %BACKUP% (path, tab, MD5)."""
+    configs, owned, versions = {}, set(), {}
+    for entry in tree.listdir(PACMAN):
+        parts = entry.rsplit("-", 2)
+        if len(parts) != 3:
+            continue
+        name, version = parts[0], f"{parts[1]}-{parts[2]}"
+        versions[name] = version
+        section = ""
+        for line in _lines(tree, f"{PACMAN}/{entry}/files"):
+            path, _, md5 = line.partition("\t")
+            if line.startswith("%"):
+                section = line
+            elif section == "%FILES%" and not line.endswith("/"):
+                owned.add(f"/{line}")
+            elif section == "%BACKUP%":
+                configs[f"/{path}"] = Config(name, version, _digest(md5))
+    return Facts(configs, frozenset(owned), versions)
+
+
+def _slackware(tree: Tree) -> Facts:
+    """Slackware's lists: the names after "FILE LIST:". One that a package ships as NAME.new is the
+    configuration NAME, which is never a package's file itself."""
+    configs, owned, versions = {}, set(), {}
+    for folder in SLACKWARE:
+        for entry in tree.listdir(folder):
+            parts = entry.rsplit("-", 3)
+            if len(parts) != 4:
+                continue
+            name, version = parts[0], f"{parts[1]}-{parts[3]}"
+            versions[name] = version
+            for path in _slackware_files(tree, f"{folder}/{entry}"):
+                if path.endswith(".new"):
+                    configs[path.removesuffix(".new")] = Config(name, version)
+                else:
+                    owned.add(path)
+    return Facts(configs, frozenset(owned), versions)
+
+
+def _slackware_files(tree: Tree, path: str) -> Iterator[str]:
+    listed = False
+    for line in _lines(tree, path):
+        if listed and not line.endswith("/"):
+            yield f"/{line.removeprefix('./')}"
+        listed = listed or line == "FILE LIST:"
+
+
+def _lines(tree: Tree, path: str) -> list[str]:
+    return [line for line in tree.read_text(path).split("\n") if line] if tree.is_file(path) else []
