@@ -11,11 +11,11 @@ packages. Needs root, mmdebstrap and debootstrap.
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
-import shutil
+import subprocess
 import sys
 import tempfile
-from functools import partial
 from pathlib import Path
 
 from benchmarks.ratio import Way, compare, holds
@@ -34,9 +34,10 @@ def main() -> int:
     )
     parser.add_argument("--cache", type=Path, help="a package cache to use and to keep")
     parser.add_argument("--once", choices=("all", "second"), help=argparse.SUPPRESS)
+    parser.add_argument("--layer", default="top", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.once:
-        _once(asked.recipe, asked.place, asked.cache, asked.once)
+        _once(asked.recipe, asked.place, asked.cache, asked.once, asked.layer)
         return 0
     with tempfile.TemporaryDirectory(prefix="tmplbuild-benchmark-", dir=asked.place or "/var/tmp") as scratch:
         place = Path(scratch)
@@ -48,36 +49,43 @@ def _run(recipe: str, place: Path, cache: Path, runs: int) -> int:
     choice = source.choose()
     source.choose(SECOND)  # into the cache
     archive = local_archive(place / "archive", choice)
-    ours = [sys.executable, "-m", "benchmarks.bootstrap", "--recipe", recipe]
-    ours += ["--place", str(place / "ours"), "--cache", str(cache), "--once"]
-    theirs = place / "theirs"
-    clear = partial(shutil.rmtree, theirs, ignore_errors=True)
-    peak = _peak_kib([*ours, "all"])  # also prepares every package
+    command = [sys.executable, "-m", "benchmarks.bootstrap", "--recipe", recipe, "--cache", str(cache)]
+    first = place / "first"
+    peak = _peak_kib([*command, "--place", str(first), "--once", "all"])  # also prepares every package
+    number = itertools.count()
+
+    def ours() -> None:
+        subprocess.run([*command, "--place", str(place / f"ours{next(number)}"), "--once", "all"], check=True)
+
+    def second() -> None:
+        layer = f"second{next(number)}"
+        subprocess.run([*command, "--place", str(first), "--layer", layer, "--once", "second"], check=True)
+
     found = compare(
         f"bootstrap of {len(choice.full.packages)} packages of {recipe}",
         [
-            Way("ours", [*ours, "all"]),
-            Way("mmdebstrap", partial(mmdebstrap, choice, archive, theirs), before=clear),
-            Way("debootstrap", partial(debootstrap, choice, archive, theirs), before=clear),
-            Way("ours, second", [*ours, "second"]),
+            Way("ours", ours),
+            Way("mmdebstrap", lambda: mmdebstrap(choice, archive, place / f"mm{next(number)}")),
+            Way("debootstrap", lambda: debootstrap(choice, archive, place / f"deb{next(number)}")),
+            Way("ours, second", second),
         ],
         runs=runs,
         warmups=0,
     )
-    mine, mm, deboot, second = (one.wall for one in found)
+    mine, mm, deboot, again = (one.wall for one in found)
     good = [
         holds("times faster than mmdebstrap", mm / mine, at_least=3),
         holds("times faster than debootstrap", deboot / mine, at_least=5),
-        holds("seconds for a second recipe on the same base", second, at_most=3),
+        holds("seconds for a second recipe on the same base", again, at_most=3),
         holds("peak memory, MB", peak / 1000, at_most=200),
     ]
     return 0 if all(good) else 1
 
 
-def _once(recipe: str, place: Path, cache: Path, which: str) -> None:
+def _once(recipe: str, place: Path, cache: Path, which: str, layer: str) -> None:
     source = open_source(recipe, cache, offline=True)
     choice: Choice = source.choose(SECOND if which == "second" else None)
-    maker = Maker(place)
+    maker = Maker(place, layer=layer)
     if which == "all":
         maker.make_base(choice)
     maker.make_rest(choice)

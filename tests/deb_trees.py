@@ -122,10 +122,11 @@ class Ground:
 
 @dataclass
 class Maker:
-    """Makes trees below `place`: the base as a whole one, the rest as a layer on top."""
+    """Makes trees below `place`: the base as a whole one, the rest as a layer on top, named `layer`."""
 
     place: Path
     emit: Emit = silent
+    layer: str = "top"
     core: Core = field(init=False)
 
     def __post_init__(self) -> None:
@@ -138,7 +139,9 @@ class Maker:
 
     @property
     def full_rootfs(self) -> Rootfs:
-        return Rootfs.overlay((self.place / "base",), self.place / "top", self.place / "work")
+        return Rootfs.overlay(
+            (self.place / "base",), self.place / self.layer, self.place / f"{self.layer}.work"
+        )
 
     def make_base(self, choice: Choice) -> None:
         """Stage bootstrap, in an empty tree."""
@@ -162,8 +165,8 @@ class Maker:
 
     def new_layer(self) -> None:
         """Throw away what lies on the base."""
-        _empty(self.place / "top")
-        shutil.rmtree(self.place / "work", ignore_errors=True)
+        _empty(self.place / self.layer)
+        shutil.rmtree(self.place / f"{self.layer}.work", ignore_errors=True)
 
     def ground(self, rootfs: Rootfs, choice: Choice) -> Ground:
         files = {package.sha256: choice.file(package) for package in choice.full.packages}

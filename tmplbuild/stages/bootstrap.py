@@ -36,6 +36,7 @@ def run(ctx: Ctx, options: Bootstrap, packages: Sequence[Package], auto: frozens
         debtree.wait_with_scripts(tree, scripts)
         debtree.begin(tree)
     with ctx.entered() as shell:
+        debtree.say_chroot(shell)
         # There is no shell before the first package is unpacked, so here they run after it.
         debtree.run_preinst(shell, scripts, options.timeout_s)
         debtree.configure(shell, options.timeout_s)

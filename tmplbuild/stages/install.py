@@ -36,12 +36,14 @@ def run(ctx: Ctx, options: Install, packages: Sequence[Package], auto: frozenset
         debtree.begin(tree)
     if early:
         with ctx.entered() as shell:
+            debtree.say_chroot(shell)
             debtree.run_preinst(shell, early, options.timeout_s)
     first = configured_first(debs)
     with ctx.tree() as tree:
         in_order = [*first, *(package for package in debs if package not in first)]
         debtree.fill(ctx, tree, in_order, auto, debtree.aliases_of(tree))
     with ctx.entered() as shell:
+        debtree.say_chroot(shell)
         debtree.configure(shell, options.timeout_s, first)
         debtree.run_preinst(shell, late, options.timeout_s)
         debtree.configure(shell, options.timeout_s)
