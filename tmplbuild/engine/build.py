@@ -18,8 +18,8 @@ from tmplbuild.engine.bench import Bench
 from tmplbuild.engine.deliver import prepare_directory
 from tmplbuild.engine.execute import Action, Shop, execute
 from tmplbuild.engine.locks import template_lock
-from tmplbuild.engine.pins import Pins
 from tmplbuild.engine.past import past_of
+from tmplbuild.engine.pins import Pins
 from tmplbuild.engine.plan import Plan
 from tmplbuild.engine.record import delivered, make_record, put, stage_row
 from tmplbuild.engine.store import Draft
@@ -240,6 +240,10 @@ def _actions(world: World, resolved: Resolved, plan: Plan) -> dict[str, Action]:
         urls = tuple(sorted(addresses - public))
         return check.run(ctx, recipe.check, build_urls=urls, host_name=socket.gethostname())
 
+    def do_leftovers(ctx: Bench) -> dict[str, Any]:
+        work = leftovers.work_of(recipe.configure, recipe.strip, recipe.clean)
+        return leftovers.run(ctx, recipe.leftovers, work, past_of(world, plan))
+
     return {
         "bootstrap": do_bootstrap,
         "install": do_install,
@@ -247,19 +251,7 @@ def _actions(world: World, resolved: Resolved, plan: Plan) -> dict[str, Action]:
         "strip": lambda ctx: strip.run(ctx, recipe.strip, table),
         "clean": lambda ctx: clean.run(ctx, recipe.clean),
         "upgrade": do_upgrade,
-    def do_configure(ctx: Bench) -> dict[str, Any]:
-        return configure.run(ctx, recipe.configure, recipe.archives)
-
-    def do_strip(ctx: Bench) -> dict[str, Any]:
-        return strip.run(ctx, recipe.strip, table)
-
-    def do_leftovers(ctx: Bench) -> dict[str, Any]:
-        work = leftovers.work_of(recipe.configure, recipe.strip, recipe.clean)
-        return leftovers.run(ctx, recipe.leftovers, work, past_of(world, plan))
-
         "leftovers": do_leftovers,
-        "configure-again": do_configure,
-        "strip-again": do_strip,
         "clean-again": lambda ctx: clean.run(ctx, recipe.clean),
         "check": do_check,
         "pack": lambda ctx: pack.run(ctx, recipe.pack, out=artifact, members=members),
