@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from typing import Any
 
 from tmplbuild.cli.options import Verbs, add_arch, screen_of, settings_of
 from tmplbuild.events import silent
@@ -31,6 +32,11 @@ def add(verbs: Verbs) -> None:
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", metavar="NAME", help="recipe (debian-12) or path of its file (./mine.toml)")
+    add_build_options(parser)
+
+
+def add_build_options(parser: argparse.ArgumentParser) -> None:
+    """The options of all verbs that build; `choices` reads them."""
     add_arch(parser)
     parser.add_argument("--cache", metavar="DIR", help="template cache that NAME.tar.gz goes to")
     parser.add_argument(
@@ -52,7 +58,8 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _choices(args: argparse.Namespace) -> dict[str, object]:
+def choices(args: argparse.Namespace) -> dict[str, Any]:
+    """What the options ask for, as `tmplbuild.engine.world.Wish` has it."""
     return {
         "arch": args.arch,
         "rerun_from": args.rerun_from,
@@ -69,7 +76,7 @@ def run_build(args: argparse.Namespace) -> int:
 
     settings = settings_of(args)
     with screen_of(args) as emit:
-        build(args.name, settings=settings, emit=emit, **_choices(args))
+        build(args.name, settings=settings, emit=emit, **choices(args))
     return 0
 
 
@@ -79,10 +86,10 @@ def run_plan(args: argparse.Namespace) -> int:
 
     settings = settings_of(args)
     if args.json:  # one object, no events
-        plan = make_plan(args.name, settings=settings, emit=silent, **_choices(args))
+        plan = make_plan(args.name, settings=settings, emit=silent, **choices(args))
     else:
         with screen_of(args) as emit:
-            plan = make_plan(args.name, settings=settings, emit=emit, **_choices(args))
+            plan = make_plan(args.name, settings=settings, emit=emit, **choices(args))
     rows = [
         {
             "stage": row.step.name,

@@ -22,6 +22,9 @@ def add(verbs: Verbs) -> None:
         metavar="STAGE",
         help="the tree as it was after this stage (default: the failed one, else the last)",
     )
+    parser.add_argument(
+        "--upgraded-from", metavar="NAME", help="the tree that `upgrade NAME --to` made, or failed to"
+    )
     parser.add_argument("--live", action="store_true", help="boot the tree's init first")
     parser.set_defaults(run=run)
 
@@ -31,4 +34,11 @@ def run(args: argparse.Namespace) -> int:
     refuse_json(args)
     from tmplbuild.engine.shell import shell
 
-    return shell(args.name, settings=settings_of(args), arch=args.arch, at=args.at, live=args.live)
+    return shell(
+        args.name,
+        settings=settings_of(args),
+        arch=args.arch,
+        at=args.at,
+        live=args.live,
+        out_of=args.upgraded_from,
+    )

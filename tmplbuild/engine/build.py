@@ -15,6 +15,7 @@ from tmplbuild.artifact.members import MemberCache
 from tmplbuild.config import Settings
 from tmplbuild.core import Limits
 from tmplbuild.engine.bench import Bench
+from tmplbuild.engine.comparing import compare
 from tmplbuild.engine.deliver import prepare_directory
 from tmplbuild.engine.execute import Action, Shop, execute
 from tmplbuild.engine.locks import template_lock
@@ -44,7 +45,9 @@ from tmplbuild.stages import (
     install,
     leftovers,
     pack,
+    release,
     strip,
+    unpack,
     upgrade,
 )
 
@@ -96,7 +99,7 @@ def build(name: str, *, settings: Settings, emit: Emit, **wish: Any) -> Result:
         emit(RunStarted(world.template, tuple(row.step.name for row in plan.steps)))
         with _Warnings(emit) as heard:
             done = execute(plan, _shop(world, resolved, plan, heard))
-        record = put(world, make_record(world, resolved, plan, done))
+        record = put(world, make_record(world, resolved, plan, done, compare(world, plan)))
         world.store.make_durable()
         world.store.forget_failed(world.template)
         tidy(world)
@@ -220,6 +223,8 @@ def _actions(world: World, resolved: Resolved, plan: Plan) -> dict[str, Action]:
         deb.download(packages, fetcher=world.fetcher, cache=world.cache)
 
     def do_bootstrap(ctx: Bench) -> dict[str, Any]:
+        if resolved.source is not None:
+            return unpack.run(ctx, resolved.source.file)
         fetch((*pins.base.packages, *new))  # all at once: what cannot be had is known before any work
         bootstrap.run(ctx, recipe.bootstrap, pins.base.packages, pins.base.auto)
         return {"packages": pins.base.digest, "epoch": pins.base.epoch}
@@ -232,6 +237,8 @@ def _actions(world: World, resolved: Resolved, plan: Plan) -> dict[str, Action]:
     def do_upgrade(ctx: Bench) -> dict[str, Any]:
         have = {package.sha256 for package in pins.full.packages}
         fetch(tuple(package for package in pins.target.packages if package.sha256 not in have))
+        if resolved.source is not None:
+            return release.run(ctx, recipe.upgrade, recipe.install, table, pins.target.versions())
         return upgrade.run(ctx, recipe.upgrade, table, pins.target.versions())
 
     def do_check(ctx: Bench) -> dict[str, Any]:
@@ -240,6 +247,12 @@ def _actions(world: World, resolved: Resolved, plan: Plan) -> dict[str, Action]:
         urls = tuple(sorted(addresses - public))
         return check.run(ctx, recipe.check, build_urls=urls, host_name=socket.gethostname())
 
+    def do_configure(ctx: Bench) -> dict[str, Any]:
+        return configure.run(ctx, recipe.configure, recipe.archives)
+
+    def do_strip(ctx: Bench) -> dict[str, Any]:
+        return strip.run(ctx, recipe.strip, table)
+
     def do_leftovers(ctx: Bench) -> dict[str, Any]:
         work = leftovers.work_of(recipe.configure, recipe.strip, recipe.clean)
         return leftovers.run(ctx, recipe.leftovers, work, past_of(world, plan))
@@ -247,11 +260,13 @@ def _actions(world: World, resolved: Resolved, plan: Plan) -> dict[str, Action]:
     return {
         "bootstrap": do_bootstrap,
         "install": do_install,
-        "configure": lambda ctx: configure.run(ctx, recipe.configure, recipe.archives),
-        "strip": lambda ctx: strip.run(ctx, recipe.strip, table),
+        "configure": do_configure,
+        "strip": do_strip,
         "clean": lambda ctx: clean.run(ctx, recipe.clean),
         "upgrade": do_upgrade,
         "leftovers": do_leftovers,
+        "configure-again": do_configure,
+        "strip-again": do_strip,
         "clean-again": lambda ctx: clean.run(ctx, recipe.clean),
         "check": do_check,
         "pack": lambda ctx: pack.run(ctx, recipe.pack, out=artifact, members=members),

@@ -90,6 +90,39 @@ def choose(
     return replace(old, target=target, archives=describe_archives(states)), "packages moved in the archives"
 
 
+def choose_upgrade(
+    recipe: Recipe,
+    arch: str,
+    states: tuple[ArchiveState, ...],
+    source: Pinned,
+    full: Closure,
+    *,
+    last: Mapping[str, Any] | None,
+    now: int,
+    fresh: bool = False,
+) -> tuple[Pins, str]:
+    """The pins of a template that is made out of an earlier release's, and why these.
+
+    Parameters:
+        source: the earlier template, as `base` and `full`: see `tmplbuild.engine.source`.
+        full: today's closure of the recipe; the others as in `choose`.
+    """
+    target = Pinned.of(full, newest_date(states))
+    today = Pins(arch, describe_archives(states), source, source, target, now)
+    old = _last_pins(last)
+    if fresh:
+        return today, "a rebuild was asked for"
+    if old is None or last is None:
+        return today, "first build"
+    if last.get("request") != request(recipe, arch):
+        return today, "the recipe asks for other packages or archives"
+    if old.base.digest != source.digest:
+        return today, "the template that it is made of is another one"
+    if old.target.digest == target.digest:
+        return old, "no package moved in the archives"
+    return today, "packages moved in the archives"
+
+
 def _today(
     arch: str,
     states: tuple[ArchiveState, ...],

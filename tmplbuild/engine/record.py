@@ -7,6 +7,7 @@ from typing import Any
 
 from tmplbuild import __version__
 from tmplbuild.artifact import manifest
+from tmplbuild.artifact.compare import Comparison
 from tmplbuild.engine import keys, pinning
 from tmplbuild.engine.deliver import deliver, is_delivered
 from tmplbuild.engine.execute import Done
@@ -18,10 +19,15 @@ from tmplbuild.recipes.model import plain
 Record = dict[str, Any]
 
 
-def make_record(world: World, resolved: Resolved, plan: Plan, done: list[Done]) -> Record:
+def make_record(
+    world: World, resolved: Resolved, plan: Plan, done: list[Done], differences: Comparison | None = None
+) -> Record:
     notes = {row.name: row.note for row in done}
     packed = notes["pack"]
-    stripped = [f"{kind}: {name}" for kind, names in notes["strip"].items() for name in names]
+    strips = [notes.get(name, {}) for name in ("strip", "strip-again")]
+    stripped = list(
+        dict.fromkeys(f"{kind}: {name}" for note in strips for kind, names in note.items() for name in names)
+    )
     left = [f"{row['path']} ({row['decision']})" for row in notes["leftovers"].get("leftovers", ())]
     return {
         "template": world.template,
@@ -41,9 +47,18 @@ def make_record(world: World, resolved: Resolved, plan: Plan, done: list[Done]) 
             "packages": len(packed["packages"]),
             "stripped": stripped,
             "leftovers": left,
+            **_upgraded(resolved, differences),
             "logs": str(world.store.log_dir(world.template)),
         },
     }
+
+
+def _upgraded(resolved: Resolved, differences: Comparison | None) -> dict[str, Any]:
+    """What is told of a template that was made out of an earlier release's."""
+    if resolved.source is None:
+        return {}
+    rows = {} if differences is None else {"differences": list(differences.rows())}
+    return {"made_of": {"template": resolved.source.name, "sha256": resolved.source.sha256}, **rows}
 
 
 def _places(world: World) -> dict[str, str]:

@@ -7,24 +7,33 @@ from pathlib import Path
 
 from tmplbuild.config import Settings
 from tmplbuild.core import Limits
-from tmplbuild.engine.steps import NAMES
+from tmplbuild.engine.steps import NAMES, RELEASE_NAMES
 from tmplbuild.engine.store import Store
 from tmplbuild.engine.world import Wish, World, gateway_of, no_stage, open_world, prepare_host, resolve
 from tmplbuild.errors import FetchError, UsageError
 from tmplbuild.events import silent
 
 
-def shell(name: str, *, settings: Settings, arch: str | None, at: str | None, live: bool) -> int:
+def shell(
+    name: str,
+    *,
+    settings: Settings,
+    arch: str | None,
+    at: str | None,
+    live: bool,
+    out_of: str | None = None,
+) -> int:
     """Open a shell on the caller's terminal in a tree of the last build.
 
     Parameters:
         at: the stage after which the tree is looked at; None is the failed one, else the last.
+        out_of: the earlier release's recipe, for a template that an upgrade made.
         live: boot the tree's init first; the recipe's archives are then within reach.
 
     Returns the shell's exit status. What is changed in the tree is thrown away. Raises UsageError
     when there is no such tree.
     """
-    world = open_world(name, Wish(arch=arch, offline=True), settings, silent)
+    world = open_world(name, Wish(arch=arch, offline=True, out_of=out_of), settings, silent)
     prepare_host(world)
     lower = layers(world.store, world.template, at)
     limits = world.loaded.recipe.limits
@@ -56,15 +65,17 @@ def _serve(stack: ExitStack, world: World, proxy: object) -> None:
 
 def layers(store: Store, template: str, at: str | None) -> tuple[Path, ...]:
     """The layers, topmost first, of the tree after stage `at`. Raises UsageError."""
-    if at is not None and at not in NAMES:
+    if at is not None and at not in {*NAMES, *RELEASE_NAMES}:
         raise no_stage(at, "--at")
     failed = store.failed(template)
     if failed is not None and at in (None, failed[0]):
         return failed[1]
     record = store.read_record(template, "failed") or store.read_record(template) or {"steps": []}
-    keys = [
-        row["key"] for row in record["steps"] if at is None or NAMES.index(row["name"]) <= NAMES.index(at)
-    ]
+    names = [row["name"] for row in record["steps"]]
+    count = names.index(at) + 1 if at in names else 0
+    if at is None or (at == "boot" and at not in names):  # it looks at the last tree
+        count = len(names)
+    keys = [row["key"] for row in record["steps"][:count]]
     for key in reversed(keys):
         layer = store.get(key)
         if layer is not None and layer.fs.is_dir():

@@ -2,6 +2,9 @@
 
 bootstrap → install → configure → strip → clean → upgrade → leftovers → clean → check → pack → boot
 
+A template that is made out of an earlier release's begins with that one instead of packages, and after
+its upgrade the recipe's rules are applied once more: what came with the release has not seen them.
+
 What is handed goes into the step's key; so this is also the list of what each result depends on.
 """
 
@@ -24,7 +27,9 @@ from tmplbuild.stages import (
     install,
     leftovers,
     pack,
+    release,
     strip,
+    unpack,
     upgrade,
 )
 
@@ -59,6 +64,22 @@ NAMES = (
     "boot",
 )
 
+RELEASE_NAMES = (
+    "bootstrap",
+    "configure",
+    "strip",
+    "clean",
+    "upgrade",
+    "leftovers",
+    "configure-again",
+    "strip-again",
+    "clean-again",
+    "check",
+    "pack",
+    "boot",
+)
+"""Where the tree begins with an earlier release's template."""
+
 _VERSIONS = {
     "bootstrap": bootstrap.VERSION,
     "install": install.VERSION,
@@ -72,7 +93,25 @@ _VERSIONS = {
     "pack": pack.VERSION,
     "boot": boot.VERSION,
 }
+_RELEASE_VERSIONS = {
+    **_VERSIONS,
+    "bootstrap": unpack.VERSION,
+    "upgrade": release.VERSION,
+    "configure-again": configure.VERSION,
+    "strip-again": strip.VERSION,
+}
+_RELEASE_KEYS = ("from", "before", "first", "minimal", "after", "compare")
 LOOKS_ONLY = frozenset({"check", "pack", "boot"})
+
+
+def names_of(recipe: Recipe) -> tuple[str, ...]:
+    """The steps of a recipe's build, in order."""
+    return RELEASE_NAMES if is_upgrade(recipe) else NAMES
+
+
+def is_upgrade(recipe: Recipe) -> bool:
+    """Whether the tree begins with an earlier release's template."""
+    return recipe.bootstrap.method == "template"
 
 
 def steps(recipe: Recipe, digests: Digests, pins: Pins) -> tuple[Step, ...]:
@@ -82,15 +121,19 @@ def steps(recipe: Recipe, digests: Digests, pins: Pins) -> tuple[Step, ...]:
         digests: sha256 by name of the files beside the recipe that a section takes in.
     """
     handed = _handed(recipe, digests, pins)
+    versions = _VERSIONS
+    if is_upgrade(recipe):
+        handed |= _handed_upgrade(recipe, handed, pins)
+        versions = _RELEASE_VERSIONS
     result: list[Step] = []
     tree: str | None = None  # the layer below; steps that only look hang below the last tree
     last: str | None = None
-    for name in NAMES:
+    for name in names_of(recipe):
         if name == "boot" and not recipe.check.boot:
             continue
         parent = last if name == "boot" else tree  # boot tries what pack made
         plain_handed = json.loads(keys.canonical(handed[name]))  # as a record will give it back
-        key = keys.layer_key(name, _VERSIONS[name], plain_handed, parent)
+        key = keys.layer_key(name, versions[name], plain_handed, parent)
         layer = name not in LOOKS_ONLY
         result.append(Step(name, key, parent, plain_handed, layer))
         last = key
@@ -101,6 +144,7 @@ def steps(recipe: Recipe, digests: Digests, pins: Pins) -> tuple[Step, ...]:
 
 def _handed(recipe: Recipe, digests: Digests, pins: Pins) -> dict[str, dict[str, Any]]:
     # timeouts change no byte of a result; the boot test's options change none of the tree
+    upgrade_ = keys.without_timeouts(plain(recipe.upgrade))
     strip_, clean_ = keys.without_timeouts(plain(recipe.strip)), plain(recipe.clean)
     clean_["beside"] = digests(recipe.clean)
     check_ = plain(recipe.check)
@@ -124,7 +168,7 @@ def _handed(recipe: Recipe, digests: Digests, pins: Pins) -> dict[str, dict[str,
         "strip": strip_,
         "clean": clean_,
         "upgrade": {
-            **keys.without_timeouts(plain(recipe.upgrade)),
+            **{key: value for key, value in upgrade_.items() if key not in _RELEASE_KEYS},
             "packages": pins.target.digest,
             "epoch": pins.target.epoch,
         },

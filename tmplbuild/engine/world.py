@@ -19,7 +19,9 @@ from tmplbuild.core import Core
 from tmplbuild.engine import pinning
 from tmplbuild.engine.pins import Pins
 from tmplbuild.engine.plan import Plan, make_plan
-from tmplbuild.engine.steps import NAMES, steps
+from tmplbuild.engine.source import Source
+from tmplbuild.engine.source import find as find_source
+from tmplbuild.engine.steps import NAMES, is_upgrade, names_of, steps
 from tmplbuild.engine.store import Store
 from tmplbuild.errors import HostError, RecipeError, UsageError
 from tmplbuild.events import Emit, Note, Progress
@@ -27,7 +29,11 @@ from tmplbuild.events import Emit, Note, Progress
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What the user asked for beside the recipe's name."""
+    """What the user asked for beside the recipe's name.
+
+    `out_of` is the recipe of an earlier release whose template this one is to be made out of, and
+    `called` what the template is then called.
+    """
 
     arch: str | None = None
     rerun_from: str | None = None
@@ -35,6 +41,8 @@ class Wish:
     offline: bool = False
     allow_older: bool = False
     boot_test: bool = True
+    out_of: str | None = None
+    called: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +70,13 @@ class World:
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """The archives' verified state, the pins chosen from it, and why these."""
+    """The archives' verified state, the pins chosen from it, and why these; the template that the tree
+    begins with, where it is not made of packages."""
 
     states: tuple[ArchiveState, ...]
     pins: Pins
     reason: str
+    source: Source | None = None
 
 
 def open_world(name: str, wish: Wish, settings: Settings, emit: Emit) -> World:
@@ -74,17 +84,18 @@ def open_world(name: str, wish: Wish, settings: Settings, emit: Emit) -> World:
 
     Raises UsageError, RecipeError, StoreError.
     """
-    loaded = recipes.load(name, arch=wish.arch, roots=recipes.recipe_roots(settings.recipes))
+    roots = recipes.recipe_roots(settings.recipes)
+    loaded = recipes.load(name, arch=wish.arch, roots=roots)
+    if wish.out_of is not None:
+        earlier = recipes.load(wish.out_of, arch=wish.arch, roots=roots)
+        loaded = recipes.as_upgrade(loaded, earlier, wish.called)
     if not wish.boot_test:
         loaded = recipes.without_boot_test(loaded)
     if faults := [finding for finding in recipes.lint(loaded) if finding.level == "error"]:
         raise recipes_error(name, faults)
-    if wish.rerun_from is not None and wish.rerun_from not in NAMES:
-        raise UsageError(
-            f"there is no stage {wish.rerun_from!r}",
-            where="--from",
-            hint=f"the stages are: {', '.join(NAMES)}",
-        )
+    stages = names_of(loaded.recipe)
+    if wish.rerun_from is not None and wish.rerun_from not in stages:
+        raise no_stage(wish.rerun_from, "--from", stages)
     addresses = mirrors.table(loaded.recipe.archives, settings.mirror)
     return World(
         loaded=loaded,
@@ -115,9 +126,9 @@ def recipes_error(name: str, faults: Sequence[recipes.Finding]) -> RecipeError:
     return RecipeError(f"the recipe {name} has faults", faults=rows, hint=f"tmplbuild recipe lint {name}")
 
 
-def no_stage(name: str, where: str) -> UsageError:
+def no_stage(name: str, where: str, stages: Sequence[str] = NAMES) -> UsageError:
     """The error for a stage that does not exist."""
-    return UsageError(f"there is no stage {name!r}", where=where, hint=f"the stages are: {', '.join(NAMES)}")
+    return UsageError(f"there is no stage {name!r}", where=where, hint=f"the stages are: {', '.join(stages)}")
 
 
 def resolve(world: World, wish: Wish) -> Resolved:
@@ -126,6 +137,7 @@ def resolve(world: World, wish: Wish) -> Resolved:
     Raises FetchError, VerifyError, ResolveError.
     """
     loaded, recipe = world.loaded, world.loaded.recipe
+    source = find_source(loaded, world.settings) if is_upgrade(recipe) else None
     world.emit(Progress("ask the archives what is new"))
     states = deb.read_archives(
         recipe.archives,
@@ -142,6 +154,18 @@ def resolve(world: World, wish: Wish) -> Resolved:
         return Resolved(states, same, "no index moved in the archives")
     world.emit(Progress("work out the packages"))
     base, full = closures(world, states)
+    if source is not None:
+        pins, reason = pinning.choose_upgrade(
+            recipe,
+            loaded.arch,
+            states,
+            source.pinned(loaded.arch),
+            full,
+            last=world.record(),
+            now=int(time.time()),
+            fresh=wish.rebuild,
+        )
+        return Resolved(states, pins, reason, source)
     pins, reason = pinning.choose(
         recipe,
         loaded.arch,

@@ -17,6 +17,8 @@ class Manager:
         update, download, upgrade, autoremove, clean: what the live upgrade runs, in this order.
         audits: calls that fail when the package database is not whole.
         purge, install: prefixes to which package names are added.
+        minimal: upgrades what needs no new package and no removal; empty where there is no such call.
+        no_recommends: what `upgrade` is given where recommended packages are not wanted.
         progress: reads a line of output; a short text and a share of 0..1 where the line tells one.
     """
 
@@ -31,6 +33,8 @@ class Manager:
     purge: Argv
     install: Argv
     progress: Callable[[bytes], tuple[str, float] | None]
+    minimal: Argv = ()
+    no_recommends: Argv = ()
 
 
 def manager(name: str) -> Manager:

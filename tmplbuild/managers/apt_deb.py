@@ -55,5 +55,7 @@ TABLE = Manager(
     audits=(("dpkg", "--audit"), ("apt-get", "-q", "check")),
     purge=("dpkg", "--purge"),
     install=(*_APT, "--no-install-recommends", "install"),
+    minimal=(*_APT, "--without-new-pkgs", "upgrade"),
+    no_recommends=("--no-install-recommends",),
     progress=_progress,
 )

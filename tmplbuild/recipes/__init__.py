@@ -3,6 +3,7 @@
 from tmplbuild.recipes.catalogue import VE_ARCHES, Entry, entries, recipe_roots
 from tmplbuild.recipes.lint import Finding, lint
 from tmplbuild.recipes.load import LoadedRecipe, load, without_boot_test
+from tmplbuild.recipes.release import as_upgrade
 from tmplbuild.recipes.schema import schema
 from tmplbuild.recipes.show import show
 
@@ -11,6 +12,7 @@ __all__ = [
     "Entry",
     "Finding",
     "LoadedRecipe",
+    "as_upgrade",
     "entries",
     "lint",
     "load",

@@ -56,6 +56,7 @@ def lint(
         *_image(loaded, today or datetime.date.today()),
         *_archives(loaded),
         *_packages(loaded),
+        *_release(loaded),
         *_files(loaded),
         *_edits(loaded),
         *_units(loaded),
@@ -131,6 +132,21 @@ def _packages(loaded: LoadedRecipe) -> Iterator[_Row]:
     for at, name in enumerate(bootstrap.include):
         if name in install.exclude:
             yield "error", ("bootstrap", "include", at), f"{quote(name)} is in install.exclude too", ""
+
+
+def _release(loaded: LoadedRecipe) -> Iterator[_Row]:
+    """How an earlier release becomes this one."""
+    upgrade = loaded.recipe.upgrade
+    if loaded.recipe.bootstrap.method == "template" and not upgrade.from_:
+        hint = 'the recipe whose template is taken, such as "debian-12"'
+        yield "error", ("upgrade", "from"), 'missing, and bootstrap.method is "template"', hint
+    for at, name in enumerate(upgrade.first):
+        if not _PACKAGE.match(name):
+            yield "error", ("upgrade", "first", at), f"{quote(name)} is no name of a package", ""
+    for key, commands in (("before", upgrade.before), ("after", upgrade.after)):
+        for at, argv in enumerate(commands):
+            if not argv or not argv[0]:
+                yield "error", ("upgrade", key, at), "names no command", 'such as ["update-locale"]'
 
 
 def _files(loaded: LoadedRecipe) -> Iterator[_Row]:

@@ -12,6 +12,8 @@ Words of `RunDone.summary` (all may be missing; --json prints them as they are):
     stages     list   of {"name": str, "seconds": float, "cached": bool, "reason": str}
     stripped   list   of str, each what was done and to what: "masked: NAME"
     leftovers  list   of str, each a file and what was decided
+    made_of    dict   of an upgraded release: "template" and "sha256" of the earlier one
+    differences list  of str, how it differs from a clean build: "more packages: NAME"
     warnings   list   of str
     logs       str    directory of the steps' logs
     why        str    for an unchanged template: why there was nothing to do
@@ -88,9 +90,21 @@ def _facts(found: Mapping[str, object], ink: Ink, width: int, *, brief: bool) ->
     if not brief:
         lines += _kinds("stripped", _texts(found.get("stripped")), ink, width)
         lines += _kinds("leftovers", _texts(found.get("leftovers")), ink, width)
+        lines += _upgraded(found, ink, width)
     for warning in _texts(found.get("warnings")):
         lines += _wrapped("warning", warning, ink, width, "yellow")
     return lines
+
+
+def _upgraded(found: Mapping[str, object], ink: Ink, width: int) -> list[str]:
+    source = found.get("made_of")
+    if not isinstance(source, Mapping):
+        return []
+    lines = [_fact("made of", printable(str(source.get("template"))), ink)]
+    rows = found.get("differences")
+    if isinstance(rows, (list, tuple)) and not rows:
+        return [*lines, _fact("differs", "in nothing from a clean build", ink)]
+    return lines + _kinds("differs", _texts(rows), ink, width)
 
 
 def _fact(label: str, text: str, ink: Ink, style: str = "cyan") -> str:

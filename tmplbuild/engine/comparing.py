@@ -1,0 +1,54 @@
+"""The template that came of a release upgrade beside the one that is built anew."""
+
+from __future__ import annotations
+
+import tmplbuild.recipes as recipes
+from tmplbuild.artifact.compare import Comparison, compare_trees
+from tmplbuild.core import Rootfs
+from tmplbuild.engine.plan import Plan
+from tmplbuild.engine.steps import is_upgrade
+from tmplbuild.engine.world import World
+from tmplbuild.errors import StoreError
+from tmplbuild.events import Note
+
+_LAST = "clean-again"  # the step whose tree is packed
+
+
+def compare(world: World, plan: Plan) -> Comparison | None:
+    """How the plan's tree, which must be built, differs from the last good build of the recipe that
+    `upgrade.compare` names; None where there is nothing to compare, which a note tells.
+
+    Raises UsageError when that recipe does not exist.
+    """
+    name = world.loaded.recipe.upgrade.compare
+    if not is_upgrade(world.loaded.recipe) or not name:
+        return None
+    made = next(row.step.key for row in plan.steps if row.step.name == _LAST)
+    other = _built(world, name)
+    try:
+        rootfs = None if other is None else _rootfs(world, other)
+    except StoreError:
+        rootfs = None
+    if rootfs is None:
+        world.emit(Note(f"there is no build of {name} here to compare the result with"))
+        return None
+    with (
+        world.core.tree(_rootfs(world, made), writable=False) as tree,
+        world.core.tree(rootfs, writable=False) as clean,
+    ):
+        return compare_trees(tree, clean)
+
+
+def _built(world: World, name: str) -> str | None:
+    """The key of the tree that the recipe's last good build packed."""
+    roots = recipes.recipe_roots(world.settings.recipes)
+    path = world.loaded.path.resolve()
+    loaded = recipes.load(name, arch=world.loaded.arch, roots=[*roots, path.parent.parent])
+    record = world.store.read_record(loaded.recipe.image.name)
+    rows = record["steps"] if record is not None else []
+    return next((str(row["key"]) for row in rows if row["name"] == _LAST), None)
+
+
+def _rootfs(world: World, key: str) -> Rootfs:
+    lower = tuple(layer.fs for layer in world.store.chain(key))
+    return Rootfs.plain(lower[0]) if len(lower) == 1 else Rootfs.overlay(lower, None)

@@ -1,0 +1,63 @@
+"""release: bring a booted VE of an earlier release to the recipe's own, with its own package manager.
+
+The order is that of Debian's release notes ("Upgrades from ..."): the package lists, what can be
+upgraded without new packages, then everything. What a release needs beyond that is in its recipe.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from tmplbuild.managers import Argv, Manager
+from tmplbuild.recipes.model import Install, Upgrade
+from tmplbuild.stages.context import Ctx
+from tmplbuild.stages.upgrade import audit, changes, report_held_back, versions
+
+VERSION = 1
+
+
+def run(
+    ctx: Ctx, options: Upgrade, wanted: Install, manager: Manager, target: Mapping[str, str]
+) -> dict[str, Any]:
+    """Boot the tree, upgrade it to the release that its sources list names, stop it cleanly.
+
+    Parameters:
+        wanted: the recipe's packages: those that are missing after the dist-upgrade are installed.
+        target: version by package name that the pinned archives hold for this template.
+
+    Returns the packages that changed. Raises StageError when the VE does not become ready, a
+    command fails, the database is not whole, or the VE does not stop by itself.
+    """
+    with ctx.tree() as tree:
+        before = versions(tree)
+    with ctx.live(options) as ve:
+        for what, argv in commands(options, wanted, manager):
+            ve.run(argv, what=what, env=manager.env, timeout_s=options.timeout_s)
+        audit(ve, manager, options.timeout_s)
+    with ctx.tree() as tree:
+        after = versions(tree)
+    report_held_back(ctx, after, target)
+    return changes(before, after)
+
+
+def commands(options: Upgrade, wanted: Install, manager: Manager) -> Iterator[tuple[str, Argv]]:
+    """What is run in the VE, in order, each with the words that an error begins with."""
+    sparing = () if wanted.recommends else manager.no_recommends
+    yield "read the package lists", manager.update
+    for argv in options.before:
+        yield f"before the upgrade: {argv[0]}", argv
+    if options.first:
+        yield "upgrade what comes first", (*manager.install, *options.first)
+    if options.minimal and manager.minimal:
+        yield "upgrade what needs no new packages", (*manager.minimal, *sparing)
+    yield "download the upgrades", (*manager.download, *sparing)
+    yield "dist-upgrade", (*manager.upgrade, *sparing)
+    if wanted.packages:
+        # the package manager passes over those that are there, and notes that they are wanted
+        yield "install the recipe's packages", (*manager.install, *wanted.packages)
+    if options.autoremove:
+        yield "remove packages that nothing needs", manager.autoremove
+    for argv in options.after:
+        yield f"after the upgrade: {argv[0]}", argv
+    yield "remove downloaded packages", manager.clean
