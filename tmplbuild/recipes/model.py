@@ -273,6 +273,9 @@ class Upgrade(Section, frozen=True, kw_only=True, rename={"from_": "from"}):
 class Leftovers(Section, frozen=True, kw_only=True):
     """Configuration that an upgrade left beside the one in use.
 
+    What is found is decided by its cause (who changed the file in use), recorded, and removed. The
+    recipe's own files and edits are made again on new versions; other changes are merged.
+
     Keys:
         roots: directories that are searched. Outside /etc only what a package calls its configuration
             is decided about; the rest is reported and stays.
@@ -292,9 +295,6 @@ class Leftovers(Section, frozen=True, kw_only=True):
     managers: tuple[Literal["dpkg", "ucf", "rpm", "pacman", "apk", "slackware"], ...] = ()
     suffixes: tuple[str, ...] = ()
     unfinished: tuple[str, ...] = ()
-
-
-class Check(Section, frozen=True, kw_only=True):
     on_conflict: Literal["keep", "new", "fail"] = "keep"
     keyed: tuple[Glob, ...] = (
         "/etc/passwd",
@@ -326,6 +326,9 @@ class Check(Section, frozen=True, kw_only=True):
         "/etc/**/*.pem",
         "/etc/ppp/*-secrets",
     )
+
+
+class Check(Section, frozen=True, kw_only=True):
     """The lint of the finished tree, and the boot test of the packed file.
 
     The boot test creates a VE from the packed file, gives it a host name, an address and a name server,
