@@ -20,11 +20,14 @@ def _progress(line: bytes) -> tuple[str, float] | None:
         return None
 
 
+# The status goes to a descriptor of its own that leads to the same place: apt closes the one that it is
+# told before it starts dpkg, which needs its output.
 _APT = (
+    *("sh", "-c", 'exec "$0" "$@" 3>&1'),
     "apt-get",
     "-q",
     "-y",
-    *("-o", "APT::Status-Fd=1"),
+    *("-o", "APT::Status-Fd=3"),
     *("-o", "DPkg::Lock::Timeout=60"),
     *("-o", "Acquire::Retries=3"),
     *("-o", "Acquire::http::Timeout=30"),
