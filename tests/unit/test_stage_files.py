@@ -1,4 +1,4 @@
-"""configure, strip, clean, leftovers: rules of a recipe, applied to trees."""
+"""configure, strip, clean: rules of a recipe, applied to trees."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import pytest
 from msgspec import structs
 
 from tests.unit.fake_bench import FakeBench, UserTree, make_tree
-from tmplbuild.errors import RecipeError, StageError
+from tmplbuild.errors import RecipeError
 from tmplbuild.managers import manager
-from tmplbuild.recipes.model import Archive, Clean, Configure, Edit, File, Leftovers, Strip
-from tmplbuild.stages import clean, configure, files, leftovers, strip
+from tmplbuild.recipes.model import Archive, Clean, Configure, Edit, File, Strip
+from tmplbuild.stages import clean, configure, files, strip
 
 ARCHIVES = {
     "debian": Archive(
@@ -209,35 +209,3 @@ def test_clean(tmp_path: Path) -> None:
     assert (tmp_path / "etc/machine-id").read_text() == ""
     # a link is no directory of the tree's own: what it leads to has its own rule
     assert (tmp_path / "var/tmp/keep").exists()
-
-
-def test_leftovers_are_recorded_then_removed(tmp_path: Path) -> None:
-    make_tree(
-        tmp_path,
-        {
-            "etc/a.conf": "mine",
-            "etc/a.conf.dpkg-dist": "theirs",
-            "etc/b.conf": "same",
-            "etc/b.conf.dpkg-new-old": "x",
-            "etc/b.conf.ucf-dist": "same",
-            "etc/gone.conf.dpkg-old": "x",
-        },
-    )
-    section = Leftovers(roots=("/etc",), suffixes=(".dpkg-dist", ".ucf-dist", ".dpkg-old"))
-    done = leftovers.run(FakeBench(tmp_path), section)
-    decisions = {row["path"]: row["decision"] for row in done["leftovers"]}
-    assert decisions == {
-        "/etc/a.conf.dpkg-dist": "removed: the file in use stays",
-        "/etc/b.conf.ucf-dist": "removed: same as the file in use",
-        "/etc/gone.conf.dpkg-old": "removed: its package's file is gone",
-    }
-    assert sorted(os.listdir(tmp_path / "etc")) == ["a.conf", "b.conf", "b.conf.dpkg-new-old"]
-
-
-def test_an_unfinished_transaction_fails_and_removes_nothing(tmp_path: Path) -> None:
-    make_tree(tmp_path, {"usr/bin/x.dpkg-new": "half", "etc/a.dpkg-old": "x"})
-    section = Leftovers(roots=("/etc", "/usr"), suffixes=(".dpkg-old",), unfinished=(".dpkg-new",))
-    with pytest.raises(StageError, match="unfinished transaction") as caught:
-        leftovers.run(FakeBench(tmp_path), section)
-    assert "/usr/bin/x.dpkg-new" in caught.value.where
-    assert (tmp_path / "etc/a.dpkg-old").exists()
