@@ -78,18 +78,24 @@ class Archive(Section, frozen=True, kw_only=True):
         suites: suites that are used, of which a later version wins wherever it is.
         components: components of each suite.
         keys: fingerprints of the primary keys that may sign the archive; the certificates lie in
-            keys/FINGERPRINT.asc beside the recipe or its parent.
+            keys/FINGERPRINT.asc beside the recipe or its parent. Empty only with `keys_missing`.
+        keys_missing: why no key can be pinned yet, and what to do: until `keys` has one, nothing is built.
+        vendor: what apt-rpm calls the keys that it accepts for this archive (vendors.list(5)): the mark
+            of its lines in the sources list.
         arches: architectures that this archive is for; empty: all. Of a recipe for another one the
             archive is no part, so that each architecture may have an archive of its own.
-        own_keys: give the template the pinned certificates as /etc/apt/keyrings/ROLE-FINGERPRINT.asc,
-            for an archive whose keys the distribution's keyring package does not bring.
+        own_keys: give the template the pinned certificates as /etc/apt/keyrings/ROLE-FINGERPRINT.asc
+            (apt-rpm: in its keyring), for an archive whose keys the distribution's keyring package does
+            not bring.
     """
 
     mirrors: Annotated[tuple[str, ...], Meta(min_length=1)]
     public: Annotated[str, Meta(pattern="^http://")]
     suites: Annotated[tuple[str, ...], Meta(min_length=1)]
     components: Annotated[tuple[str, ...], Meta(min_length=1)]
-    keys: Annotated[tuple[Fingerprint, ...], Meta(min_length=1)]
+    keys: tuple[Fingerprint, ...]
+    keys_missing: Text = ""
+    vendor: Annotated[str, Meta(pattern="^[A-Za-z0-9._-]*$", description="a vendor's id")] = ""
     arches: tuple[str, ...] = ()
     own_keys: bool = False
 
@@ -98,7 +104,7 @@ class Bootstrap(Section, frozen=True, kw_only=True):
     """The smallest system that can configure itself, shared by all recipes of the same suites.
 
     Keys:
-        method: how it is made; "deb" unpacks and registers packages without the host's dpkg or apt;
+        method: how it is made; "deb" and "apt-rpm" unpack packages without the host's package manager;
             "template" takes the template of the recipe `upgrade.from` and upgrades it to this release.
         priorities: packages of these priorities are taken, beside the Essential ones.
         include: further packages.
@@ -107,7 +113,7 @@ class Bootstrap(Section, frozen=True, kw_only=True):
         timeout_s: longest time that the packages' own scripts may take.
     """
 
-    method: Literal["deb", "template"]
+    method: Literal["deb", "apt-rpm", "template"]
     priorities: tuple[str, ...] = ("required",)
     include: tuple[str, ...] = ()
     merged_usr: bool = True
@@ -181,14 +187,15 @@ class Configure(Section, frozen=True, kw_only=True):
 
     Keys:
         sources: how the package manager's list of archives is written: "deb822" is a
-            /etc/apt/sources.list.d/NAME.sources, "list" is /etc/apt/sources.list.
+            /etc/apt/sources.list.d/NAME.sources, "list" is /etc/apt/sources.list, "apt-rpm" is
+            /etc/apt/sources.list.d/NAME.list with each vendor's fingerprints in vendors.list.d.
         files: files by path.
         edits: changes to lines, in order.
         commands: argument lists, run one after the other inside the tree, isolated, without init.
         timeout_s: longest time that one command may take.
     """
 
-    sources: Literal["deb822", "list"] = "deb822"
+    sources: Literal["deb822", "list", "apt-rpm"] = "deb822"
     files: dict[Path, File] = {}
     edits: tuple[Edit, ...] = ()
     commands: tuple[tuple[Text, ...], ...] = ()
@@ -256,7 +263,7 @@ class Upgrade(Section, frozen=True, kw_only=True, rename={"from_": "from"}):
         compare: the recipe whose last good build the result is compared with.
     """
 
-    manager: Literal["apt-deb"]
+    manager: Literal["apt-deb", "apt-rpm"]
     mask: tuple[str, ...] = ()
     autoremove: bool = True
     boot_timeout_s: Seconds = 120
@@ -344,7 +351,7 @@ class Check(Section, frozen=True, kw_only=True):
     """
 
     waive: dict[str, str] = {}
-    network: Literal["ifupdown", "none"] = "none"
+    network: Literal["ifupdown", "etcnet", "none"] = "none"
     unwanted_processes: tuple[str, ...] = ()
     install: tuple[str, ...] = ()
     boot: bool = True
