@@ -59,6 +59,19 @@ def test_sizes_beyond_the_octal_field(size: int) -> None:
     assert tarfile.TarInfo.frombuf(head, "utf-8", "strict").size == size
 
 
+def test_the_checksum_of_the_greatest_block() -> None:
+    """Bytes that add up beyond what an Adler-32 can tell."""
+    high = tarstream.split_name(b"./" + b"\xff" * 150 + b"/" + b"\xff" * 100)
+    assert [len(part) for part in high] == [100, 152]
+    name = high[1] + b"/" + high[0]
+    member = read(
+        tarstream.head(
+            name, tarstream.SYMLINK, mode=0o777, uid=2**32 - 1, gid=2**32 - 1, mtime=0, link=b"\xff" * 100
+        )
+    )
+    assert raw(member.name) == name
+
+
 def test_a_device_keeps_its_numbers() -> None:
     head = tarstream.head(
         b"./d", tarstream.DEVICE, mode=0o660, uid=0, gid=6, mtime=0, device=(4095, 2**20 - 1)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from types import TracebackType
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, NamedTuple, Protocol
 
 import deflate
 
@@ -22,12 +22,22 @@ PIECE = 2 << 20
 larger ones are hardly smaller when compressed; smaller ones share the work better and bound memory."""
 
 _PENDING = 48 << 20
+"""Most raw bytes that wait for their turn, however many threads there are."""
 
 LIBRARY = f"libdeflate/{deflate.__version__}"
 """What made the bytes: a member from another version may differ."""
 
 
 _Member = tuple[bytes | bytearray, bool]
+
+
+class _Waiting(NamedTuple):
+    """A member on its way: its raw bytes' number, what becomes of them, and the buffer that they are in."""
+
+    size: int
+    member: Future[_Member]
+    hashed: Future[None]
+    buffer: memoryview | None
 
 
 class Members(Protocol):
@@ -69,6 +79,7 @@ class GzipWriter:
         cache: kept members, or None.
         progress: called with the raw bytes that have been compressed and written so far.
 
+    One more thread hashes what comes in and what goes out, so that the caller's only reads and writes.
     Leaving the `with` block early drops what waits; nothing runs on after it.
     """
 
@@ -86,13 +97,16 @@ class GzipWriter:
         self._cache = cache
         self._progress = progress
         self._pool = ThreadPoolExecutor(max(jobs, 1), thread_name_prefix="deflate")
-        self._most = min(_PENDING, (max(jobs, 1) + 2) * PIECE)
+        self._hasher = ThreadPoolExecutor(1, thread_name_prefix="sha256")
+        # Enough that no thread is idle while the first in the row is a slow one or the caller is held up.
+        self._most = min(_PENDING, (2 * max(jobs, 1) + 4) * PIECE)
         self._buffer = memoryview(bytearray(PIECE))
         self._spare: list[memoryview] = []
         self._filled = 0
-        self._waiting: deque[tuple[int, Future[_Member], memoryview | None]] = deque()
+        self._waiting: deque[_Waiting] = deque()
         self._waiting_bytes = 0
         self._hash = hashlib.sha256()
+        self._hashed: list[Future[None]] = []
         self._raw_hash = hashlib.sha256()
         self._size = self._raw_size = self._done = self._members = self._reused = 0
 
@@ -102,7 +116,8 @@ class GzipWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        for pool in (self._pool, self._hasher):
+            pool.shutdown(wait=True, cancel_futures=True)
 
     @property
     def room(self) -> int:
@@ -133,9 +148,8 @@ class GzipWriter:
         size = self._filled
         if not size:
             return
-        while self._waiting and (self._waiting_bytes + size > self._most or self._waiting[0][1].done()):
+        while self._waiting and (self._waiting_bytes + size > self._most or self._waiting[0].member.done()):
             self._write_first()
-        self._raw_hash.update(self._buffer[:size])
         self._raw_size += size
         if size <= PIECE // 2:  # a big buffer must not wait for a small member's turn
             self._submit(memoryview(bytes(self._buffer[:size])), None)
@@ -145,7 +159,8 @@ class GzipWriter:
         self._filled = 0
 
     def _submit(self, raw: memoryview, buffer: memoryview | None) -> None:
-        self._waiting.append((len(raw), self._pool.submit(self._compress, raw), buffer))
+        hashed = self._hasher.submit(self._raw_hash.update, raw)
+        self._waiting.append(_Waiting(len(raw), self._pool.submit(self._compress, raw), hashed, buffer))
         self._waiting_bytes += len(raw)
 
     def finish(self) -> Written:
@@ -153,6 +168,8 @@ class GzipWriter:
         self.cut()
         while self._waiting:
             self._write_first()
+        for hashed in self._hashed:
+            hashed.result()
         return Written(
             self._size,
             self._hash.hexdigest(),
@@ -163,17 +180,18 @@ class GzipWriter:
         )
 
     def _write_first(self) -> None:
-        raw_size, future, buffer = self._waiting.popleft()
-        member, reused = future.result()
-        if buffer is not None:
-            self._spare.append(buffer)
-        self._waiting_bytes -= raw_size
+        first = self._waiting.popleft()
+        member, reused = first.member.result()
+        first.hashed.result()
+        if first.buffer is not None:
+            self._spare.append(first.buffer)
+        self._waiting_bytes -= first.size
+        self._hashed.append(self._hasher.submit(self._hash.update, member))
         self._out.write(member)
-        self._hash.update(member)
         self._size += len(member)
         self._members += 1
         self._reused += reused
-        self._done += raw_size
+        self._done += first.size
         if self._progress is not None:
             self._progress(self._done)
 

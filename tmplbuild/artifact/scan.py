@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import sys
 from collections import OrderedDict
 from dataclasses import dataclass
 from types import TracebackType
@@ -15,6 +16,7 @@ from tmplbuild.core.tree import Tree
 from tmplbuild.errors import StoreError
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_ENCODING, _ERRORS = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()  # as os.fsencode's, at once
 # A name that became a fifo or a device since it was listed must not be waited for.
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
@@ -237,4 +239,7 @@ def scan(tree: Tree) -> Scan:
 def _children(fd: int, path: bytes) -> list[Entry]:
     base = path + b"/" if path else b""
     with os.scandir(fd) as names:
-        return [entry_of(base + os.fsencode(one.name), one.stat(follow_symlinks=False)) for one in names]
+        return [
+            entry_of(base + one.name.encode(_ENCODING, _ERRORS), one.stat(follow_symlinks=False))
+            for one in names
+        ]

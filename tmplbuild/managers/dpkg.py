@@ -9,7 +9,7 @@ names the file and the line.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -163,8 +163,7 @@ def owned_files(files: Files) -> dict[str, Owned]:
             folders.add(path.rpartition("/")[0])
             is_conffile = (name, path) in conffiles
             md5 = conffiles[name, path] if is_conffile else sums.get(path)
-            diverted = moved.get(path)
-            place = real(diverted.to if diverted and diverted.package != name else path)
+            place = real(_diverted(path, name, moved))
             if place in found and (found[place].md5 or not md5):
                 continue
             if md5 or _is_there(files, place):
@@ -172,6 +171,27 @@ def owned_files(files: Files) -> dict[str, Owned]:
     # A link that packages know as a directory (/bin of a merged tree) is none of theirs.
     known_as_folders = {real(folder) for folder in folders}
     return {path: found[path] for path in sorted(found) if found[path].md5 or path not in known_as_folders}
+
+
+def listed_paths(files: Files) -> dict[str, str]:
+    """The package (the first by name) that lists each path, by the real one, as in `owned_files`.
+
+    Cheaper than that, since nothing is looked up but the directories: what is gone from the tree is
+    listed as well, and so are directories with nothing of a package in them.
+
+    Raises StageError for a database that cannot be parsed.
+    """
+    real = RealPaths(files)
+    moved = {one.path: one for one in diversions(files)}
+    found: dict[str, str] = {}
+    folders: set[str] = set()
+    for stem, name in _info(files):
+        for path in _listed(files, f"{INFO}/{stem}.list"):
+            folders.add(path.rpartition("/")[0])
+            found.setdefault(real(_diverted(path, name, moved)), name)
+    for folder in folders:
+        found.pop(real(folder), None)
+    return found
 
 
 class RealPaths:
@@ -286,6 +306,11 @@ def _info(files: Files) -> Iterator[tuple[str, str]]:
         if name.endswith(".list"):
             stem = name.removesuffix(".list")
             yield stem, stem.partition(":")[0]
+
+
+def _diverted(path: str, package: str, moved: Mapping[str, Diversion]) -> str:
+    diversion = moved.get(path)
+    return diversion.to if diversion and diversion.package != package else path
 
 
 def _is_there(files: Files, path: str) -> bool:
