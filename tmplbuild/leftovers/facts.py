@@ -127,9 +127,9 @@ def _ucf(tree: Tree, versions: Mapping[str, str]) -> Iterator[tuple[str, Config]
 
 def _pairs(tree: Tree, path: str) -> Iterator[tuple[str, str]]:
     for line in _lines(tree, path):
-        first, _, rest = line.partition(" ")
-        if rest.strip().startswith("/"):
-            yield first.rstrip("\t:"), rest.strip()
+        words = line.split(maxsplit=1)
+        if len(words) == 2 and words[1].startswith("/"):
+            yield words[0].rstrip(":"), words[1].rstrip()
 
 
 # -- apk, pacman, Slackware -----------------------------------------------------------------------
