@@ -120,7 +120,7 @@ def test_diff3_merges_the_same(tmp_path: Path, texts: tuple[bytes, bytes, bytes]
     for name, text in (("base", base), ("ours", ours), ("theirs", theirs)):
         (tmp_path / name).write_bytes(text)
     done = subprocess.run(
-        ["diff3", "-m", "ours", "base", "theirs"], cwd=tmp_path, capture_output=True, check=False
+        ["diff3", "-E", "-m", "ours", "base", "theirs"], cwd=tmp_path, capture_output=True, check=False
     )
     found = merge(base, ours, theirs)
     assert done.returncode == (0 if found.text is not None else 1)
