@@ -238,7 +238,8 @@ def _actions(world: World, resolved: Resolved, plan: Plan) -> dict[str, Action]:
         have = {package.sha256 for package in pins.full.packages}
         fetch(tuple(package for package in pins.target.packages if package.sha256 not in have))
         if resolved.source is not None:
-            return release.run(ctx, recipe.upgrade, recipe.install, table, pins.target.versions())
+            target = pins.target.versions()
+            return release.run(ctx, recipe.upgrade, recipe.install, table, target, pins.target.auto)
         return upgrade.run(ctx, recipe.upgrade, table, pins.target.versions())
 
     def do_check(ctx: Bench) -> dict[str, Any]:

@@ -150,18 +150,19 @@ def resolve(world: World, wish: Wish) -> Resolved:
     )
     last = world.record()
     same = pinning.unmoved(loaded.recipe, loaded.arch, states, last)
-    if same is not None and not wish.rebuild:
-        return Resolved(states, same, "no index moved in the archives")
+    begins = source.pinned(loaded.arch) if source is not None else None
+    if same is not None and not wish.rebuild and begins in (None, same.base):
+        return Resolved(states, same, "no index moved in the archives", source)
     world.emit(Progress("work out the packages"))
     base, full = closures(world, states)
-    if source is not None:
+    if begins is not None:
         pins, reason = pinning.choose_upgrade(
             recipe,
             loaded.arch,
             states,
-            source.pinned(loaded.arch),
+            begins,
             full,
-            last=world.record(),
+            last=last,
             now=int(time.time()),
             fresh=wish.rebuild,
         )

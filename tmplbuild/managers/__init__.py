@@ -18,7 +18,10 @@ class Manager:
         audits: calls that fail when the package database is not whole.
         purge, install: prefixes to which package names are added.
         minimal: upgrades what needs no new package and no removal; empty where there is no such call.
-        no_recommends: what `upgrade` is given where recommended packages are not wanted.
+        no_recommends: what these are given where recommended packages are not wanted; `autoremove` then
+            also takes what only a recommendation or a suggestion holds (`strict_autoremove`).
+        manual: prints the names of the packages that were asked for; mark_auto: a prefix that makes
+            packages such that were only pulled in.
         progress: reads a line of output; a short text and a share of 0..1 where the line tells one.
     """
 
@@ -35,6 +38,9 @@ class Manager:
     progress: Callable[[bytes], tuple[str, float] | None]
     minimal: Argv = ()
     no_recommends: Argv = ()
+    strict_autoremove: Argv = ()
+    manual: Argv = ()
+    mark_auto: Argv = ()
 
 
 def manager(name: str) -> Manager:

@@ -60,5 +60,11 @@ TABLE = Manager(
     install=(*_APT, "--no-install-recommends", "install"),
     minimal=(*_APT, "--without-new-pkgs", "upgrade"),
     no_recommends=("--no-install-recommends",),
+    strict_autoremove=(
+        *("-o", "APT::AutoRemove::RecommendsImportant=false"),
+        *("-o", "APT::AutoRemove::SuggestsImportant=false"),
+    ),
+    manual=("apt-mark", "showmanual"),
+    mark_auto=("apt-mark", "auto"),
     progress=_progress,
 )
