@@ -47,6 +47,7 @@ class VeShell:
         stdin: bytes | None = None,
         timeout_s: float | None = None,
         ok: Sequence[int] = (0,),
+        both: bool = False,
     ) -> bytes:
         """See `tmplbuild.stages.context.Shell.run`."""
         self._emit(Command(tuple(argv), self.ve.veid))
@@ -55,7 +56,7 @@ class VeShell:
         tail = _Tail(self._progress, self._emit)
 
         def take(data: bytes, stream: str) -> None:
-            if stream == "stdout":
+            if both or stream == "stdout":
                 out.append(data)
             tail.feed(data)
             self._emit(Output(data))

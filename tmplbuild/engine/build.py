@@ -231,7 +231,7 @@ def _actions(world: World, resolved: Resolved, plan: Plan) -> dict[str, Action]:
 
     def do_install(ctx: Bench) -> dict[str, Any]:
         fetch(new)
-        install.run(ctx, recipe.install, new, pins.full.auto)
+        install.run(ctx, recipe.install, new, pins.full.auto, recipe.bootstrap.method)
         return {}
 
     def do_upgrade(ctx: Bench) -> dict[str, Any]:
@@ -270,6 +270,6 @@ def _actions(world: World, resolved: Resolved, plan: Plan) -> dict[str, Action]:
         "strip-again": do_strip,
         "clean-again": lambda ctx: clean.run(ctx, recipe.clean),
         "check": do_check,
-        "pack": lambda ctx: pack.run(ctx, recipe.pack, out=artifact, members=members),
+        "pack": lambda ctx: pack.run(ctx, recipe.pack, table, out=artifact, members=members),
         "boot": lambda ctx: boot.run(ctx, recipe.check, table, str(artifact)),
     }

@@ -155,12 +155,19 @@ def _handed(recipe: Recipe, digests: Digests, pins: Pins) -> dict[str, dict[str,
             "merged_usr": recipe.bootstrap.merged_usr,
             "packages": pins.base.digest,
             "epoch": pins.base.epoch,
+            **_method(recipe),
         },
         "install": {"packages": pins.full.digest, "epoch": pins.full.epoch},
         "configure": {
             **keys.without_timeouts(plain(recipe.configure)),
             "sources_list": {
-                role: [archive.public, list(archive.suites), list(archive.components), _own_keys(archive)]
+                role: [
+                    archive.public,
+                    list(archive.suites),
+                    list(archive.components),
+                    _own_keys(archive),
+                    *([archive.vendor, list(archive.keys)] if archive.vendor else []),
+                ]
                 for role, archive in recipe.archives.items()
             },
             "beside": digests(recipe.configure),
@@ -178,6 +185,10 @@ def _handed(recipe: Recipe, digests: Digests, pins: Pins) -> dict[str, dict[str,
         "pack": {**plain(recipe.pack), "epoch": pins.target.epoch},
         "boot": keys.without_timeouts(check_),
     }
+
+
+def _method(recipe: Recipe) -> dict[str, str]:
+    return {} if recipe.bootstrap.method == "deb" else {"method": recipe.bootstrap.method}
 
 
 def _own_keys(archive: Archive) -> list[str]:

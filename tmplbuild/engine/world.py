@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import tmplbuild.recipes as recipes
-from tmplbuild.archives import deb, mirrors
+from tmplbuild.archives import mirrors
 from tmplbuild.archives.cache import PackageCache
 from tmplbuild.archives.fetch import Fetcher
 from tmplbuild.archives.gateway import Gateway
 from tmplbuild.archives.model import ArchiveState, Closure
 from tmplbuild.config import Settings
 from tmplbuild.core import Core
-from tmplbuild.engine import pinning
+from tmplbuild.engine import families, pinning
 from tmplbuild.engine.pins import Pins
 from tmplbuild.engine.plan import Plan, make_plan
 from tmplbuild.engine.source import Source
@@ -139,7 +139,7 @@ def resolve(world: World, wish: Wish) -> Resolved:
     loaded, recipe = world.loaded, world.loaded.recipe
     source = find_source(loaded, world.settings) if is_upgrade(recipe) else None
     world.emit(Progress("ask the archives what is new"))
-    states = deb.read_archives(
+    states = families.of(recipe).read_archives(
         recipe.archives,
         loaded.arch,
         fetcher=world.fetcher,
@@ -190,14 +190,15 @@ def keys_dirs(loaded: recipes.LoadedRecipe) -> tuple[Path, ...]:
 def closures(world: World, states: tuple[ArchiveState, ...]) -> tuple[Closure, Closure]:
     """The base's packages, and all of the template's. Raises ResolveError."""
     recipe, arch = world.loaded.recipe, world.loaded.arch
-    pool = deb.open_pool(states, arch)
+    family = families.of(recipe)
+    pool = family.open_pool(states, arch)
     common: dict[str, Any] = {
         "arch": arch,
         "priorities": recipe.bootstrap.priorities,
         "include": recipe.bootstrap.include,
     }
-    base = deb.closure(pool, **common)
-    full = deb.closure(
+    base = family.closure(pool, **common)
+    full = family.closure(
         pool,
         packages=recipe.install.packages,
         exclude=recipe.install.exclude,
@@ -225,6 +226,8 @@ def plan_of(world: World, resolved: Resolved, wish: Wish) -> Plan:
 
 def gateway_of(world: World, resolved: Resolved) -> Gateway:
     """What serves a VE's proxy socket: the pinned indexes, and the packages of the recipe's archives."""
-    archives = world.loaded.recipe.archives
-    routes = deb.gateway_routes(archives, resolved.states, fetcher=world.fetcher, cache=world.cache)
+    recipe = world.loaded.recipe
+    routes = families.of(recipe).gateway_routes(
+        recipe.archives, resolved.states, fetcher=world.fetcher, cache=world.cache
+    )
     return Gateway(routes, emit=world.emit)

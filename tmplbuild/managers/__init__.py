@@ -2,10 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Protocol
+
+from tmplbuild.core.tree import Tree
 
 Argv = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """A package in a tree's database. `version` is spelled as the archive's reader spells it."""
+
+    name: str
+    version: str
+    arch: str
+    source: str
+
+
+class Runs(Protocol):
+    """What runs commands in a VE (`tmplbuild.stages.context.Shell`)."""
+
+    def run(
+        self, argv: Sequence[str], *, what: str, timeout_s: float | None = None, ok: Sequence[int] = (0,)
+    ) -> bytes: ...
+
+
+class Place(Protocol):
+    """A tree whose database is asked (`tmplbuild.stages.context.Ctx`): as files, or by its own programs."""
+
+    def tree(self) -> AbstractContextManager[Tree]: ...
+    def entered(self) -> AbstractContextManager[Runs]: ...
+
+
+def _no_failure(said: bytes) -> str:
+    return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +56,11 @@ class Manager:
         manual: prints the names of the packages that were asked for; mark_auto: a prefix that makes
             packages such that were only pulled in.
         progress: reads a line of output; a short text and a share of 0..1 where the line tells one.
+        installed: the packages in a tree's database, sorted.
+        owners: the package by real path of each file that packages own.
+        silent: those of the audits that only say something when a thing is wrong, whatever their status.
+        settle: waits until nothing works on the package database any more; empty where all ends in time.
+        failure: what in the output of a command that ended well tells of a failure all the same, or "".
     """
 
     name: str
@@ -36,6 +74,11 @@ class Manager:
     purge: Argv
     install: Argv
     progress: Callable[[bytes], tuple[str, float] | None]
+    installed: Callable[[Place], list[Installed]]
+    owners: Callable[[Place], dict[str, str]]
+    silent: tuple[Argv, ...] = ()
+    settle: Argv = ()
+    failure: Callable[[bytes], str] = _no_failure
     minimal: Argv = ()
     no_recommends: Argv = ()
     strict_autoremove: Argv = ()
@@ -45,6 +88,6 @@ class Manager:
 
 def manager(name: str) -> Manager:
     """The table of a manager by the name that recipes use. Raises KeyError."""
-    from tmplbuild.managers import apt_deb
+    from tmplbuild.managers import apt_deb, apt_rpm
 
-    return {"apt-deb": apt_deb.TABLE}[name]
+    return {"apt-deb": apt_deb.TABLE, "apt-rpm": apt_rpm.TABLE}[name]

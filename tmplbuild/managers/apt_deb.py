@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-from tmplbuild.managers import Manager
+from tmplbuild.managers import Installed, Manager, Place, dpkg
 
 
 def _progress(line: bytes) -> tuple[str, float] | None:
@@ -22,6 +22,16 @@ def _progress(line: bytes) -> tuple[str, float] | None:
 
 # The status goes to a descriptor of its own that leads to the same place: apt closes the one that it is
 # told before it starts dpkg, which needs its output.
+def _installed(place: Place) -> list[Installed]:
+    with place.tree() as tree:
+        return [Installed(one.name, one.version, one.arch, one.source) for one in dpkg.installed(tree)]
+
+
+def _owners(place: Place) -> dict[str, str]:
+    with place.tree() as tree:
+        return dpkg.listed_paths(tree)
+
+
 _APT = (
     *("sh", "-c", 'exec "$0" "$@" 3>&1'),
     "apt-get",
@@ -67,4 +77,7 @@ TABLE = Manager(
     manual=("apt-mark", "showmanual"),
     mark_auto=("apt-mark", "auto"),
     progress=_progress,
+    installed=_installed,
+    owners=_owners,
+    silent=(("dpkg", "--audit"),),
 )

@@ -97,7 +97,7 @@ def _archives(loaded: LoadedRecipe) -> Iterator[_Row]:
                 yield "error", key, f"{quote(mirror)} is no address", 'expected http://..., or "host"'
         if not archive.keys:
             why = archive.keys_missing or "no key is pinned: nothing can be verified"
-            hint = f"put the key beside {loaded.path} as keys/FINGERPRINT.asc, and its fingerprint into `keys`"
+            hint = f"put it beside {loaded.path} as keys/FINGERPRINT.asc, and its fingerprint into `keys`"
             yield "error", ("archives", role, "keys"), why, hint
         for at, fingerprint in enumerate(archive.keys):
             key = ("archives", role, "keys", at)

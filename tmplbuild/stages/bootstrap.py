@@ -9,7 +9,7 @@ from tmplbuild.archives.model import Package
 from tmplbuild.core.tree import Tree
 from tmplbuild.managers.debpackage import DebPackage
 from tmplbuild.recipes.model import Bootstrap
-from tmplbuild.stages import debtree
+from tmplbuild.stages import debtree, rpmtree
 from tmplbuild.stages.context import Ctx
 
 VERSION = 1
@@ -27,6 +27,10 @@ def run(ctx: Ctx, options: Bootstrap, packages: Sequence[Package], auto: frozens
     Returns what was done. Raises StageError if a package cannot be unpacked or configured, and what
     fetching and verifying raise.
     """
+    if options.method == "apt-rpm":
+        rpmtree.begin(ctx, packages)
+        rpmtree.install(ctx, packages, first=True, timeout_s=options.timeout_s)
+        return {"packages": len(packages)}
     debs = debtree.understood(ctx, packages)
     scripts = [package for package in debs if package.script("preinst")]
     with ctx.tree() as tree:

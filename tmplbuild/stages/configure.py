@@ -7,7 +7,7 @@ from typing import Any
 
 from tmplbuild.core.tree import Tree
 from tmplbuild.recipes.model import Archive, Configure
-from tmplbuild.stages import files
+from tmplbuild.stages import aptrpm, files
 from tmplbuild.stages.context import Ctx
 
 VERSION = 1
@@ -35,6 +35,8 @@ def write_sources(tree: Tree, form: str, archives: Mapping[str, Archive]) -> lis
 
     Every other list of theirs is removed first. Returns the paths written. Formats: sources.list(5).
     """
+    if form == "apt-rpm":
+        return aptrpm.write_sources(tree, archives)
     for path in tree.glob("/etc/apt/sources.list.d/*"):
         tree.remove(path)
     if form == "list":
@@ -50,6 +52,9 @@ def write_keys(tree: Tree, archives: Mapping[str, Archive], beside: Callable[[st
     """Give the tree the certificates of archives that come with keys of their own."""
     made = []
     for role, archive in archives.items():
+        if archive.vendor:
+            made += aptrpm.write_vendor(tree, archive, beside)
+            continue
         for key, path in zip(archive.keys, _own_keys(role, archive), strict=False):
             tree.write(path, beside(f"keys/{key}.asc"), mode=0o644)
             made.append(path)

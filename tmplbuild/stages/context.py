@@ -31,6 +31,7 @@ class Shell(Protocol):
         stdin: bytes | None = None,
         timeout_s: float | None = None,
         ok: Sequence[int] = (0,),
+        both: bool = False,
     ) -> bytes:
         """Run `argv` as root in the VE and return its standard output.
 
@@ -40,6 +41,7 @@ class Shell(Protocol):
             stdin: fed to the command; nothing (/dev/null) without it.
             timeout_s: seconds after which the command's whole cgroup is killed.
             ok: exit statuses that are no failure.
+            both: return what it wrote to standard error too, as it came.
 
         Raises StageError with the status and the last lines of output.
         """

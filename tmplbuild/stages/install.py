@@ -10,16 +10,19 @@ from tmplbuild.managers.deborder import configured_first
 from tmplbuild.managers.debpackage import DebPackage
 from tmplbuild.managers.dpkg import installed
 from tmplbuild.recipes.model import Install
-from tmplbuild.stages import debtree
+from tmplbuild.stages import debtree, rpmtree
 from tmplbuild.stages.context import Ctx
 
 VERSION = 1
 
 
-def run(ctx: Ctx, options: Install, packages: Sequence[Package], auto: frozenset[str]) -> dict[str, Any]:
+def run(
+    ctx: Ctx, options: Install, packages: Sequence[Package], auto: frozenset[str], method: str = "deb"
+) -> dict[str, Any]:
     """Unpack `packages` onto the base and configure them.
 
     Parameters:
+        method: as in the section `bootstrap`.
         packages: those that the base does not have.
         auto: names of packages (of the whole closure) that were only pulled in.
 
@@ -28,6 +31,9 @@ def run(ctx: Ctx, options: Install, packages: Sequence[Package], auto: frozenset
     """
     if not packages:
         return {}
+    if method == "apt-rpm":
+        rpmtree.install(ctx, packages, first=False, timeout_s=options.timeout_s)
+        return {"packages": len(packages)}
     debs = debtree.understood(ctx, packages)
     with ctx.tree() as tree:
         present = {one.name for one in installed(tree)}

@@ -8,16 +8,17 @@ from typing import Any
 
 from tmplbuild.artifact.atomic import atomic_file
 from tmplbuild.artifact.members import MemberCache
-from tmplbuild.artifact.owners import dpkg_owners
 from tmplbuild.artifact.pack import pack
-from tmplbuild.managers import dpkg
+from tmplbuild.managers import Manager
 from tmplbuild.recipes.model import Pack
 from tmplbuild.stages.context import Ctx
 
 VERSION = 1
 
 
-def run(ctx: Ctx, options: Pack, *, out: Path, members: MemberCache | None, jobs: int = 0) -> dict[str, Any]:
+def run(
+    ctx: Ctx, options: Pack, manager: Manager, *, out: Path, members: MemberCache | None, jobs: int = 0
+) -> dict[str, Any]:
     """Pack the tree into `out`, which appears whole or not at all.
 
     Parameters:
@@ -26,21 +27,18 @@ def run(ctx: Ctx, options: Pack, *, out: Path, members: MemberCache | None, jobs
 
     Returns size, hashes and counts. Raises StoreError for a full disk or a file that changes.
     """
+    owners, installed = manager.owners(ctx), manager.installed(ctx)
     with ctx.tree() as tree, atomic_file(out) as file:
         packed = pack(
             tree,
             file,
             epoch=ctx.epoch,
-            owners=dpkg_owners(tree),
+            owners=owners,
             level=options.level,
             members=members,
             jobs=jobs or len(os.sched_getaffinity(0)),
             emit=ctx.emit,
         )
-        packages = [
-            {"name": package.name, "version": package.version, "arch": package.arch, "source": package.source}
-            for package in dpkg.installed(tree)
-        ]
     return {
         "size": packed.size,
         "sha256": packed.sha256,
@@ -49,5 +47,8 @@ def run(ctx: Ctx, options: Pack, *, out: Path, members: MemberCache | None, jobs
         "entries": packed.entries,
         "members": packed.members,
         "reused": packed.reused,
-        "packages": packages,
+        "packages": [
+            {"name": package.name, "version": package.version, "arch": package.arch, "source": package.source}
+            for package in installed
+        ],
     }

@@ -12,7 +12,7 @@ from typing import Any
 from tmplbuild.managers import Argv, Manager
 from tmplbuild.recipes.model import Install, Upgrade
 from tmplbuild.stages.context import Ctx, Shell
-from tmplbuild.stages.upgrade import audit, changes, report_held_back, versions
+from tmplbuild.stages.upgrade import audit, changes, report_held_back, versions, work
 
 VERSION = 1
 
@@ -37,20 +37,18 @@ def run(
     Returns the packages that changed. Raises StageError when the VE does not become ready, a
     command fails, the database is not whole, or the VE does not stop by itself.
     """
-    with ctx.tree() as tree:
-        before = versions(tree)
+    before = versions(ctx, manager)
     with ctx.live(options) as ve:
 
         def do(commands: _Commands) -> None:
             for what, argv in commands:
-                ve.run(argv, what=what, env=manager.env, timeout_s=options.timeout_s)
+                work(ve, manager, what, argv, options.timeout_s)
 
         do(upgrading(options, wanted, manager))
         forget_wishes(ve, options, manager, target.keys() - set(auto))
         do(tidying(options, wanted, manager))
         audit(ve, manager, options.timeout_s)
-    with ctx.tree() as tree:
-        after = versions(tree)
+    after = versions(ctx, manager)
     report_held_back(ctx, after, target)
     return changes(before, after)
 

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from tmplbuild.core.tree import Tree
-from tmplbuild.managers import Manager, dpkg
+from tmplbuild.managers import Manager
 from tmplbuild.recipes.model import Strip
 from tmplbuild.stages import files
 from tmplbuild.stages.context import Ctx
@@ -35,8 +35,9 @@ def run(ctx: Ctx, options: Strip, manager: Manager) -> dict[str, Any]:
 
 def purge(ctx: Ctx, options: Strip, manager: Manager) -> list[str]:
     """Remove those of the packages that are there, with their configuration."""
-    with ctx.tree() as tree:
-        present = {package.name for package in dpkg.installed(tree)}
+    if not options.purge:
+        return []
+    present = {package.name for package in manager.installed(ctx)}
     names = [name for name in options.purge if name in present]
     if names:
         with ctx.entered() as ve:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tmplbuild.core.tree import Tree
 from tmplbuild.errors import StageError
 from tmplbuild.events import Note
-from tmplbuild.managers import Argv, Manager, dpkg
+from tmplbuild.managers import Argv, Manager
 from tmplbuild.recipes.model import Upgrade
 from tmplbuild.stages.context import Ctx, Shell
 
@@ -24,8 +23,7 @@ def run(ctx: Ctx, options: Upgrade, manager: Manager, target: Mapping[str, str])
     Returns the packages that changed. Raises StageError when the VE does not become ready, a
     command fails, the database is not whole, or the VE does not stop by itself.
     """
-    with ctx.tree() as tree:
-        before = versions(tree)
+    before = versions(ctx, manager)
     with ctx.live(options) as ve:
         steps: list[tuple[str, Argv]] = [
             ("read the package lists", manager.update),
@@ -36,19 +34,30 @@ def run(ctx: Ctx, options: Upgrade, manager: Manager, target: Mapping[str, str])
             steps.append(("remove packages that nothing needs", manager.autoremove))
         steps.append(("remove downloaded packages", manager.clean))
         for what, argv in steps:
-            ve.run(argv, what=what, env=manager.env, timeout_s=options.timeout_s)
+            work(ve, manager, what, argv, options.timeout_s)
         audit(ve, manager, options.timeout_s)
-    with ctx.tree() as tree:
-        after = versions(tree)
+    after = versions(ctx, manager)
     report_held_back(ctx, after, target)
     return changes(before, after)
+
+
+def work(ve: Shell, manager: Manager, what: str, argv: Argv, timeout_s: float) -> None:
+    """Run a command of the package manager, and wait for what it left to the background.
+
+    Raises StageError for one that fails, or that tells of a failure which its status hides.
+    """
+    said = ve.run(argv, what=what, env=manager.env, timeout_s=timeout_s, both=True)
+    if manager.settle:
+        ve.run(manager.settle, what=f"{what}: wait for its end", env=manager.env, timeout_s=timeout_s)
+    if why := manager.failure(said):
+        raise StageError(f"{what}: the package manager tells of a failure", where=" ".join(argv), why=why)
 
 
 def audit(ve: Shell, manager: Manager, timeout_s: float) -> None:
     """Fail when the package database is not whole: some auditors say so only on their output."""
     for argv in manager.audits:
         said = ve.run(argv, what="check the package database", env=manager.env, timeout_s=timeout_s)
-        if argv[0] == "dpkg" and said.strip():
+        if argv in manager.silent and said.strip():
             raise StageError(
                 "the package database is not whole after the upgrade",
                 where=" ".join(argv),
@@ -56,9 +65,9 @@ def audit(ve: Shell, manager: Manager, timeout_s: float) -> None:
             )
 
 
-def versions(tree: Tree) -> dict[str, str]:
+def versions(ctx: Ctx, manager: Manager) -> dict[str, str]:
     """Version by name of all installed packages."""
-    return {package.name: package.version for package in dpkg.installed(tree)}
+    return {package.name: package.version for package in manager.installed(ctx)}
 
 
 def changes(before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, Any]:

@@ -16,10 +16,11 @@ from collections.abc import Sequence
 from tmplbuild.archives.aptrpm.closure import Request, resolve
 from tmplbuild.archives.aptrpm.pool import Pool
 from tmplbuild.archives.aptrpm.reader import open_lists, read_archives
+from tmplbuild.archives.aptrpm.routes import gateway_routes
 from tmplbuild.archives.deb import download
 from tmplbuild.archives.model import ArchiveState, Closure
 
-__all__ = ["closure", "download", "open_pool", "read_archives"]
+__all__ = ["closure", "download", "gateway_routes", "open_pool", "read_archives"]
 
 
 def open_pool(states: Sequence[ArchiveState], arch: str) -> Pool:

@@ -1,0 +1,51 @@
+"""Which reader of archives a recipe's package manager goes with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, cast
+
+from tmplbuild.archives import aptrpm, deb
+from tmplbuild.archives.cache import PackageCache
+from tmplbuild.archives.fetch import Fetcher
+from tmplbuild.archives.gateway import Route
+from tmplbuild.archives.model import ArchiveState, Closure
+from tmplbuild.archives.openpgp import KeysDir
+from tmplbuild.recipes.model import Archive, Recipe
+
+
+class Family(Protocol):
+    """What a reader of archives can do: the words of `tmplbuild.archives.deb` and `.aptrpm`."""
+
+    def read_archives(
+        self,
+        archives: Mapping[str, Archive],
+        arch: str,
+        *,
+        fetcher: Fetcher,
+        cache: PackageCache,
+        keys_dir: KeysDir,
+        offline: bool = False,
+        allow_older: bool = False,
+    ) -> tuple[ArchiveState, ...]: ...
+
+    def open_pool(self, states: Sequence[ArchiveState], arch: str) -> Any: ...
+
+    def closure(self, states: Any, *, arch: str, **options: Any) -> Closure: ...
+
+    def gateway_routes(
+        self,
+        archives: Mapping[str, Archive],
+        states: Sequence[ArchiveState],
+        *,
+        fetcher: Fetcher,
+        cache: PackageCache,
+    ) -> tuple[Route, ...]: ...
+
+
+_FAMILIES = {"apt-deb": cast(Family, deb), "apt-rpm": cast(Family, aptrpm)}
+
+
+def of(recipe: Recipe) -> Family:
+    """The reader for a recipe. A package manager reads one kind of archive, so it decides."""
+    return _FAMILIES[recipe.upgrade.manager]

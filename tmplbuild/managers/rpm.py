@@ -1,0 +1,100 @@
+"""Asking the rpm of a tree: which packages are there, which files are theirs, what of it is changed.
+
+rpm's database has many forms (Berkeley DB, ndb, SQLite), which change between versions: only the
+tree's own rpm is sure to read the tree's own. It runs in a VE, on a copy of the database in the VE's
+memory, so that looking changes nothing (a reader of Berkeley DB leaves files behind). rpm(8).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from tmplbuild.errors import StageError
+from tmplbuild.managers import Installed, Place, Runs
+
+DATABASE = "/var/lib/rpm"
+_COPY = "/run/tmplbuild-rpm"
+_ON_A_COPY = f"""
+set -e
+rm -rf {_COPY}
+cp -r {DATABASE} {_COPY}
+rpm --dbpath {_COPY} "$@"
+rm -rf {_COPY}
+"""
+_PACKAGES = r"%{NAME}\t%|EPOCH?{%{EPOCH}:}|%{VERSION}-%{RELEASE}\t%{ARCH}\t%{SOURCERPM}\n"
+_OWNERS = r"[%{=NAME}\t%{FILENAMES}\n]"
+_PUBKEY = "gpg-pubkey"  # what rpm lists an imported key as
+_ROW = re.compile(r"(?P<marks>[.S?M5DLUGTP]{8,9}|missing  )\s+(?:(?P<kind>[cdgalrm])\s+)?(?P<path>/.*)")
+# A configuration file may be edited; what a log or a state file holds is nobody's to say.
+_MAY_CHANGE = frozenset({"c", "g"})
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """A line of `rpm -V`: what differs as rpm marks it ("missing" for a file that is gone), and the
+    kind of file: "c" for configuration, "g" for ghosts, "" for others."""
+
+    path: str
+    marks: str
+    kind: str
+
+
+def installed(place: Place) -> list[Installed]:
+    """The packages in the tree's database, sorted; none where there is no database."""
+    rows = (line.split("\t") for line in _ask(place, "-qa", "--qf", _PACKAGES).split("\n"))
+    found = [
+        Installed(name, version, arch, source_of(source))
+        for name, version, arch, source in (row for row in rows if len(row) == 4)
+        if name != _PUBKEY
+    ]
+    return sorted(found, key=lambda one: (one.name, one.version, one.arch))
+
+
+def owners(place: Place) -> dict[str, str]:
+    """The package that each file is of, by its real path; of several the first by name."""
+    from tmplbuild.managers.dpkg import RealPaths
+
+    rows = [line.split("\t", 1) for line in _ask(place, "-qa", "--qf", _OWNERS).split("\n")]
+    found: dict[str, str] = {}
+    with place.tree() as tree:
+        real = RealPaths(tree)
+        for name, path in sorted(row for row in rows if len(row) == 2 and row[1].startswith("/")):
+            found.setdefault(real(path), name)
+    return found
+
+
+def source_of(name: str) -> str:
+    """The source package of a SOURCERPM ("bash-5.2-alt1.src.rpm" is of bash)."""
+    return name.rsplit("-", 2)[0]
+
+
+def verify(ve: Runs, what: str, define: tuple[str, ...] = ()) -> None:
+    """Make sure that dependencies are met, and that files are as their packages have them.
+
+    Configuration files may differ, and ghosts may be missing. Raises StageError that lists what is wrong.
+    """
+    ve.run(("rpm", "-Va", "--nofiles"), what=f"{what}: check the dependencies")
+    said = ve.run(("rpm", *define, "-Va", "--nodeps"), what=f"{what}: check the files", ok=range(256))
+    wrong = [f"{one.marks or 'missing'} {one.path}" for one in changes(said) if one.kind not in _MAY_CHANGE]
+    if wrong:
+        raise StageError(
+            f"{what}: {len(wrong)} files are not as their packages have them",
+            why="\n".join(wrong[:20]),
+            hint="rpm(8), VERIFY OPTIONS, tells what the letters mean",
+        )
+
+
+def changes(said: bytes) -> list[Changed]:
+    """What `rpm -V` printed; lines of another form are left out."""
+    matches = map(_ROW.fullmatch, said.decode("utf-8", "surrogateescape").splitlines())
+    return [Changed(m["path"], m["marks"].strip(), m["kind"] or "") for m in matches if m]
+
+
+def _ask(place: Place, *words: str) -> str:
+    with place.tree() as tree:
+        if not tree.is_dir(DATABASE):
+            return ""
+    with place.entered() as ve:
+        said = ve.run(("sh", "-c", _ON_A_COPY, "rpm", *words), what="ask rpm for its packages")
+    return said.decode("utf-8", "surrogateescape")

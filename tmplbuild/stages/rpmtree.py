@@ -1,0 +1,168 @@
+"""RPM packages into a tree: unpacked here, installed by the tree's own rpm.
+
+The first closure is unpacked without rpm, `setup` and `filesystem` first as those make the accounts
+and the top directories, so that the tree's rpm can run. It then installs the same packages over
+their files, which gives each its owner, mode and capabilities, runs the scripts and fills the
+database; after it all others in one transaction, dependencies checked by rpm. The host's rpm takes
+no part. While files are ours alone they are root's, without set-id bits: whoever shall own them, the
+payload does not say.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Sequence
+
+from tmplbuild.archives.aptrpm.rpmfile import Content, RpmFile, open_rpm
+from tmplbuild.archives.model import Package
+from tmplbuild.core.placing import Placer
+from tmplbuild.core.tree import Tree
+from tmplbuild.errors import StageError, StoreError
+from tmplbuild.events import Progress
+from tmplbuild.managers import apt_rpm, rpm
+from tmplbuild.stages.context import Ctx, Shell
+
+_FIRST = ("setup", "filesystem")
+_INBOX = "/.tmplbuild"
+# They are mounted in a VE, and what is mounted is not rpm's to change.
+DEFINES = ("--define", "_netsharedpath /proc:/sys:/dev")
+# ALT's scripts ask it: no service is started, and nothing is put off into the background.
+_ENV = {"DURING_INSTALL": "1", "TERM": "dumb"}
+# What a run leaves that says when it was, or whose memory of the database it was.
+_TRACES = (
+    "/var/cache/ldconfig/aux-cache",
+    "/var/lib/rpm/.dbenv.lock",
+    "/var/lib/rpm/.rpm.lock",
+    "/var/lib/dbus/machine-id",
+)
+
+
+def begin(ctx: Ctx, packages: Sequence[Package]) -> None:
+    """Unpack the first packages into the empty tree.
+
+    Raises VerifyError for a package that is not what it says, StoreError for what the disk refuses.
+    """
+    ctx.emit(Progress(f"unpack {len(packages)} packages"))
+    with ctx.tree() as tree, Placer(tree.fd) as placer:
+        for package in sorted(packages, key=_place):
+            fd = os.open(ctx.package_file(package), os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                with open_rpm(fd, package.name) as opened:
+                    unpack(placer, opened)
+            finally:
+                os.close(fd)
+
+
+def unpack(placer: Placer, package: RpmFile) -> None:
+    """Make what the payload holds; directories that are there, or that a link leads to, stay."""
+    for one in package.contents():
+        try:
+            _parents(placer, one.file.path)
+            _make(placer, one)
+        except OSError as error:
+            raise StoreError(
+                f"the package {package.entry.name} cannot be unpacked",
+                where=f"/{one.file.path}",
+                why=os.strerror(error.errno or 0),
+            ) from error
+
+
+def install(ctx: Ctx, packages: Sequence[Package], *, first: bool, timeout_s: float) -> None:
+    """Have the tree's rpm install packages in one transaction, then see that all is as they say.
+
+    Parameters:
+        first: the database is not there yet, and the files are: dependencies come with the rest.
+
+    Raises StageError for a script or a file trigger that fails, dependencies that are not met, or
+    files that are not as their packages have them.
+    """
+    names = hand_in(ctx, packages)
+    with ctx.entered() as ve:
+        if first:
+            ve.run(("rpmdb", "--initdb"), what="make rpm's database", env=_ENV)
+        _transaction(ve, names, first=first, timeout_s=timeout_s)
+        if not first:
+            rpm.verify(ve, "the packages were installed", DEFINES)
+    with ctx.tree() as tree:
+        finish(tree)
+
+
+def hand_in(ctx: Ctx, packages: Sequence[Package]) -> list[str]:
+    """Lay the package files into the tree, where its rpm can read them; their paths there."""
+    ctx.emit(Progress(f"hand {len(packages)} packages in"))
+    paths = []
+    with ctx.tree() as tree:
+        tree.mkdir(_INBOX, 0o700)
+        for package in packages:
+            path = f"{_INBOX}/{os.path.basename(package.filename)}"
+            source = os.open(ctx.package_file(package), os.O_RDONLY | os.O_CLOEXEC)
+            target = tree.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+            try:
+                while os.sendfile(target, source, None, 1 << 30):
+                    pass
+            except OSError as error:
+                why = os.strerror(error.errno or 0)
+                raise StoreError("a package cannot be laid into the tree", where=path, why=why) from error
+            finally:
+                os.close(source)
+                os.close(target)
+            paths.append(path)
+    return paths
+
+
+def finish(tree: Tree) -> None:
+    """Take away what only the run needed."""
+    tree.remove(_INBOX)
+    for path in (*_TRACES, *tree.glob("/var/lib/rpm/__db.*")):
+        tree.remove(path)
+
+
+def _transaction(ve: Shell, paths: Sequence[str], *, first: bool, timeout_s: float) -> None:
+    options = ("--ignorearch", *(("--nodeps",) if first else ()))
+    argv = ("rpm", *DEFINES, "-i", *options, *paths)
+    what = f"install {len(paths)} packages"
+    try:
+        said = ve.run(argv, what=what, env=_ENV, timeout_s=timeout_s, both=True)
+    except StageError as error:
+        error.where = " ".join(argv[: len(argv) - len(paths)]) + f" ({len(paths)} packages)"
+        raise
+    if why := apt_rpm.failure(said):
+        raise StageError(f"{what}: rpm tells of a failure", why=why)
+
+
+def _place(package: Package) -> tuple[int, str]:
+    place = _FIRST.index(package.name) if package.name in _FIRST else len(_FIRST)
+    return place, package.name
+
+
+def _parents(placer: Placer, path: str) -> None:
+    """Make the directories on the way that no package has (yet)."""
+    parts = path.split("/")[:-1]
+    for count in range(1, len(parts) + 1):
+        folder = "/".join(parts[:count])
+        if placer.lstat(folder) is None:
+            placer.directory(folder)
+            placer.finish_directory(folder, mode=0o755, uid=0, gid=0, mtime_ns=None)
+
+
+def _make(placer: Placer, one: Content) -> None:
+    file = one.file
+    if one.kind == "dir":
+        if placer.lstat(file.path) is None:
+            placer.directory(file.path)
+            placer.finish_directory(file.path, mode=file.mode & 0o777, uid=0, gid=0, mtime_ns=None)
+        return
+    state = placer.lstat(file.path)
+    if state is not None:
+        if stat.S_ISDIR(state.st_mode):
+            return  # rpm will judge it
+        placer.remove(file.path)
+    when = file.mtime * 1_000_000_000
+    if one.kind == "file":
+        placer.file(file.path, one.chunks, mode=file.mode & 0o777, uid=0, gid=0, mtime_ns=when)
+    elif one.kind == "symlink":
+        placer.symlink(file.path, file.link, uid=0, gid=0, mtime_ns=when)
+    elif one.kind == "hardlink":
+        placer.hardlink(file.path, one.target)
+    # device nodes, fifos: rpm makes what may be made
