@@ -287,6 +287,14 @@ def test_a_secret_is_not_shown(tmp_path: Path) -> None:
     assert "$y$" not in str(row) + str(one.bench.events)
 
 
+def test_what_not_all_may_read_is_not_shown(tmp_path: Path) -> None:
+    one = case(tmp_path)
+    (tmp_path / "tree/etc/app.conf").chmod(0o640)
+    row = one.run()["/etc/app.conf.dpkg-dist"]
+    assert row["secret"]
+    assert "diff" not in row
+
+
 def test_a_long_diff_is_cut(tmp_path: Path) -> None:
     new = "".join(f"{number}\n" for number in range(1000))
     one = case(tmp_path, upgraded={"etc/app.conf.dpkg-dist": new})

@@ -23,10 +23,11 @@ PACMAN = "/var/lib/pacman/local"
 SLACKWARE = ("/var/lib/pkgtools/packages", "/var/log/packages")
 
 _RPM_FORMAT = (
-    r"[%{=NAME}\t%{=EPOCH}:%{=VERSION}-%{=RELEASE}\t%{FILEFLAGS:fflags}\t%{FILEDIGESTS}\t%{FILENAMES}\n]"
+    r"[%{=NAME}\t%{=EPOCH}:%{=VERSION}-%{=RELEASE}\t%{FILEFLAGS:fflags}\t%{FILEMD5S}\t%{FILENAMES}\n]"
 )
 RPM_QUERY = ("rpm", "-qa", "--qf", _RPM_FORMAT)
-"""Prints a line a file: package, version, flags ("c" is %config), digest, path. rpm(8), QUERY OPTIONS."""
+"""Prints a line a file: package, version, flags ("c" is %config), digest, path.
+The tag is FILEMD5S for rpm 4.0 as well, whatever the digest is today. rpm(8), QUERY OPTIONS."""
 
 _ALGORITHMS = {32: "md5", 40: "sha1", 64: "sha256", 96: "sha384", 128: "sha512"}  # by hex digits
 

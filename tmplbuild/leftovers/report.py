@@ -32,7 +32,7 @@ def row(
         kind: new (side), old (side), waste, stray, replaced, obsolete.
         result: the configuration file after the decision.
         now: what the package database says of the configuration file after the upgrade.
-        secrets: patterns of files whose content is not shown.
+        secrets: patterns of files whose content is not shown; nor is that of files that not all may read.
         base: the configuration file, if that is another path.
 
     Keys: path, decision, kind, cause, package, from_version, to_version, sha256 (of old: as its
@@ -46,7 +46,7 @@ def row(
         "new": versions.new.sha256 if versions.new else "",
         "result": result.sha256 if result else "",
     }
-    secret = matches(config, secrets)
+    secret = matches(config, secrets) or _is_private(versions)
     found: dict[str, Any] = {
         "path": path,
         "decision": decision.text,
@@ -60,6 +60,10 @@ def row(
         "secret": secret,
     }
     return {key: value for key, value in found.items() if value}
+
+
+def _is_private(versions: Versions) -> bool:
+    return any(file is not None and not file.mode & 0o004 for file in (versions.mine, versions.new))
 
 
 def diff(path: str, versions: Versions) -> str:

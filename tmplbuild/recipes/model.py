@@ -295,7 +295,7 @@ class Leftovers(Section, frozen=True, kw_only=True):
         keyed: files whose lines have a key, of which none is lost: passwd and its kin (passwd, group,
             shadow, gshadow, subuid, subgid, shells, services, by name).
         machine_state: files that are the machine's own and no package's; what is in use stays.
-        secrets: files whose content is not shown in a report.
+        secrets: files whose content is not shown in a report; nor is that of files that not all may read.
     """
 
     roots: tuple[Path, ...] = ("/",)
