@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tmplbuild.leftovers.merge import MAX_LINES, lines_of, merge
+from tmplbuild.leftovers.merge import lines_of, merge
 
 # few different lines, so that they repeat and matches are ambiguous
 LINES = st.lists(st.sampled_from([b"a\n", b"b\n", b"c\n", b"\n", b"# x\n"]), max_size=12)
@@ -90,9 +90,11 @@ def test_what_is_no_text_is_not_merged() -> None:
     assert merge(b"\0", b"\0", b"\1").text == b"\1"
 
 
-def test_a_huge_text_is_a_conflict_at_once() -> None:
-    base = b"same\n" * (MAX_LINES + 1)
-    assert merge(base, b"x\n" + base, base + b"y\n").text is None
+def test_long_texts_of_equal_lines_are_not_compared_pair_by_pair() -> None:
+    base = b"same\n" * 20_000
+    assert merge(base, b"x\n" + base, base + b"y\n").text == b"x\n" + base + b"y\n"
+    shuffled = b"a\nb\n" * 10_000
+    assert merge(shuffled, b"x\n" + b"b\na\n" * 10_000, b"b\n" + shuffled + b"y\n").text is None
 
 
 @st.composite

@@ -7,12 +7,14 @@ where they differ, it is a conflict. Changes that touch each other are one regio
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 
-MAX_LINES = 20_000
-"""Longer texts are not compared: the time grows with the square, and no configuration is that long."""
+MAX_PAIRS = 2_000_000
+"""Pairs of equal lines that are looked at (about a second's work). Texts that have more, since they are
+long and all lines are alike, count as changed between the first difference and the last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,19 +37,17 @@ class Merged:
 def merge(base: bytes, ours: bytes, theirs: bytes) -> Merged:
     """Merge the changes of `ours` and `theirs` since `base`.
 
-    Data that are no text (a NUL byte) and texts of more than MAX_LINES lines are one conflict,
-    unless one side is as it was or both are equal.
+    Data that are no text (a NUL byte) are one conflict, unless one side is as it was or both are equal.
     """
     if ours == theirs or theirs == base:
         return Merged(ours)
     if ours == base:
         return Merged(theirs)
-    texts = [lines_of(text) for text in (base, ours, theirs)]
-    if b"\0" in base + ours + theirs or max(map(len, texts)) > MAX_LINES:
+    if b"\0" in base + ours + theirs:
         return Merged(None, (Conflict((base,), (ours,), (theirs,)),))
     out: list[bytes] = []
     conflicts: list[Conflict] = []
-    for was, we, they in _regions(*texts):
+    for was, we, they in _regions(lines_of(base), lines_of(ours), lines_of(theirs)):
         if we == they or they == was:
             out += we
         elif we == was:
@@ -93,5 +93,20 @@ def _stable(base: list[bytes], ours: list[bytes], theirs: list[bytes]) -> Iterat
 
 
 def _matches(base: list[bytes], other: list[bytes]) -> list[tuple[int, int, int]]:
-    matcher = SequenceMatcher(None, base, other, autojunk=False)
-    return [(block.a, block.b, block.size) for block in matcher.get_matching_blocks() if block.size]
+    """(place in base, in other, lines) of what the two have in common, in order."""
+    most = min(len(base), len(other))
+    head = _equal(base, other, most)
+    tail = _equal(base[::-1], other[::-1], most - head)
+    inner, others = base[head : len(base) - tail], other[head : len(other) - tail]
+    found = [(0, 0, head), (len(base) - tail, len(other) - tail, tail)]
+    counts = Counter(others)
+    if sum(counts[line] for line in inner) <= MAX_PAIRS:
+        matcher = SequenceMatcher(None, inner, others, autojunk=False)
+        blocks = matcher.get_matching_blocks()
+        found[1:1] = [(head + block.a, head + block.b, block.size) for block in blocks]
+    return [row for row in found if row[2]]
+
+
+def _equal(one: list[bytes], other: list[bytes], most: int) -> int:
+    """How many lines the two begin with alike, at most `most`."""
+    return next((at for at in range(most) if one[at] != other[at]), most)
