@@ -5,13 +5,10 @@ from __future__ import annotations
 
 import hashlib
 import stat
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from tmplbuild.core.tree import Tree
-from tmplbuild.managers import dpkg
-
-Versions = Callable[[Tree], Mapping[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,21 +38,20 @@ class Comparison:
         )
 
 
-def dpkg_versions(tree: Tree) -> dict[str, str]:
-    """Version by name of the packages that dpkg knows as installed."""
-    return {package.name: package.version for package in dpkg.installed(tree)}
-
-
 def compare_trees(
-    tree: Tree, other: Tree, *, roots: Iterable[str] = ("/etc",), versions: Versions = dpkg_versions
+    tree: Tree,
+    other: Tree,
+    here: Mapping[str, str],
+    there: Mapping[str, str],
+    *,
+    roots: Iterable[str] = ("/etc",),
 ) -> Comparison:
     """How `tree` differs from `other`.
 
     Parameters:
+        here, there: version by name of the packages of the one and the other.
         roots: directories whose files are compared: kind, mode, owner, content or target. Times are not.
-        versions: reads the package database of a tree.
     """
-    here, there = versions(tree), versions(other)
     files, others = _states(tree, roots), _states(other, roots)
     return Comparison(
         only_packages=tuple(sorted(here.keys() - there.keys())),

@@ -112,6 +112,8 @@ class Manifest:
     """Everything of NAME.manifest.json but `schema` and `created`, which are made when it is written.
 
     `epoch` is the newest archive date, seconds; `stripped` tells, a line each, what was taken out.
+    `made_of` is the earlier release's template that this one was made out of, `made_of_sha256` its digest,
+    `differences` how the result differs from a clean build that was at hand, a line each.
     """
 
     template: str
@@ -125,6 +127,9 @@ class Manifest:
     artifact: Artifact
     stripped: tuple[str, ...] = ()
     leftovers: tuple[Leftover, ...] = ()
+    made_of: str | None = None
+    made_of_sha256: str | None = None
+    differences: tuple[str, ...] = ()
 
 
 def manifest_bytes(manifest: Manifest) -> bytes:

@@ -99,7 +99,7 @@ def build(name: str, *, settings: Settings, emit: Emit, **wish: Any) -> Result:
         emit(RunStarted(world.template, tuple(row.step.name for row in plan.steps)))
         with _Warnings(emit) as heard:
             done = execute(plan, _shop(world, resolved, plan, heard))
-        record = put(world, make_record(world, resolved, plan, done, compare(world, plan)))
+        record = put(world, make_record(world, resolved, plan, done, compare(world, plan, done)))
         world.store.make_durable()
         world.store.forget_failed(world.template)
         tidy(world)

@@ -119,6 +119,9 @@ def _manifest(world: World, record: Record) -> manifest.Manifest:
         ),
         stripped=tuple(record["summary"]["stripped"]),
         leftovers=tuple(_leftover(row) for row in record["notes"]["leftovers"].get("leftovers", ())),
+        made_of=record["summary"].get("made_of", {}).get("template"),
+        made_of_sha256=record["summary"].get("made_of", {}).get("sha256"),
+        differences=tuple(record["summary"].get("differences", ())),
     )
 
 

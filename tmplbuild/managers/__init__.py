@@ -53,6 +53,7 @@ class Manager:
         minimal: upgrades what needs no new package and no removal; empty where there is no such call.
         no_recommends: what these are given where recommended packages are not wanted; `autoremove` then
             also takes what only a recommendation or a suggestion holds (`strict_autoremove`).
+        purging: what these are given where the configuration of what is removed is to go too.
         manual: prints the names of the packages that were asked for; mark_auto: a prefix that makes
             packages such that were only pulled in.
         progress: reads a line of output; a short text and a share of 0..1 where the line tells one.
@@ -82,6 +83,7 @@ class Manager:
     minimal: Argv = ()
     no_recommends: Argv = ()
     strict_autoremove: Argv = ()
+    purging: Argv = ()
     manual: Argv = ()
     mark_auto: Argv = ()
 

@@ -43,6 +43,8 @@ _APT = (
     *("-o", "Acquire::http::Timeout=30"),
     *("-o", "Acquire::Languages=none"),
     *("-o", "Dpkg::Use-Pty=false"),
+    # a layer is synced to disk as a whole, or not used after a crash
+    *("-o", "Dpkg::Options::=--force-unsafe-io"),
     *("-o", "Dpkg::Options::=--force-confdef"),
     *("-o", "Dpkg::Options::=--force-confold"),
 )
@@ -74,6 +76,7 @@ TABLE = Manager(
         *("-o", "APT::AutoRemove::RecommendsImportant=false"),
         *("-o", "APT::AutoRemove::SuggestsImportant=false"),
     ),
+    purging=("--purge",),
     manual=("apt-mark", "showmanual"),
     mark_auto=("apt-mark", "auto"),
     progress=_progress,

@@ -64,10 +64,10 @@ def upgrading(options: Upgrade, wanted: Install, manager: Manager) -> _Commands:
     if options.minimal and manager.minimal:
         yield "upgrade what needs no new packages", (*manager.minimal, *sparing)
     yield "download the upgrades", (*manager.download, *sparing)
-    yield "dist-upgrade", (*manager.upgrade, *sparing)
+    yield "dist-upgrade", (*manager.upgrade, *manager.purging, *sparing)
     if wanted.packages:
         # the package manager passes over those that are there, and notes that they are wanted
-        yield "install the recipe's packages", (*manager.install, *wanted.packages)
+        yield "install the recipe's packages", (*manager.install, *manager.purging, *wanted.packages)
 
 
 def forget_wishes(ve: Shell, options: Upgrade, manager: Manager, asked: Collection[str]) -> None:
