@@ -29,13 +29,14 @@ template: $(VENV)/.ready ## build a template
 
 test: $(VENV)/.dev ## run all tests (as root: also those that boot containers); T=PATH for some
 	@sh tests/install-debian-packages
-	@$(BIN)/python -m pytest --durations=15 $(T)
+	@$(if $(T),true,$(BIN)/python -m pytest -q -n auto tests/unit)
+	@$(BIN)/python -m pytest --durations=15 $(or $(T),tests/component tests/live)
 
 check: $(VENV)/.dev ## lint, types and unit tests; what a commit must pass
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/mypy
-	@$(BIN)/python -m pytest -q tests/unit
+	@$(BIN)/python -m pytest -q -n auto tests/unit
 
 bench: $(VENV)/.dev ## measure against other tools, side by side (as root, long)
 	@sh tests/install-debian-packages
