@@ -150,7 +150,7 @@ class UbuntuArchive:
             arch="amd64",
             include=("apt", "usr-is-merged", "tzdata"),
             packages=tuple(dict.fromkeys(names)),
-            exclude=load("debian-12", roots=[shipped_root()]).recipe.install.exclude,
+            exclude=_excluded(),
         )
         packages = [package for package in found.packages if package.name not in _LEFT_OUT]
         deb.download(packages, fetcher=fetcher, cache=self._cache)
@@ -244,6 +244,12 @@ class UbuntuArchive:
             (folder / "Release").write_bytes(made)
             (folder / "InRelease").write_bytes(self.key.clear(made))
             (folder / "Release.gpg").write_bytes(self.key.detached(made))
+
+
+def _excluded() -> tuple[str, ...]:
+    """What no recipe takes, and so need not be in the archive; the networkd flavour does take one."""
+    names = load("ubuntu-24.04", roots=[shipped_root()]).recipe.install.exclude
+    return tuple(name for name in names if name != "systemd-resolved")
 
 
 def _by_hash(folder: Path) -> None:

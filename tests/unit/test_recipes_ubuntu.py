@@ -102,3 +102,20 @@ def test_an_architecture_without_an_archive(tmp_path: Path) -> None:
         tiny(tmp_path, only)
     assert "none is for amd64" in str(caught.value)
     assert list(tiny(tmp_path, only, arch="i386").recipe.archives) == ["tiny"]
+
+
+# -- the flavour with systemd-networkd ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("release", ["22.04", "24.04", "26.04"])
+def test_the_networkd_flavour(release: str) -> None:
+    plain, found = (load(f"ubuntu-{release}{end}", roots=[shipped_root()]) for end in ("", "-networkd"))
+    assert lint(found, today=datetime.date(2025, 1, 1)) == []
+    assert found.recipe.image.name == f"ubuntu-{release}-networkd-x86_64"
+    image = found.recipe.image
+    assert (image.suite, image.eol) == (plain.recipe.image.suite, plain.recipe.image.eol)
+    assert found.recipe.archives == plain.recipe.archives
+    assert found.recipe.configure.sources == plain.recipe.configure.sources
+    assert not {"ifupdown", "net-tools"} & set(found.recipe.install.packages)
+    assert "/etc/network/interfaces" not in found.recipe.configure.files
+    assert found.recipe.check.network == "networkd"

@@ -351,7 +351,7 @@ class Check(Section, frozen=True, kw_only=True):
     """
 
     waive: dict[str, str] = {}
-    network: Literal["ifupdown", "etcnet", "none"] = "none"
+    network: Literal["ifupdown", "networkd", "etcnet", "none"] = "none"
     unwanted_processes: tuple[str, ...] = ()
     install: tuple[str, ...] = ()
     boot: bool = True

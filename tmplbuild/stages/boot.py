@@ -31,6 +31,18 @@ iface venet0 inet static
 
 _LOOPBACK = "auto lo\niface lo inet loopback\n"
 
+_LINK = "boot0"
+_NETWORK = f"/etc/systemd/network/{_LINK}.network"
+_NETWORKD = f"""\
+[Match]
+Name = {_LINK}
+
+[Network]
+Address = {_ADDRESS}/24
+DHCP = no
+LinkLocalAddressing = no
+"""
+
 _PROCESSES = 'for p in /proc/[0-9]*/cmdline; do tr "\\0" " " < "$p" 2>/dev/null; echo; done'
 
 
@@ -55,6 +67,8 @@ def run(ctx: Ctx, options: Check, manager: Manager, tarball: str) -> dict[str, A
                 has_hostname(ve, boot)
                 if options.network == "ifupdown":
                     takes_address(ve, boot)
+                elif options.network == "networkd":
+                    takes_networkd_address(ve, boot)
                 if boot == "first" and options.install:
                     ctx.emit(Progress("install a package"))
                     done["installed"] = installs(ve, manager, options.install)
@@ -131,6 +145,27 @@ def takes_address(ve: Shell, boot: str) -> None:
     ve.run(["ifdown", "venet0"], what="take the address down")  # as `vzctl set --ipdel` does
     ve.run(["sh", "-c", "cat > /etc/network/interfaces"], what="unset it", stdin=_LOOPBACK.encode())
     ve.run(["ip", "link", "del", "venet0"], what="remove venet0")
+
+
+def takes_networkd_address(ve: Shell, boot: str) -> None:
+    """An address in a file of systemd.network(5), as Proxmox writes it, comes up."""
+    ve.run(["ip", "link", "add", _LINK, "type", "veth", "peer", "name", f"{_LINK}-host"], what="make a link")
+    ve.run(["ip", "link", "set", f"{_LINK}-host", "up"], what="bring its other end up")
+    ve.run(["sh", "-c", f"cat > {_NETWORK}"], what="set an address", stdin=_NETWORKD.encode())
+    ve.run(["networkctl", "reload"], what="tell networkd")
+    argv = ["/lib/systemd/systemd-networkd-wait-online", f"--interface={_LINK}:degraded", "--timeout=60"]
+    ve.run(argv, what="wait for the address")
+    argv = ["ip", "-4", "-oneline", "address", "show", "dev", _LINK]
+    shown = ve.run(argv, what="show the address").decode("utf-8", "replace")
+    if _ADDRESS not in shown:
+        raise StageError(
+            f"an address set in {_NETWORK} did not come up in the {boot} boot",
+            where=_LINK,
+            why=shown.strip(),
+        )
+    ve.run(["rm", _NETWORK], what="unset it")
+    ve.run(["ip", "link", "del", _LINK], what="remove the link")
+    ve.run(["networkctl", "reload"], what="tell networkd")
 
 
 def installs(ve: Shell, manager: Manager, names: tuple[str, ...]) -> list[str]:
