@@ -317,6 +317,16 @@ def cpio_entry(
     return head + data + bytes(-len(data) % 4)
 
 
+def _in_payload_order(rows: Sequence[_Row]) -> list[_Row]:
+    """The names of one file side by side, where the last of them stands: rpm takes what lies between
+    two of them for a further one."""
+    last = {row.inode: row for row in rows}
+    names: dict[int, list[_Row]] = {}
+    for row in rows:
+        names.setdefault(row.inode, []).append(row)
+    return [name for row in rows if last[row.inode] is row for name in names[row.inode]]
+
+
 def _cpio(rows: Sequence[_Row]) -> bytes:
     members = [
         cpio_entry(
@@ -327,7 +337,7 @@ def _cpio(rows: Sequence[_Row]) -> bytes:
             links=row.links,
             mtime=row.file.mtime,
         )
-        for row in rows
+        for row in _in_payload_order(rows)
         if not row.file.flags & 0x40  # %ghost: in the header alone
     ]
     return b"".join(members) + cpio_entry("TRAILER!!!", b"", mode=0, inode=0, mtime=0)

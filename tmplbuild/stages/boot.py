@@ -29,6 +29,12 @@ iface venet0 inet static
 \tnetmask 255.255.255.255
 """
 
+# What OpenVZ's etcnet-add_ip.sh leaves in /etc/net/ifaces/venet0 for one address (etcnet(8)).
+_ETCNET = {
+    "options": "TYPE=lo\nONBOOT=yes\nBOOTPROTO=static\n",
+    "ipv4address": f"{_ADDRESS}/32\n",
+}
+
 _LOOPBACK = "auto lo\niface lo inet loopback\n"
 
 _LINK = "boot0"
@@ -67,6 +73,8 @@ def run(ctx: Ctx, options: Check, manager: Manager, tarball: str) -> dict[str, A
                 has_hostname(ve, boot)
                 if options.network == "ifupdown":
                     takes_address(ve, boot)
+                elif options.network == "etcnet":
+                    takes_address_of_etcnet(ve, boot)
                 elif options.network == "networkd":
                     takes_networkd_address(ve, boot)
                 if boot == "first" and options.install:
@@ -166,6 +174,28 @@ def takes_networkd_address(ve: Shell, boot: str) -> None:
     ve.run(["rm", _NETWORK], what="unset it")
     ve.run(["ip", "link", "del", _LINK], what="remove the link")
     ve.run(["networkctl", "reload"], what="tell networkd")
+
+
+def takes_address_of_etcnet(ve: Shell, boot: str) -> None:
+    """An address in /etc/net/ifaces, where `vzctl set --ipadd` writes it, comes up on venet0."""
+    ve.run(["ip", "link", "add", "venet0", "type", "veth", "peer", "name", "venet0-host"], what="make venet0")
+    folder = "/etc/net/ifaces/venet0"
+    ve.run(["mkdir", "-p", folder], what="set an address")
+    for name, text in _ETCNET.items():
+        ve.run(["sh", "-c", f"cat > {folder}/{name}"], what="set an address", stdin=text.encode())
+    ve.run(["ifup", "venet0"], what="bring the address up")
+    shown = ve.run(["ip", "address", "show", "dev", "venet0"], what="show the address").decode(
+        "utf-8", "replace"
+    )
+    if _ADDRESS not in shown:
+        raise StageError(
+            f"an address set in {folder} did not come up in the {boot} boot",
+            where="venet0",
+            why=shown.strip(),
+        )
+    ve.run(["ifdown", "venet0"], what="take the address down")  # as `vzctl set --ipdel` does
+    ve.run(["rm", "-r", folder], what="unset it")
+    ve.run(["ip", "link", "del", "venet0"], what="remove venet0")
 
 
 def installs(ve: Shell, manager: Manager, names: tuple[str, ...]) -> list[str]:

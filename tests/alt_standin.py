@@ -1,0 +1,149 @@
+"""A stand-in for ALT's archive: its true format, signed by throw-away keys, with a small system that boots.
+
+    standin = AltStandin(tmp_path, cache)
+    standin.publish("p11")
+    with standin.serve() as server:
+        f"altlinux={server.url}/altlinux"                  # for --mirror
+    standin.recipes(folder)                                # recipes that pin its keys
+
+The packages are Debian's binaries in RPM packages (`tests.alt_debs`), and packages of ours for what
+is ALT's own: accounts, the file system's layout, etcnet, apt-get (`tests/alt_files`). rpm is real, so
+what it does with scripts and configuration is too. `python -m tests.alt_standin DIR` publishes all
+branches, prints how to build from them, and serves them.
+"""
+
+from __future__ import annotations
+
+import base64
+import stat
+import sys
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pysequoia
+
+from tests import alt_packages
+from tests.alt_debs import DebianBinaries
+from tests.aptrpm_factory import Repository, publish_key, throw_away_key
+from tests.archive_server import ArchiveServer
+from tests.rpm_factory import WHEN, Rpm
+
+BRANCHES = ("4.1", "5.0", "p10", "p11")
+SUITES = {"p10": "x86_64", "p11": "x86_64", "4.1": "x86_64", "5.0": "x86_64"}
+VENDORS = {"p10": "p10", "p11": "p11", "4.1": "updates", "5.0": "updates"}
+_DATES = {"4.1": 0, "5.0": 1, "p10": 2, "p11": 3}
+
+
+@dataclass
+class AltStandin:
+    """An archive below `place`/altlinux.
+
+    Parameters:
+        cache: a package cache for what comes from Debian.
+    """
+
+    place: Path
+    cache: Path
+    keys: dict[str, pysequoia.Tsk] = field(default_factory=dict)
+    _writings: int = 0
+
+    def __post_init__(self) -> None:
+        self.root = self.place / "altlinux"
+        self.keys = {branch: throw_away_key(f"alt-{branch}") for branch in BRANCHES}
+        self._debs = DebianBinaries(self.cache, alt_packages.DEBIAN, alt_packages.NOT_TAKEN).debs()
+
+    def publish(
+        self,
+        branch: str,
+        *,
+        change: Callable[[Rpm], Rpm | None] = lambda rpm: rpm,
+        more: Iterable[Rpm] = (),
+        signer: pysequoia.Tsk | None = None,
+    ) -> None:
+        """Write a branch, or write it anew at a later date.
+
+        Parameters:
+            change: makes another package of one, or None to leave it out.
+            more: further packages.
+            signer: signs instead of the branch's key.
+        """
+        self._writings += 1
+        made = alt_packages.packages(branch, self._debs, self.ring(branch))
+        rpms = [found for found in map(change, made) if found is not None] + list(more)
+        repository = Repository(self.root, signer or self.keys[branch])
+        old = branch in alt_packages.OLD
+        for arch in ("x86_64", "noarch"):
+            repository.add(*(rpm for rpm in rpms if rpm.arch == arch))
+            repository.write(
+                f"{branch}/branch/{arch}",
+                label=branch,
+                suffixes=(".bz2",) if old else (".xz", ".bz2"),
+                hashes=("md5",) if old else ("md5", "blake2b"),
+                date=WHEN + 86400 * _DATES[branch] + self._writings,
+            )
+
+    def ring(self, branch: str) -> bytes:
+        """The keyring that a branch's packages bring: its own key alone."""
+        return _binary(str(self.keys[branch].extract_certificate()))
+
+    def fingerprint(self, branch: str) -> str:
+        """The fingerprint of a branch's key."""
+        return str(self.keys[branch].extract_certificate().fingerprint).upper()
+
+    def serve(self) -> ArchiveServer:
+        """A server whose address with /altlinux is the archive's (a context manager)."""
+        return ArchiveServer(self.place)
+
+    def recipes(self, folder: Path, extra: dict[str, str] | None = None) -> Path:
+        """Write recipes altlinux-BRANCH below `folder` that are the shipped ones but for the keys.
+
+        Parameters:
+            extra: further lines by branch, beginning with a table.
+        """
+        place = folder / "altlinux"
+        for branch, key in self.keys.items():
+            publish_key(key, place / "keys")
+            own = "own_keys = true\n" if branch in ("5.0", "p11") else ""
+            (place / f"{branch}.toml").write_text(
+                f'extends = "altlinux/{branch}"\n[archives.altlinux]\n'
+                f'keys = ["{self.fingerprint(branch)}"]\n{own}{(extra or {}).get(branch, "")}\n'
+            )
+        return folder
+
+
+def _binary(armoured: str) -> bytes:
+    body = armoured.partition("-----BEGIN")[2].split("\n\n", 1)[1].partition("-----END")[0]
+    return base64.b64decode("".join(row for row in body.split() if not row.startswith("=")))
+
+
+def as_failing(rpm: Rpm, script: str = "post") -> Rpm:
+    """The package with a script that fails."""
+    return replace(rpm, scripts={**rpm.scripts, script: "echo this script fails >&2\nexit 3\n"})
+
+
+def is_file(mode: int) -> bool:
+    """Whether a mode is that of a regular file."""
+    return stat.S_ISREG(mode)
+
+
+def main(folder: str) -> None:
+    """Publish and serve all branches until Ctrl-C."""
+    place = Path(folder)
+    standin = AltStandin(place, place / "cache")
+    for branch in BRANCHES:
+        standin.publish(branch)
+    recipes = standin.recipes(place / "recipes")
+    with standin.serve() as server:
+        sys.stdout.write(
+            f"make template DIST=altlinux-p11 MIRROR=altlinux={server.url}/altlinux\n"
+            f"with TMPLBUILD_RECIPES={recipes} in the environment; Ctrl-C ends it\n"
+        )
+        sys.stdout.flush()
+        with suppress(KeyboardInterrupt):
+            server.released.wait()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
