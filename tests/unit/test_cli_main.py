@@ -285,9 +285,11 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
     assert (done.returncode, done.stderr) == (141, "")
 
 
-def test_a_full_stdout_is_told() -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("words", [["version"], ["version", "--json"]])
+def test_a_full_stdout_is_told(words: list[str], unbuffered: str) -> None:
     with open("/dev/full", "w") as full:
-        done = run("version", stdout=full.fileno())
+        done = run(*words, stdout=full.fileno(), PYTHONUNBUFFERED=unbuffered)
     assert done.returncode == errors.StoreError.exit_code
     assert "No space left on device" in done.stderr
 

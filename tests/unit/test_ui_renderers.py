@@ -207,6 +207,14 @@ def screen_text(text: str) -> str:
     return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
 
 
+@pytest.fixture(autouse=True)
+def any_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """rich asks the environment what the terminal can do; that of whoever runs the tests says nothing."""
+    monkeypatch.setenv("TERM", "xterm")
+    for name in ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+        monkeypatch.delenv(name, raising=False)
+
+
 def terminal(
     run: list[Event], *, width: int = 80, encoding: str = "utf-8", verbose: bool = False
 ) -> tuple[str, str]:

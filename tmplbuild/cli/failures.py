@@ -9,6 +9,7 @@ import select
 import sys
 import tempfile
 import traceback
+from typing import TextIO
 
 from tmplbuild import __version__
 from tmplbuild.errors import INTERRUPTED, StoreError, TmplbuildError
@@ -67,14 +68,41 @@ def _bug(error: Exception) -> TmplbuildError:
 
 
 def _say(found: dict[str, object], lines: list[str], args: argparse.Namespace) -> None:
+    if _drained(sys.stdout) and args.json and _wrote(found):
+        return
     try:
-        sys.stdout.flush()
-        if args.json:
-            JsonLines(sys.stdout).write(found)
-        else:
-            print(*lines, sep="\n", file=sys.stderr, flush=True)
+        print(*lines, sep="\n", file=sys.stderr, flush=True)
     except (OSError, ValueError):
         _reader_gone()
+
+
+def _wrote(found: dict[str, object]) -> bool:
+    """Whether stdout took the error's object; if it did not, stderr is told."""
+    try:
+        JsonLines(sys.stdout).write(found)
+    except (OSError, ValueError):
+        _drained(sys.stdout)
+        return False
+    return True
+
+
+def _drained(stream: TextIO) -> bool:
+    """Whether the stream took what was buffered. One that cannot is silenced."""
+    try:
+        stream.flush()
+    except ValueError:  # it is closed
+        return False
+    except OSError:
+        _silence(stream.fileno())
+        return False
+    return True
+
+
+def _silence(fd: int) -> None:
+    # what is still buffered would raise again when Python flushes it at exit
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, fd)
+    os.close(null)
 
 
 def _reader_gone() -> bool:
@@ -88,9 +116,6 @@ def _reader_gone() -> bool:
         poll = select.poll()
         poll.register(fd, select.POLLOUT)
         if any(happened & select.POLLERR for _, happened in poll.poll(0)):
-            # what is still buffered would raise again when Python flushes it at exit
-            null = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(null, fd)
-            os.close(null)
+            _silence(fd)
             gone = True
     return gone
