@@ -116,6 +116,8 @@ def against_peers(tree: Path, work: Path, level: int, runs: int) -> bool:
         ],
         runs=runs,
     )
+    for one in found:
+        print(f"  {one.name:18} kept {one.cpu / one.wall:.2f} CPUs busy")  # ours under 1.9: others had them
     own = mine.stat().st_size
     for path in (mine, by_gzip, by_pigz):
         print(f"  {path.name:12} {path.stat().st_size:12,} bytes  {path.stat().st_size / own:.4f}x")
