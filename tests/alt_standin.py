@@ -31,9 +31,17 @@ from tests.archive_server import ArchiveServer
 from tests.rpm_factory import WHEN, Rpm
 
 BRANCHES = ("4.1", "5.0", "p10", "p11")
-SUITES = {"p10": "x86_64", "p11": "x86_64", "4.1": "x86_64", "5.0": "x86_64"}
-VENDORS = {"p10": "p10", "p11": "p11", "4.1": "updates", "5.0": "updates"}
 _DATES = {"4.1": 0, "5.0": 1, "p10": 2, "p11": 3}
+
+
+EDITS = """
+[configure]
+add.edits = [
+  { path = "/etc/confapp/edited.conf", match = '^third = .*', replace = "third = of the recipe" },
+  { path = "/etc/confapp/kept.conf", match = '^third = .*', replace = "third = of the recipe" },
+  { path = "/etc/oldname.conf", append = "more = of the recipe" },
+]
+"""
 
 
 @dataclass
@@ -97,7 +105,8 @@ class AltStandin:
         return ArchiveServer(self.place)
 
     def recipes(self, folder: Path, extra: dict[str, str] | None = None) -> Path:
-        """Write recipes altlinux-BRANCH below `folder` that are the shipped ones but for the keys.
+        """Write recipes altlinux-BRANCH below `folder`: the shipped ones with the branches' keys, and
+        edits of configuration that an upgrade brings new versions of.
 
         Parameters:
             extra: further lines by branch, beginning with a table.
@@ -105,10 +114,12 @@ class AltStandin:
         place = folder / "altlinux"
         for branch, key in self.keys.items():
             publish_key(key, place / "keys")
-            own = "own_keys = true\n" if branch in ("5.0", "p11") else ""
+            own = "own_keys = true\n" if branch in alt_packages.NEWER else ""
+            name = "newname" if branch in alt_packages.NEWER else "oldname"
             (place / f"{branch}.toml").write_text(
                 f'extends = "altlinux/{branch}"\n[archives.altlinux]\n'
-                f'keys = ["{self.fingerprint(branch)}"]\n{own}{(extra or {}).get(branch, "")}\n'
+                f'keys = ["{self.fingerprint(branch)}"]\n{own}'
+                f'[install]\nadd.packages = ["{name}"]\n{EDITS}{(extra or {}).get(branch, "")}\n'
             )
         return folder
 

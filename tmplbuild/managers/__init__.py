@@ -59,6 +59,7 @@ class Manager:
         progress: reads a line of output; a short text and a share of 0..1 where the line tells one.
         installed: the packages in a tree's database, sorted.
         owners: the package by real path of each file that packages own.
+        prepare: run in a booted VE before anything else; empty where nothing is to be prepared.
         silent: those of the audits that only say something when a thing is wrong, whatever their status.
         settle: waits until nothing works on the package database any more; empty where all ends in time.
         failure: what in the output of a command that ended well tells of a failure all the same, or "".
@@ -77,6 +78,7 @@ class Manager:
     progress: Callable[[bytes], tuple[str, float] | None]
     installed: Callable[[Place], list[Installed]]
     owners: Callable[[Place], dict[str, str]]
+    prepare: Argv = ()
     silent: tuple[Argv, ...] = ()
     settle: Argv = ()
     failure: Callable[[bytes], str] = _no_failure

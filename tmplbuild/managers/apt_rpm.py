@@ -13,6 +13,11 @@ from tmplbuild.managers import Manager, rpm
 
 _APT = ("apt-get", "-q", "-y", "-o", "Acquire::Retries=3", "-o", "Acquire::http::Timeout=30")
 
+# rpm reads .rpmmacros in HOME, whatever its version: here one that ends with the VE. What is mounted in
+# the VE (`filesystem` owns it) is not rpm's to change: the kernel would refuse.
+_HOME = "/run/tmplbuild-home"
+_PREPARE = f"mkdir -p {_HOME} && echo '%_netsharedpath /proc:/sys:/dev' > {_HOME}/.rpmmacros"
+
 # Waits for each process that works on rpm's database; a new one may have begun meanwhile.
 _SETTLE = r"""
 busy=1
@@ -30,7 +35,10 @@ while [ "$busy" ]; do
 done
 rpm -qa > /dev/null
 """
-_WAITING = "/var/lib/rpm/files-awaiting-filetriggers /var/lib/rpm/delay-posttrans-filetriggers"
+_WAITING = (
+    "/var/lib/rpm/files-awaiting-filetriggers /var/lib/rpm/delay-posttrans-filetriggers"
+    " /var/lib/rpmrebuilddb.* /var/lib/rpmold.*"
+)
 _NO_WAITING = f'for file in {_WAITING}; do if [ -e "$file" ]; then echo "$file is left"; fi; done'
 
 _FAILED = re.compile(
@@ -56,7 +64,7 @@ def failure(said: bytes) -> str:
 
 TABLE = Manager(
     name="apt-rpm",
-    env=MappingProxyType({}),
+    env=MappingProxyType({"HOME": _HOME}),
     update=(*_APT, "update"),
     download=(*_APT, "--download-only", "dist-upgrade"),
     upgrade=(*_APT, "dist-upgrade"),
@@ -67,6 +75,7 @@ TABLE = Manager(
         ("rpm", "-Va", "--nofiles"),
         ("apt-get", "-q", "check"),
     ),
+    prepare=("sh", "-c", _PREPARE),
     silent=(("sh", "-c", _NO_WAITING),),
     settle=("sh", "-c", _SETTLE),
     purge=("rpm", "-e"),

@@ -106,7 +106,7 @@ def _make_folders(tree: Tree) -> None:
         tree.mkdir(f"{ADMIN}/{name}")
     if not tree.is_file(f"{INFO}/format"):
         tree.write(f"{INFO}/format", "1\n", mode=0o644)
-    for name in ("diversions", "triggers/File", "triggers/Unincorp"):
+    for name in ("diversions", "triggers/Unincorp"):
         if not tree.is_file(f"{ADMIN}/{name}"):
             tree.write(f"{ADMIN}/{name}", b"", mode=0o644)
 

@@ -12,7 +12,7 @@ from typing import Any
 from tmplbuild.managers import Argv, Manager
 from tmplbuild.recipes.model import Install, Upgrade
 from tmplbuild.stages.context import Ctx, Shell
-from tmplbuild.stages.upgrade import audit, changes, report_held_back, versions, work
+from tmplbuild.stages.upgrade import audit, changes, prepare, report_held_back, versions, work
 
 VERSION = 1
 
@@ -44,6 +44,7 @@ def run(
             for what, argv in commands:
                 work(ve, manager, what, argv, options.timeout_s)
 
+        prepare(ve, manager)
         do(upgrading(options, wanted, manager))
         forget_wishes(ve, options, manager, target.keys() - set(auto))
         do(tidying(options, wanted, manager))

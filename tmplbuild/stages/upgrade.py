@@ -25,6 +25,7 @@ def run(ctx: Ctx, options: Upgrade, manager: Manager, target: Mapping[str, str])
     """
     before = versions(ctx, manager)
     with ctx.live(options) as ve:
+        prepare(ve, manager)
         steps: list[tuple[str, Argv]] = [
             ("read the package lists", manager.update),
             ("download the upgrades", manager.download),
@@ -39,6 +40,12 @@ def run(ctx: Ctx, options: Upgrade, manager: Manager, target: Mapping[str, str])
     after = versions(ctx, manager)
     report_held_back(ctx, after, target)
     return changes(before, after)
+
+
+def prepare(ve: Shell, manager: Manager) -> None:
+    """Make a booted VE ready for its package manager."""
+    if manager.prepare:
+        ve.run(manager.prepare, what="prepare for the package manager")
 
 
 def work(ve: Shell, manager: Manager, what: str, argv: Argv, timeout_s: float) -> None:
