@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import signal
 import urllib.error
 import urllib.request
 from pathlib import Path
