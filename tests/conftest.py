@@ -12,14 +12,26 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-# A job that a shell starts in the background, as a CI system may, is born deaf to Ctrl-C, and so would
-# be all that the tests start to see what Ctrl-C does.
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+# A job that a shell starts in the background or under nohup, as a CI system may, is born deaf to some
+# signals, and so would be all that the tests start to see what signals do.
+for _number, _usual in (
+    (signal.SIGINT, signal.default_int_handler),
+    (signal.SIGTERM, signal.SIG_DFL),
+    (signal.SIGHUP, signal.SIG_DFL),
+):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, _usual)
 
 # how fast a machine is, and what else it does, is no property of the code
 settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tests")
+
+
+# nohup and a shell's `&` ignore signals, and what is ignored stays so in every process that a test starts;
+# a handler of ours ignores as well, but is not handed on
+for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, lambda *_: None)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

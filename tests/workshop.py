@@ -192,5 +192,3 @@ def _events(out: str) -> list[dict[str, Any]]:
             except ValueError:
                 continue
     return [event for event in events if isinstance(event, dict) and "event" in event]
-
-
