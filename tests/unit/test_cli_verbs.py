@@ -71,9 +71,10 @@ def make_tar(path: Path, names: dict[str, bytes]) -> Path:
 def test_recipe_list(run: Run) -> None:
     done = run("recipe", "list")
     assert done.status == 0
-    assert [line.split()[0] for line in done.out.splitlines()[1:4]] == ["debian-11", "debian-12", "debian-13"]
+    shown = [line.split()[0] for line in done.out.splitlines()[1:]]
+    assert [name for name in shown if name.startswith("debian-")] == ["debian-11", "debian-12", "debian-13"]
     names = [row["name"] for row in json.loads(run("recipe", "list", "--json").out)]
-    assert names[:3] == ["debian-11", "debian-12", "debian-13"]
+    assert names == shown
 
 
 def test_recipe_list_shows_one_that_cannot_be_read(run: Run, recipes: Path) -> None:
