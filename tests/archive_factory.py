@@ -238,7 +238,7 @@ class ArchiveFactory:
                 _write(folder / hashed, data)
         moment = time.time() if date is None else date
         head = {
-            "Origin": "Test",
+            "Origin": f"Test {self.key.fingerprint[-8:]}",  # a cache may see many archives with one "stable"
             "Label": "Test",
             "Suite": name,
             "Codename": name,

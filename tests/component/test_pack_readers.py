@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.pack_trees import (
+    AS_WRITTEN,
     CAPABILITY_2,
     CAPABILITY_3,
     EPOCH,
@@ -108,7 +109,7 @@ def test_busybox_restores_all_but_attributes(source: Path, archive: Path, target
 
 def test_python_restores_all_but_attributes(source: Path, archive: Path, target: Path) -> None:
     with tarfile.open(archive) as file:
-        file.extractall(target, numeric_owner=True, filter="fully_trusted")
+        file.extractall(target, numeric_owner=True, **AS_WRITTEN)
     assert differences(as_packed(source, xattrs=False), facts(target, xattrs=False)) == []
 
 
