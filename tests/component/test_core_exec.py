@@ -116,7 +116,8 @@ def test_signals_are_as_a_login_has_them(ve: VE) -> None:
         for line in ve.exec(["cat", "/proc/self/status"]).stdout.decode().splitlines()
         if line.startswith("Sig")
     )
-    assert int(rows["SigIgn"], 16) == 0
+    # 32 and 33 are glibc's own: posix_spawn (make uses it) leaves them ignored, and nobody else can set them
+    assert int(rows["SigIgn"], 16) & ~(0b11 << 31) == 0
     assert int(rows["SigBlk"], 16) == 0
 
 

@@ -118,9 +118,8 @@ def _report(config: wire.Message, kind: str) -> tuple[wire.Message, list[int]]:
 
 def become_plain(bits: int) -> None:
     """Undo what Python and the tool changed about the process, before something else runs in it."""
-    for number in (signal.SIGPIPE, signal.SIGINT, signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP):
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
         signal.signal(number, signal.SIG_DFL)
-    signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
     os.umask(0o022)
     if bits == 32 and os.uname().machine in ("x86_64", "aarch64"):
