@@ -11,7 +11,7 @@ import os
 import signal
 import socket
 
-from tmplbuild.core import cgroup, inside, linux, wire
+from tmplbuild.core import cgroup, inside, linux, nosync, wire
 
 _SPACES = (
     linux.CLONE_NEWNS
@@ -71,7 +71,7 @@ def _first_process(sock: socket.socket, config: wire.Message) -> None:
             wire.call(sock, about, out)
             for fd in out:
                 os.close(fd)
-            become_plain(32 if about["bits"] == 32 else 64)
+            become_plain(Plain(32 if about["bits"] == 32 else 64, bool(config["suppress_sync"])))
             if config["init"]:
                 _run_init(config, kind)
             _reap(sock)
@@ -116,13 +116,23 @@ def _report(config: wire.Message, kind: str) -> tuple[wire.Message, list[int]]:
     return {"step": "armed", "kind": kind, "bits": bits}, out
 
 
-def become_plain(bits: int) -> None:
+class Plain:
+    """What a process of the VE is: 32 or 64 `bits`, and whether it waits for no disk."""
+
+    def __init__(self, bits: int, suppress_sync: bool) -> None:
+        self.bits = bits
+        self.suppress_sync = suppress_sync
+
+
+def become_plain(how: Plain) -> None:
     """Undo what Python and the tool changed about the process, before something else runs in it."""
     for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
     os.umask(0o022)
-    if bits == 32 and os.uname().machine in ("x86_64", "aarch64"):
+    if how.suppress_sync:
+        nosync.suppress()
+    if how.bits == 32 and os.uname().machine in ("x86_64", "aarch64"):
         linux.set_personality(linux.PER_LINUX32)
 
 

@@ -28,7 +28,7 @@ def spawn(
     joins: list[str],
     request: wire.Message,
     fds: list[int],
-    bits: int,
+    how: birth.Plain,
     client: socket.socket | None,
 ) -> int:
     """Start a command in the VE whose init is `pidfd`.
@@ -45,7 +45,7 @@ def spawn(
     if fork == 0:
         try:
             os.close(reader)
-            _cross(writer, pidfd, joins, request, fds, bits, client)
+            _cross(writer, pidfd, joins, request, fds, how, client)
         finally:
             os._exit(NOT_RUN)
     os.close(writer)
@@ -63,7 +63,7 @@ def _cross(
     joins: list[str],
     request: wire.Message,
     fds: list[int],
-    bits: int,
+    how: birth.Plain,
     client: socket.socket | None,
 ) -> None:
     try:
@@ -80,19 +80,19 @@ def _cross(
         os._exit(0)
     os.close(writer)
     try:
-        _become(request, fds, bits, client)
+        _become(request, fds, how, client)
     except OSError as error:
         os.write(2, f"tmplbuild: {error}\n".encode("utf-8", "replace"))
     finally:
         os._exit(NOT_RUN)
 
 
-def _become(request: wire.Message, fds: list[int], bits: int, client: socket.socket | None) -> None:
+def _become(request: wire.Message, fds: list[int], how: birth.Plain, client: socket.socket | None) -> None:
     """Set up the process and become the command."""
     os.chdir("/")
     os.setsid()
     _connect(request, fds, client)
-    birth.become_plain(bits)
+    birth.become_plain(how)
     env = _strings(request["env"])
     uid, gid, groups, home, name = look_up_user(str(request["user"]))
     for key, value in (("HOME", home), ("USER", name), ("LOGNAME", name)):

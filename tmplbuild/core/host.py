@@ -193,6 +193,7 @@ class Core:
         timeout_s: float = 120,
         tether: bool = True,
         bits: Literal[0, 32, 64] = 0,
+        suppress_sync: bool = False,
         console_log: Path | None = None,
     ) -> VE:
         """Start a VE; with init, return when it is ready.
@@ -207,6 +208,8 @@ class Core:
             timeout_s: seconds until init must be ready.
             tether: the VE ends when this process does; else it lives on.
             bits: 32 makes uname(2) name a 32-bit machine; 0 looks at the tree's programs.
+            suppress_sync: fsync(2) and its kin return at once (where the kernel has seccomp): for a
+                tree that is thrown away when something goes wrong, and synced when it is done.
             console_log: a file to keep the console's text in; else it goes with the VE.
 
         Raises BusyError (the id or the tree is in use), HostError, StageError (init failed; `tail`
@@ -235,6 +238,7 @@ class Core:
                 "timeout_s": timeout_s,
                 "tether": tether,
                 "bits": bits,
+                "suppress_sync": suppress_sync,
                 "console": str((console_log or folder / remains.CONSOLE).absolute()),
                 "started": time.time(),
             }

@@ -291,8 +291,9 @@ class Monitor:
         extra = request["env"]
         assert isinstance(extra, dict)
         request["env"] = {**env, **extra}
+        how = birth.Plain(self.born.bits, bool(self.config["suppress_sync"]))
         try:
-            pid = enter.spawn(self.born.pidfd, joins, request, fds, self.born.bits, client)
+            pid = enter.spawn(self.born.pidfd, joins, request, fds, how, client)
         except OSError:
             cgroup.kill(group)
             cgroup.remove(group)

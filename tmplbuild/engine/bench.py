@@ -156,6 +156,7 @@ class Bench:
                 net="none",
                 limits=self.limits,
                 hostname="localhost",
+                suppress_sync=True,
             )
             with ve:
                 yield VeShell(ve, self._env(), self.emit, self.manager.progress)
@@ -196,6 +197,7 @@ class Bench:
             mask_units=mask,
             timeout_s=boot_timeout_s,
             console_log=self.console,
+            suppress_sync=True,
         )
         with ve, self.gateway() as gateway:
             assert ve.proxy_socket is not None
