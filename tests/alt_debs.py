@@ -31,6 +31,8 @@ _LEFT_OUT = re.compile(
     r"/usr/share/(doc|man|locale|info|lintian|bug|doc-base|bash-completion|zsh|fish|gcc|perl5|i18n/charmaps)(/|$)"
     r"|/etc/(init\.d|cron\.[a-z]+|default|apt|dpkg)(/|$)|/usr/lib/(rpm/(brp|check|find|fileattrs)|udev/hwdb\.d)"
     r"|/lib/udev(/|$)|/lib/systemd/system/(getty\.target\.wants/)?getty-static\.service"
+    # links to files of packages that are not taken
+    r"|/etc/modules-load\.d/modules\.conf|/etc/rmt$|/etc/xdg/systemd/user|.*/99-environment\.conf"
 )
 _MERGED = re.compile(r"^/(bin|sbin|lib|lib32|lib64|libx32)(?=/)")
 
@@ -65,9 +67,9 @@ class DebianBinaries:
         self._names = {one.name for one in self.packages}
         self._path: Callable[[Package], Path] = lambda one: packages.path(one.sha256)
 
-    def debs(self) -> list[Deb]:
-        """All packages, taken apart."""
-        return [self._deb(package) for package in self.packages]
+    def debs(self, only: Collection[str] = ()) -> list[Deb]:
+        """All packages, or `only` these, taken apart."""
+        return [self._deb(package) for package in self.packages if not only or package.name in only]
 
     def _deb(self, package: Package) -> Deb:
         control, data = _members(self._path(package))

@@ -43,6 +43,8 @@ DEBIAN = (
     ),
     *("sed", "systemd", "systemd-sysv", "sysvinit-utils", "tar", "tree", "util-linux", "xz-utils"),
 )
+SYSVINIT = "sysvinit-core"
+NOT_WITH_SYSVINIT = frozenset(("initscripts", "insserv", "orphan-sysvinit-scripts", "startpar", "sysv-rc"))
 NOT_TAKEN = frozenset(
     (
         *("adduser", "apt", "base-files", "base-passwd", "debconf", "debianutils", "debian-archive-keyring"),
@@ -71,7 +73,18 @@ EMPTY = (
         "openssh-server",
         "openssh-server-control",
     ),
-    *("psmisc", "rootfiles", "rsync", "su", "sudo", "syslogd", "vim-console", "vitmp", "which"),
+    *(
+        "psmisc",
+        "rootfiles",
+        "rsync",
+        "rsyslog-classic",
+        "su",
+        "sudo",
+        "syslogd",
+        "vim-console",
+        "vitmp",
+        "which",
+    ),
 )
 OLD = ("4.1", "5.0")
 NEWER = ("5.0", "p11")
@@ -152,6 +165,8 @@ def _of_debian(branch: str, debs: Iterable[Deb]) -> Iterator[Rpm]:
         )
         if one.name == "systemd-sysv":
             rpm = replace(rpm, name="systemd-sysvinit")
+        if one.name == SYSVINIT:
+            rpm = replace(rpm, name="sysvinit", conflicts=("systemd-sysvinit",))
         if one.name == "rpm" and branch in NEWER:
             rpm = replace(rpm, release="alt2")
         yield rpm
@@ -223,7 +238,6 @@ def _of_ours(branch: str, ring: bytes) -> Iterator[Rpm]:
             obsoletes=rpm.obsoletes,
             files=files,
             scripts=rpm.scripts,
-            built=None if old else rpm.built,
             payload="gzip" if old else "xz",
         )
 
@@ -370,9 +384,37 @@ def _services(branch: str) -> Iterator[Rpm]:
         "ln -sf ../init.d/$1 /etc/rc$level.d/S50$1; done ;; esac"
     )
     yield Rpm("chkconfig", arch="noarch", files=(_script("/sbin/chkconfig", on),))
+    yield Rpm(
+        "startup",
+        arch="noarch",
+        requires=("sysvinit", "/bin/sh"),
+        files=(
+            _config("/etc/inittab", _INITTAB),
+            _script("/etc/rc.d/rc.sysinit", _SYSINIT),
+            _script("/etc/rc.d/rc", _RC),
+        ),
+    )
     yield Rpm("usrmerge-hier-convert", files=(_file(_HIER_CONVERT, _content("hier-convert"), 0o755),))
 
 
+_INITTAB = (
+    "id:3:initdefault:\nsi::sysinit:/etc/rc.d/rc.sysinit\n"
+    + "".join(f"l{level}:{level}:wait:/etc/rc.d/rc {level}\n" for level in range(7))
+    + "ca::ctrlaltdel:/sbin/shutdown -t3 -r now\n"
+    + "".join(f"{number}:2345:respawn:/sbin/mingetty tty{number}\n" for number in range(1, 7))
+)
+_SYSINIT = (
+    ': > /run/utmp\nmkdir -p /run/lock\n. /etc/sysconfig/network\n[ -z "$HOSTNAME" ] || hostname "$HOSTNAME"'
+)
+_RC = """\
+for script in /etc/rc$1.d/S*; do
+    [ ! -x "$script" ] || "$script" start
+done
+case $1 in
+    0) exec /sbin/halt -d -f -p ;;
+    6) exec /sbin/reboot -d -f ;;
+esac"""
+_NETWORK_SCRIPT = 'case $1 in start) ifup lo ;; stop) ;; *) echo "network: start or stop" >&2; exit 2 ;; esac'
 _HIER_CONVERT = "/usr/libexec/usrmerge/hier-convert"
 _NETWORK = """\
 [Unit]
@@ -389,12 +431,15 @@ WantedBy=multi-user.target
 
 
 def _etcnet(branch: str) -> Iterator[Rpm]:
-    enable = "! [ -x /bin/systemctl ] || systemctl enable network.service\n"
+    wants = "/etc/systemd/system/multi-user.target.wants"
+    enable = (
+        f"mkdir -p {wants} && ln -sf /lib/systemd/system/network.service {wants}/ && chkconfig network on\n"
+    )
     yield Rpm(
         "etcnet",
         arch="noarch",
         provides=("network-config-subsystem",),
-        requires=("iproute2", "/bin/sh"),
+        requires=("iproute2", "chkconfig", "/bin/sh"),
         files=(
             _script("/sbin/ifup", _content("ifup").decode().partition("\n")[2].rstrip()),
             _script("/sbin/ifdown", _content("ifdown").decode().partition("\n")[2].rstrip()),
@@ -405,6 +450,7 @@ def _etcnet(branch: str) -> Iterator[Rpm]:
             _config("/etc/net/ifaces/eth0/options", "TYPE=eth\nBOOTPROTO=dhcp\n"),
             _config("/etc/sysconfig/network", "NETWORKING=yes\nHOSTNAME=builder\n", noreplace=True),
             _file("/lib/systemd/system/network.service", _NETWORK.encode()),
+            _script("/etc/init.d/network", _NETWORK_SCRIPT),
         ),
         scripts={"post": enable},
     )

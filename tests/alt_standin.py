@@ -60,7 +60,10 @@ class AltStandin:
     def __post_init__(self) -> None:
         self.root = self.place / "altlinux"
         self.keys = {branch: throw_away_key(f"alt-{branch}") for branch in BRANCHES}
-        self._debs = DebianBinaries(self.cache, alt_packages.DEBIAN, alt_packages.NOT_TAKEN).debs()
+        most = DebianBinaries(self.cache, alt_packages.DEBIAN, alt_packages.NOT_TAKEN)
+        without = alt_packages.NOT_TAKEN | alt_packages.NOT_WITH_SYSVINIT
+        other = DebianBinaries(self.cache, (alt_packages.SYSVINIT,), without)
+        self._debs = [*most.debs(), *other.debs((alt_packages.SYSVINIT,))]
 
     def publish(
         self,
@@ -89,6 +92,7 @@ class AltStandin:
                 label=branch,
                 suffixes=(".bz2",) if old else (".xz", ".bz2"),
                 hashes=("md5",) if old else ("md5", "blake2b"),
+                built=not old,
                 date=WHEN + 86400 * _DATES[branch] + self._writings,
             )
 

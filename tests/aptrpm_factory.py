@@ -14,6 +14,7 @@ import hashlib
 import lzma
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from email.utils import formatdate
 from pathlib import Path
 
@@ -132,19 +133,21 @@ class Repository:
         plain: bool = False,
         hashes: Sequence[str] = ("md5", "blake2b"),
         date: int = WHEN,
+        built: bool = True,
     ) -> None:
         """Write the packages, the lists and the release, and forget the packages.
 
         Parameters:
             suffixes: how the lists are compressed.
             plain: leave the uncompressed lists too; the release names them in any case.
+            built: whether the lists tell when a package was built (they do since 2014).
         """
         folder = self.root / suite
         (folder / "base").mkdir(parents=True, exist_ok=True)
         arch = suite.rpartition("/")[2]
         files: dict[str, bytes] = {}
         for component, packages in self.packages.items():
-            data = self._component(folder, component, packages, hashes)
+            data = self._component(folder, component, packages, hashes, built)
             name = f"base/pkglist.{component}"
             files[name] = data
             files.update({f"{name}{suffix}": COMPRESS[suffix](data) for suffix in suffixes})
@@ -165,12 +168,15 @@ class Repository:
         os.utime(release, (WHEN + self._writings, WHEN + self._writings))
         self.packages = {}
 
-    def _component(self, folder: Path, component: str, packages: list[Rpm], hashes: Sequence[str]) -> bytes:
+    def _component(
+        self, folder: Path, component: str, packages: list[Rpm], hashes: Sequence[str], built: bool
+    ) -> bytes:
         place = folder / f"RPMS.{component}"
         place.mkdir(exist_ok=True)
         entries = []
         for rpm in sorted(packages, key=lambda rpm: rpm.filename):
             data = build_rpm(rpm)
             (place / rpm.filename).write_bytes(data)
-            entries.append(list_entry(rpm, data, component=component, hashes=hashes))
+            listed = rpm if built else replace(rpm, built=None)
+            entries.append(list_entry(listed, data, component=component, hashes=hashes))
         return b"".join(entries)

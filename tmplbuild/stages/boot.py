@@ -14,6 +14,7 @@ from tmplbuild.stages.context import Ctx, Shell
 
 VERSION = 1
 
+_SYSCONFIG = "/etc/sysconfig/network"
 _HOSTNAME = "boot-test"
 _ADDRESS = "192.0.2.10"  # RFC 5737: for documentation, routed nowhere
 _NAMESERVER = "192.0.2.53"
@@ -92,6 +93,9 @@ def init_kind(tree: Tree) -> str:
 def set_identity(tree: Tree) -> None:
     """Host name and name server as vzctl sets them in a stopped VE."""
     tree.write("/etc/hostname", f"{_HOSTNAME}\n")
+    if tree.is_file(_SYSCONFIG):  # Red Hat's kin, ALT among them: vzctl's redhat-set_hostname.sh
+        lines = [line for line in tree.read_text(_SYSCONFIG).splitlines() if not line.startswith("HOSTNAME=")]
+        tree.write(_SYSCONFIG, "".join(f"{line}\n" for line in [*lines, f"HOSTNAME={_HOSTNAME}"]))
     tree.write("/etc/resolv.conf", f"nameserver {_NAMESERVER}\n")
 
 

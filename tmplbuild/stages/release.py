@@ -12,7 +12,7 @@ from typing import Any
 from tmplbuild.managers import Argv, Manager
 from tmplbuild.recipes.model import Install, Upgrade
 from tmplbuild.stages.context import Ctx, Shell
-from tmplbuild.stages.upgrade import audit, changes, prepare, report_held_back, versions, work
+from tmplbuild.stages.upgrade import audit, changes, prepare, refuse_losses, report_held_back, versions, work
 
 VERSION = 1
 
@@ -50,6 +50,7 @@ def run(
         do(tidying(options, wanted, manager))
         audit(ve, manager, options.timeout_s)
     after = versions(ctx, manager)
+    refuse_losses(before, after, target)
     report_held_back(ctx, after, target)
     return changes(before, after)
 

@@ -12,6 +12,7 @@ from tmplbuild.stages import files
 from tmplbuild.stages.context import Ctx
 
 VERSION = 1
+_RC_FOLDERS = ("/etc", "/etc/rc.d")
 UNITS = "/etc/systemd/system"
 
 
@@ -78,10 +79,11 @@ def rc_disable(tree: Tree, services: tuple[str, ...]) -> list[str]:
     for service in services:
         links = [
             path
-            for path in tree.glob(f"/etc/rc[0-9S].d/S[0-9][0-9]{service}")
-            if not path.startswith(("/etc/rc0.d", "/etc/rc6.d"))
+            for folder in _RC_FOLDERS
+            for path in tree.glob(f"{folder}/rc[0-9S].d/S[0-9][0-9]{service}")
+            if not path.startswith((f"{folder}/rc0.d", f"{folder}/rc6.d"))
         ]
-        for path in links:
+        for path in filter(tree.is_link, links):  # one directory may have two names
             tree.rename(path, re.sub(r"/S\d\d(?=[^/]+$)", "/K01", path))
         if links:
             gone.append(service)

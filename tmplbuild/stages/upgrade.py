@@ -38,6 +38,7 @@ def run(ctx: Ctx, options: Upgrade, manager: Manager, target: Mapping[str, str])
             work(ve, manager, what, argv, options.timeout_s)
         audit(ve, manager, options.timeout_s)
     after = versions(ctx, manager)
+    refuse_losses(before, after, target)
     report_held_back(ctx, after, target)
     return changes(before, after)
 
@@ -89,6 +90,21 @@ def changes(before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, An
         "removed": sorted(before.keys() - after.keys()),
     }
     return {kind: names for kind, names in done.items() if names}
+
+
+def refuse_losses(before: Mapping[str, str], after: Mapping[str, str], target: Mapping[str, str]) -> None:
+    """Make sure that no wanted package went: an upgrade may replace packages, but not those that the
+    archives still have for this template; and a damaged database would lose some without a word.
+
+    Raises StageError.
+    """
+    lost = sorted((before.keys() & target.keys()) - after.keys())
+    if lost:
+        raise StageError(
+            f"the upgrade lost {len(lost)} package{'s' * (len(lost) > 1)} that the recipe comes to",
+            why=", ".join(lost[:20]),
+            hint="the log tells whether they were removed; if not, the package database is damaged",
+        )
 
 
 def report_held_back(ctx: Ctx, after: Mapping[str, str], target: Mapping[str, str]) -> None:

@@ -1,0 +1,335 @@
+"""ALT Linux: its archive is not at hand here, so a stand-in in its true format is, with a real rpm."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests import alt_packages
+from tests.alt_standin import AltStandin, as_failing
+from tests.aptrpm_factory import throw_away_key
+from tests.archive_server import ArchiveServer
+from tests.rpm_factory import Rpm
+from tests.workshop import Run, Workshop
+from tmplbuild.archives.aptrpm import setversion
+from tmplbuild.engine.steps import NAMES, RELEASE_NAMES
+
+pytestmark = [pytest.mark.root, pytest.mark.network, pytest.mark.live, pytest.mark.slow]
+
+P10, P11 = "altlinux-p10-x86_64", "altlinux-p11-x86_64"
+UPGRADED = "altlinux-p11-from-p10-x86_64"
+
+
+class Alt:
+    """A workshop with the stand-in's address, and recipes that pin its keys."""
+
+    def __init__(self, place: Path, packages: Path, standin: AltStandin, server: ArchiveServer) -> None:
+        self.shop = Workshop(place / "shop", packages)
+        self.standin = standin
+        self.server = server
+        self.recipes = standin.recipes(place / "recipes")
+        self.options = (
+            *("--recipes", str(self.recipes)),
+            *("--mirror", f"altlinux={server.url}/altlinux"),
+        )
+
+    def build(self, name: str, *words: str, ok: bool = True) -> Run:
+        return self.shop.build(name, *self.options, *words, ok=ok)
+
+    def upgrade(self, name: str, to: str, ok: bool = True) -> Run:
+        done = self.shop.run("upgrade", name, "--to", to, "--json", *self.options)
+        assert not ok or done.status == 0, f"{done.err}\n{done.out[-2000:]}"
+        return done
+
+    def recipe(self, name: str, text: str) -> str:
+        """A recipe like p11's, whose packed template is not booted; what `tmplbuild build` calls it."""
+        path = self.recipes / "altlinux" / f"{name}.toml"
+        path.write_text(f'extends = "altlinux/p11"\n[check]\nboot = false\n{text}\n')
+        return f"altlinux-{name}"
+
+    def file(self, template: str) -> Path:
+        return self.shop.templates / f"{template}.tar.gz"
+
+
+@pytest.fixture(scope="module")
+def alt(tmp_path_factory: pytest.TempPathFactory, packages: Path) -> Iterator[Alt]:
+    place = tmp_path_factory.mktemp("alt")
+    standin = AltStandin(place, packages)
+    for branch in ("p10", "p11", "4.1", "5.0"):
+        standin.publish(branch)
+    with standin.serve() as server:
+        made = Alt(place, packages, standin, server)
+        made.shop.first = made.build("altlinux-p11")
+        yield made
+    assert made.shop.remains() == {}
+
+
+@pytest.fixture(scope="module")
+def p10(alt: Alt) -> Run:
+    return alt.build("altlinux-p10")
+
+
+@pytest.fixture(scope="module")
+def upgraded(alt: Alt, p10: Run) -> Run:
+    return alt.upgrade("altlinux-p10", "altlinux-p11")
+
+
+@pytest.fixture
+def branch(alt: Alt) -> Iterator[Callable[..., None]]:
+    """Publishes p11 otherwise for one test."""
+    changed = False
+
+    def publish(**options: object) -> None:
+        nonlocal changed
+        changed = True
+        alt.standin.publish("p11", **options)  # type: ignore[arg-type]
+
+    yield publish
+    if changed:
+        alt.standin.publish("p11")
+
+
+# -- from packages ------------------------------------------------------------------------------------
+
+
+def test_a_recipe_becomes_a_booted_template(alt: Alt) -> None:
+    first = alt.shop.first
+    assert first is not None
+    assert first.ran == list(NAMES)
+    assert first.summary["sha256"] == hashlib.sha256(alt.file(P11).read_bytes()).hexdigest()
+    done = alt.shop.run("check", str(alt.file(P11)), "--json")
+    assert done.status == 0, done.out
+
+
+def test_the_manifest_tells_of_archives_keys_and_packages(alt: Alt) -> None:
+    manifest = json.loads((alt.shop.templates / f"{P11}.manifest.json").read_text())
+    suites = {row["suite"]: row["signed_by"] for row in manifest["pins"]["archives"]}
+    key = alt.standin.fingerprint("p11")
+    assert suites == {"p11/branch/x86_64": [key], "p11/branch/noarch": [key]}
+    packages = {row["name"]: row for row in manifest["packages"]}
+    assert {"rpm", "systemd", "etcnet", "apt-standin"} <= packages.keys()
+    assert packages["setup"] == {"name": "setup", "version": "2.5-alt1", "arch": "noarch", "source": "setup"}
+
+
+def test_rules_of_a_container_hold(alt: Alt) -> None:
+    with alt.shop.tree(P11, "clean-again") as tree:
+        assert tree.listdir("/etc/net/ifaces") == ["default", "lo", "unknown"]
+        assert "HOSTNAME=\n" in tree.read_text("/etc/sysconfig/network")
+        assert tree.read_text("/etc/sysconfig/i18n") == "LANG=C.UTF-8\n"
+        assert "pts/0\n" in tree.read_text("/etc/securetty")
+        assert tree.readlink("/etc/mtab") == "../proc/self/mounts"
+        assert tree.read_text("/etc/tcb/root/shadow").startswith("root:*:")
+        assert not tree.glob("/var/lib/apt/lists/*_*")
+        assert not tree.exists("/.tmplbuild")
+        sources = tree.read_text("/etc/apt/sources.list.d/altlinux.list").splitlines()
+        assert sources == [
+            f"rpm [p11] http://ftp.altlinux.org/pub/distributions/ALTLinux p11/branch/{arch} classic"
+            for arch in ("x86_64", "noarch")
+        ]
+        assert tree.read_text("/etc/apt/sources.list.d/alt.list").startswith("#rpm [p11] ftp:")
+        assert alt.standin.fingerprint("p11") in tree.read_text("/etc/apt/vendors.list.d/p11.list")
+        cache = tree.stat("/var/cache/apt/archives")
+        assert cache is not None
+        assert (cache.st_mode & 0o7777, cache.st_gid) == (0o2770, 103)
+
+
+def test_nothing_changed_nothing_done(alt: Alt) -> None:
+    again = alt.build("altlinux-p11")
+    assert again.unchanged
+    assert again.ran == []
+
+
+def test_equal_pins_give_equal_bytes(alt: Alt, packages: Path, tmp_path: Path) -> None:
+    other = Workshop(tmp_path / "other", packages)
+    done = other.build("altlinux-p11", *alt.options, "--no-boot-test")
+    assert alt.shop.first is not None
+    assert done.summary["sha256"] == alt.shop.first.summary["sha256"]
+
+
+def test_the_next_night_packages_moved(alt: Alt, branch: Callable[..., None]) -> None:
+    name = alt.recipe("nightly", '[image]\nname = "nightly"')
+    alt.build(name)
+
+    def newer(rpm: Rpm) -> Rpm:
+        return replace(rpm, release="alt9") if rpm.name == "tcb" else rpm
+
+    branch(change=newer)
+    again = alt.build(name)
+    assert again.ran[0] == "upgrade"
+    manifest = json.loads((alt.shop.templates / "nightly.manifest.json").read_text())
+    assert "1.0-alt9" in {row["version"] for row in manifest["packages"] if row["name"] == "tcb"}
+
+
+# -- from the branch before ---------------------------------------------------------------------------
+
+
+def test_p10_becomes_p11_in_a_live_ve(alt: Alt, upgraded: Run) -> None:
+    assert upgraded.ran == list(RELEASE_NAMES)
+    assert upgraded.summary["made_of"]["template"] == P10
+    names = {row["name"]: row for row in _manifest(alt, UPGRADED)["packages"]}
+    fresh = {row["name"]: row for row in _manifest(alt, P11)["packages"]}
+    assert names.keys() - fresh.keys() == {"usrmerge-hier-convert"}
+    assert fresh.keys() - names.keys() == set()
+    assert {name for name in fresh if fresh[name]["version"] != names[name]["version"]} == set()
+
+
+def test_the_upgrade_waited_for_what_goes_on_in_the_background(alt: Alt, upgraded: Run) -> None:
+    log = (Path(upgraded.summary["logs"]) / "05-upgrade.log").read_text()
+    assert "\nwait for p" in log
+    with alt.shop.tree(UPGRADED, "upgrade") as tree:
+        assert not tree.exists("/var/lib/rpm/delay-posttrans-filetriggers")
+        assert not tree.exists("/var/lib/rpm/files-awaiting-filetriggers")
+
+
+def test_the_upgrade_leaves_no_trace_and_loses_nothing(alt: Alt, upgraded: Run) -> None:
+    with alt.shop.tree(UPGRADED, "clean-again") as tree:
+        assert [p for kind in ("new", "save", "orig") for p in tree.glob(f"/**/*.rpm{kind}")] == []
+        assert tree.readlink("/bin") == "usr/bin"
+        passwd = tree.read_text("/etc/passwd")
+        assert "\n_daemon:x:160:160:" in passwd  # made by a script before
+        assert "\n_newdaemon:x:150:150:" in passwd  # only in passwd.rpmnew
+        assert "third = of the recipe" in tree.read_text("/etc/confapp/edited.conf")
+        assert "third = of the recipe" in tree.read_text("/etc/confapp/kept.conf")
+        assert "second = new" in tree.read_text("/etc/confapp/edited.conf")
+        assert "second = new" in tree.read_text("/etc/confapp/untouched.conf")
+        assert "last = of the script" in tree.read_text("/etc/confapp/scripted.conf")
+        assert not tree.exists("/etc/oldname.conf")
+        assert tree.exists("/etc/newname.conf")
+    rows = {row.split(" (")[0] for row in upgraded.summary["leftovers"]}
+    assert {"/etc/passwd.rpmnew", "/etc/confapp/edited.conf.rpmsave", "/etc/oldname.conf.rpmsave"} <= rows
+
+
+def test_a_file_trigger_that_fails_fails_the_upgrade(alt: Alt, p10: Run, branch: Callable[..., None]) -> None:
+    branch(more=[alt_packages.fault_trigger()])
+    alt.recipe("trigger", '[image]\nname = "trigger"\n[install]\nadd.packages = ["broken-trigger"]')
+    done = alt.upgrade("altlinux-p10", "altlinux-trigger", ok=False)
+    assert done.status == 7
+    assert "tells of a failure" in done.out
+    assert "broken.filetrigger" in done.out
+
+
+# -- old branches, and sysvinit -----------------------------------------------------------------------
+
+
+def test_4_1_becomes_5_0(alt: Alt) -> None:
+    """Lists in bzip2 alone, vouched for by MD5; sysvinit; packages without build time."""
+    old = alt.build("altlinux-4.1")
+    assert old.ran == list(NAMES)
+    assert any("by MD5 alone" in event["text"] for event in old.events if event["event"] == "note")
+    done = alt.upgrade("altlinux-4.1", "altlinux-5.0")
+    assert done.ran == list(RELEASE_NAMES)
+    template = "altlinux-5.0-from-4.1-x86_64"
+    versions = {row["name"]: row["version"] for row in _manifest(alt, template)["packages"]}
+    assert (versions["setup"], versions["newname"]) == ("2.5-alt1", "2.0-alt1")
+    assert "oldname" not in versions
+    with alt.shop.tree(template, "clean-again") as tree:
+        assert "\n_newdaemon:x:150:150:" in tree.read_text("/etc/passwd")
+        inittab = tree.read_text("/etc/inittab")
+        assert "\n#1:2345:respawn:/sbin/mingetty tty1\n" in inittab
+        assert "\n#ca::ctrlaltdel:" in inittab
+        assert alt.standin.fingerprint("5.0") in tree.read_text("/etc/apt/vendors.list.d/updates.list")
+
+
+@pytest.mark.parametrize("flavour", ["sysvinit", "networkd"])
+def test_flavours_of_p11(alt: Alt, flavour: str) -> None:
+    name = f"altlinux-p11-{flavour}"
+    done = alt.build(name)
+    assert (done.ran[0], done.ran[-1]) == ("install", "boot"), "the base is p11's"
+    packages = {row["name"] for row in _manifest(alt, f"{name}-x86_64")["packages"]}
+    assert ("systemd" in packages) == (flavour == "networkd")
+    assert ("etcnet" in packages) == (flavour == "sysvinit")
+
+
+# -- faults -------------------------------------------------------------------------------------------
+
+
+def test_a_branch_whose_key_is_not_known_is_not_built(alt: Alt) -> None:
+    done = alt.shop.build("altlinux-p11", ok=False)
+    assert done.status == 3
+    assert "the fingerprint of p11's signing key is not known" in done.out
+    done = alt.shop.build("altlinux-p10", ok=False)
+    assert done.status == 3
+    assert "keys/357BE37422F73D9CB3A0C8D142F343A2C7EB80F9.asc is not there" in done.out
+
+
+def test_a_release_signed_by_another_key(alt: Alt, branch: Callable[..., None]) -> None:
+    branch(signer=throw_away_key("somebody else"))
+    _fails(alt, "altlinux-p11", 6, "p11/branch/")
+
+
+def test_a_list_that_is_damaged(alt: Alt, branch: Callable[..., None]) -> None:
+    branch(change=lambda rpm: replace(rpm, release="alt8") if rpm.name == "tcb" else rpm)
+    path = alt.standin.root / "p11/branch/x86_64/base/pkglist.classic.xz"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    _fails(alt, "altlinux-p11", 6, "pkglist.classic.xz")
+
+
+def test_a_vendor_that_the_tree_does_not_know(alt: Alt) -> None:
+    text = '[configure]\nadd.commands = [["rm", "/etc/apt/vendors.list.d/p11.list"]]'
+    done = _fails(alt, alt.recipe("vendor", f'[image]\nname = "vendor"\n{text}'), 7, "read the package lists")
+    assert "Unknown vendor ID 'p11'" in done.out
+
+
+def test_an_archive_without_a_vendor(alt: Alt) -> None:
+    name = alt.recipe("novendor", '[image]\nname = "novendor"\n[archives.altlinux]\nvendor = ""')
+    _fails(alt, name, 3, "apt-rpm would not check its signature")
+
+
+def test_a_dependency_that_nothing_meets(alt: Alt, branch: Callable[..., None]) -> None:
+    branch(change=lambda rpm: None if rpm.name == "libpopt0" else rpm)
+    done = _fails(alt, "altlinux-p11", 10, "libpopt0")
+    assert "rpm" in done.out
+
+
+def test_a_library_that_lacks_symbols(alt: Alt, branch: Callable[..., None]) -> None:
+    offered, wanted = (setversion.of_symbols(list(symbols), 20) for symbols in ("abc", "abcd"))
+    branch(
+        more=[
+            Rpm("libset", provides=(f"libset.so.1()(64bit) = {offered}",)),
+            Rpm("needsset", requires=(f"libset.so.1()(64bit) >= {wanted}",)),
+        ]
+    )
+    text = '[image]\nname = "sets"\n[install]\nadd.packages = ["needsset"]'
+    done = _fails(alt, alt.recipe("sets", text), 10, "libset.so.1()(64bit)")
+    assert "needsset" in done.out
+
+
+def test_a_script_that_fails(alt: Alt, branch: Callable[..., None]) -> None:
+    branch(change=lambda rpm: as_failing(rpm) if rpm.name == "etcnet" else rpm)
+    done = _fails(alt, alt.recipe("script", '[image]\nname = "script"'), 7, "rpm tells of a failure")
+    assert "%post(etcnet-" in done.out
+
+
+def test_rpm_is_killed_in_the_middle(alt: Alt, branch: Callable[..., None]) -> None:
+    def deadly(rpm: Rpm) -> Rpm:
+        return replace(rpm, scripts={"post": "kill -9 $PPID\n"}) if rpm.name == "etcnet" else rpm
+
+    branch(change=deadly)
+    name = alt.recipe("killed", '[image]\nname = "killed"')
+    _fails(alt, name, 7, "the command failed")
+    alt.standin.publish("p11")
+    assert alt.build(name).ran[0] == "install"
+
+
+def _fails(alt: Alt, name: str, status: int, words: str) -> Run:
+    """A build that fails so, and leaves the template of p11 as it was."""
+    assert alt.shop.first is not None
+    done = alt.build(name, ok=False)
+    assert (done.status, words in done.out) == (status, True), done.out[-3000:] + done.err
+    assert "Traceback" not in done.out + done.err
+    assert hashlib.sha256(alt.file(P11).read_bytes()).hexdigest() == alt.shop.first.summary["sha256"]
+    return done
+
+
+def _manifest(alt: Alt, template: str) -> dict[str, list[dict[str, str]]]:
+    found: dict[str, list[dict[str, str]]] = json.loads(
+        (alt.shop.templates / f"{template}.manifest.json").read_text()
+    )
+    return found
