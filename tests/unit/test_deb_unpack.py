@@ -17,7 +17,7 @@ from tmplbuild.managers.debpackage import DebPackage
 from tmplbuild.managers.debplan import settle
 from tmplbuild.managers.debunpack import Installed, Outcome, Rules, unpack
 
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="gives files away: run `make test` as root")
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="makes files of root's: run `make test` as root")
 
 
 @pytest.fixture
@@ -134,6 +134,7 @@ def test_one_file_in_two_spellings_is_the_later_packages(place: Path, tree: Tree
     assert plan.lost == (frozenset(), frozenset())
 
 
+@needs_root
 def test_a_file_of_an_installed_package_is_not_overwritten(place: Path, tree: Tree) -> None:
     tree.write("/x", "old")
     held = Installed({"x": "old"}, {"old": "1"})
@@ -145,6 +146,7 @@ def test_a_file_of_an_installed_package_is_not_overwritten(place: Path, tree: Tr
     assert tree.read_text("/x") == "new"
 
 
+@needs_root
 def test_a_file_of_nobody_is_overwritten_and_a_conffile_is_not(place: Path, tree: Tree) -> None:
     tree.write("/x", "local")
     tree.write("/etc/x.conf", "local")

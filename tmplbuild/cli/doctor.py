@@ -104,5 +104,5 @@ def _show(found: list[Finding], usable: bool, mode: str, args: argparse.Namespac
         print(f"{mark} {row.name:<{width}}  {printable(row.why)}".rstrip())
         if not row.works and row.fix:
             print(f"  {'':<{width}}  {ink('fix:', 'cyan')} {printable(row.fix)}")
-    print(f"\nlayers: {printable(mode)}")
+    print(f"\nlayers: {printable(mode)}" if usable else "")
     print(ink("this host can build", "green") if usable else ink("this host cannot build", "red", "bold"))

@@ -81,8 +81,8 @@ def build(name: str, *, settings: Settings, emit: Emit, **wish: Any) -> Result:
     asked = Wish(**wish)
     world = open_world(name, asked, settings, emit)
     with template_lock(settings.state_dir, world.template):
+        world.core.gc()  # needs root, and says so before anything is made in a user's directories
         prepare_directory(settings.template_cache)
-        world.core.gc()
         resolved = resolve(world, asked)
         plan = plan_of(world, resolved, asked)
         last = world.record()
