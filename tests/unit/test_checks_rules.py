@@ -231,6 +231,20 @@ BAD = [
     Case("alt-firsttime-flag", {"/etc/firsttime.flag": file()}, "/etc/firsttime.flag", alt),
     Case("alt-tcb-missing", {"/etc/tcb": None}, "/etc/tcb/root/shadow", alt),
     Case("alt-sysconfig-clock", {"/etc/sysconfig/clock": file("HWCLOCK_ADJUST=true\n")}, "/etc/sysconfig/clock", alt),
+    Case("rpm-filetriggers-waiting", {"/var/lib/rpm/files-awaiting-filetriggers": file("/x\n")}, "/var/lib/rpm/files-awaiting-filetriggers", alt),
+    Case("rpm-filetriggers-waiting", {"/var/lib/rpm/delay-posttrans-filetriggers": file()}, "/var/lib/rpm/delay-posttrans-filetriggers", alt),
+    Case("alt-tcb-user", {"/etc/passwd": file("root:x:0:0::/root:/bin/sh\nnew:x:7:7::/:/bin/bash\n")}, "/etc/tcb/new/shadow", alt),
+    Case("alt-tcb-open", {"/etc/tcb": folder(0o755)}, "/etc/tcb", alt),
+    Case("alt-tcb-open", {"/etc/tcb/root": folder(0o2714)}, "/etc/tcb/root", alt),
+    Case("alt-tcb-open", {"/etc/tcb/root/shadow": file("root:!*:1::::::\n", 0o644)}, "/etc/tcb/root/shadow", alt),
+    Case("alt-source-without-vendor", {"/etc/apt/sources.list": file("rpm http://a p11/branch/x86_64 classic\n")}, "/etc/apt/sources.list", alt),
+    Case("alt-source-without-vendor", {"/etc/apt/sources.list.d/a.list": file("  rpm-src ftp://a b c\n")}, "/etc/apt/sources.list.d/a.list", alt),
+    Case("alt-vendor-unknown", {"/etc/apt/sources.list": file("rpm [p11] http://a b classic\n")}, "/etc/apt/sources.list", alt),
+    Case("alt-etcnet-default", {"/etc/net/ifaces/default": None}, "/etc/net/ifaces/default/options", alt),
+    Case("alt-etcnet-default", {"/etc/net/ifaces/lo": None}, "/etc/net/ifaces/lo/options", alt),
+    Case("alt-securetty", {"/etc/securetty": file("tty1\n")}, "/etc/securetty", alt),
+    Case("getty-on-tty", {"/etc/inittab": file("1:2345:respawn:/sbin/mingetty tty1\n")}, "/etc/inittab", alt),
+    Case("leftover-config", {"/etc/net/sysctl.conf.rpmsave": file("x")}, "/etc/net/sysctl.conf.rpmsave", alt),
 ]  # fmt: skip
 
 GOOD = [
@@ -334,6 +348,14 @@ GOOD = [
     Case("alt-firsttime-flag", {"/etc/firsttime.d/keys": PROGRAM, "/etc/firsttime.flag": file()}, "", alt),
     Case("alt-tcb-missing", {"/etc/pam.d/system-auth-local": file("auth pam_unix.so\n"), "/etc/tcb": None}, "", alt),
     Case("alt-sysconfig-clock", {"/etc/sysconfig/clock": file("ZONE=UTC\nHWCLOCK_ADJUST=false\n")}, "", alt),
+    Case("rpm-filetriggers-waiting", {"/var/lib/rpm/Packages": file("x")}, "", alt),
+    Case("alt-tcb-user", {"/etc/passwd": file("root:x:0:0::/root:/bin/sh\nnobody:x:99:99::/:/dev/null\n")}, "", alt),
+    Case("alt-tcb-open", {"/etc/tcb": folder(0o711), "/etc/tcb/root": folder(0o2710)}, "", alt),
+    Case("alt-source-without-vendor", {"/etc/apt/sources.list": file("#rpm http://a b c\nrpm [p11] http://a b c\nrpm-src [p11] u d c\n")}, "", alt),
+    Case("alt-vendor-unknown", {"/etc/apt/sources.list": file("rpm [p11] http://a b c\n"), "/etc/apt/vendors.list.d/p11.list": file('simple-key "p11" {\n};\n')}, "", alt),
+    Case("alt-etcnet-default", {"/etc/net": None}, "", alt),
+    Case("alt-securetty", {"/etc/securetty": file("tty1\npts/0\n")}, "", alt),
+    Case("getty-on-tty", {"/etc/inittab": file("#1:2345:respawn:/sbin/mingetty tty1\n")}, "", alt),
 ]  # fmt: skip
 
 # Told by the archive and not by the tree in it: tests/unit/test_checks_tarball.py has their cases.

@@ -10,6 +10,7 @@ from typing import Any
 
 from tmplbuild.checks import (
     rules_accounts,
+    rules_alt,
     rules_archive,
     rules_boot,
     rules_build,
@@ -39,6 +40,7 @@ _MODULES = (
     rules_packages,
     rules_build,
     rules_rpm,
+    rules_alt,
     rules_archive,
 )
 _RULES = tuple(value for module in _MODULES for value in vars(module).values() if isinstance(value, Rule))

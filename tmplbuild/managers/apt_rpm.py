@@ -41,10 +41,8 @@ _WAITING = (
 )
 _NO_WAITING = f'for file in {_WAITING}; do if [ -e "$file" ]; then echo "$file is left"; fi; done'
 
-_FAILED = re.compile(
-    rb"(?m)^(?:warning|error): .*?(?:filetriggers?|scriptlet|transfiletriggerin).*?failed.*$"
-    rb"|^.*filetrigger.*: (?:failed|exit status [1-9]).*$"
-)
+# rpm's warnings may stand behind a progress bar, in the middle of a line.
+_FAILED = re.compile(rb"(?m)(?:warning|error): [^\n]*?(?:filetriggers?|scriptlet)[^\n]*? failed[^\n]*$")
 
 
 def _progress(line: bytes) -> tuple[str, float] | None:
