@@ -21,6 +21,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from pathlib import Path
+from typing import Protocol
 
 import pysequoia
 
@@ -29,6 +30,17 @@ from tmplbuild.recipes.model import Archive
 
 EPOCH = 1_700_000_000
 """The mtime of every file in a factory's packages."""
+
+
+class Parcel(Protocol):
+    """A package that can be put into an archive: `Deb`, and real ones (`tests.moving_archive`)."""
+
+    @property
+    def arch(self) -> str: ...
+    @property
+    def filename(self) -> str: ...
+    def control(self) -> str: ...
+    def build(self) -> bytes: ...
 
 
 @dataclass(frozen=True)
@@ -195,7 +207,7 @@ class ArchiveFactory:
     def suite(
         self,
         name: str,
-        debs: Sequence[Deb],
+        debs: Sequence[Parcel],
         *,
         date: float | None = None,
         valid_for_s: float | None = 7 * 86400,
@@ -289,7 +301,7 @@ class ArchiveFactory:
         """A server of the archive, not yet started (a context manager)."""
         return ArchiveServer(self.root)
 
-    def _pool(self, deb: Deb) -> str:
+    def _pool(self, deb: Parcel) -> str:
         path = self.root / deb.filename
         data = deb.build()
         _write(path, data)
