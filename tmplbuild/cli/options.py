@@ -83,6 +83,13 @@ def settings_of(args: argparse.Namespace) -> Settings:
     return load_settings(config, {name: value for name, value in flags.items() if value is not None})
 
 
+def roots_of(args: argparse.Namespace) -> tuple[Path, ...]:
+    """The directories of recipes, in order. Raises UsageError."""
+    from tmplbuild.recipes import recipe_roots
+
+    return recipe_roots(settings_of(args).recipes)
+
+
 def screen_of(args: argparse.Namespace) -> Screen:
     """The renderer that the options ask for."""
     from tmplbuild.ui import screen

@@ -1,19 +1,25 @@
-"""recipe: list, show, lint, schema."""
+"""recipe: list, show, diff, lint, schema; what writes one is in `recipe_write`."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from tmplbuild.cli.options import Verbs, add_arch, settings_of
+from tmplbuild.cli import recipe_write
+from tmplbuild.cli.options import Verbs, add_arch, roots_of
+
+if TYPE_CHECKING:
+    from tmplbuild.recipes import Difference
 
 
 def add(verbs: Verbs) -> None:
     """Add the verbs of this module."""
     parser = verbs.add_parser(
-        "recipe", help="list, show and lint recipes", description="What recipes there are and what they say."
+        "recipe",
+        help="list, show, lint and begin recipes",
+        description="What recipes there are and what they say, and the first file of one's own.",
     )
     found = parser.add_subparsers(title="verbs", metavar="VERB", dest="what", required=True)
     listing = found.add_parser(
@@ -34,6 +40,16 @@ def add(verbs: Verbs) -> None:
     )
     add_arch(show)
     show.set_defaults(run=run_show)
+    diff = found.add_parser(
+        "diff",
+        help="tell how two recipes differ",
+        description="Compare two recipes, flattened: + is what only the second has, - what only the first, "
+        "~ what each has in its own way. Exit status 0: the same, 1: they differ (as diff(1)).",
+    )
+    diff.add_argument("old", metavar="A", help="recipe (debian-12) or path of its file")
+    diff.add_argument("new", metavar="B", help="recipe or path of its file")
+    add_arch(diff)
+    diff.set_defaults(run=run_diff)
     lint = found.add_parser(
         "lint",
         help="look for faults in recipes",
@@ -47,12 +63,7 @@ def add(verbs: Verbs) -> None:
         description="Print the JSON Schema of a recipe file, for editors.",
     )
     schema.set_defaults(run=run_schema)
-
-
-def _roots(args: argparse.Namespace) -> tuple[Path, ...]:
-    from tmplbuild.recipes import recipe_roots
-
-    return recipe_roots(settings_of(args).recipes)
+    recipe_write.add(found)
 
 
 def run_list(args: argparse.Namespace) -> int:
@@ -60,7 +71,7 @@ def run_list(args: argparse.Namespace) -> int:
     from tmplbuild.errors import TmplbuildError
     from tmplbuild.recipes import entries, load
 
-    roots = _roots(args)
+    roots = roots_of(args)
     rows: list[dict[str, object]] = []
     for entry in entries(roots):
         row: dict[str, object] = {"name": entry.name, "path": str(entry.path)}
@@ -92,7 +103,7 @@ def run_show(args: argparse.Namespace) -> int:
     """Print a recipe."""
     from tmplbuild.recipes import load, show
 
-    found = load(args.name, arch=args.arch, roots=_roots(args))
+    found = load(args.name, arch=args.arch, roots=roots_of(args))
     if args.json:
         from tmplbuild.recipes.model import plain
 
@@ -102,13 +113,38 @@ def run_show(args: argparse.Namespace) -> int:
     return 0
 
 
+def run_diff(args: argparse.Namespace) -> int:
+    """Compare two recipes."""
+    from tmplbuild.recipes import difference, load
+
+    roots = roots_of(args)
+    old, new = (load(name, arch=args.arch, roots=roots) for name in (args.old, args.new))
+    rows = difference(old, new)
+    if args.json:
+        found = [{"key": row.key, "sign": row.sign, "old": row.old, "new": row.new} for row in rows]
+        print(json.dumps(found, indent=2))
+        return 1 if rows else 0
+    from tmplbuild.ui.style import Ink, wants_colour
+
+    ink = Ink(wants_colour(sys.stdout, args.color))
+    colours = {"+": "green", "-": "red", "~": "yellow"}
+    for row in rows:
+        print(ink(f"{row.sign} {row.key}: {_change(row)}", colours[row.sign]))
+    return 1 if rows else 0
+
+
+def _change(row: Difference) -> str:
+    old, new = (json.dumps(value, ensure_ascii=False) for value in (row.old, row.new))
+    return {"+": new, "-": old, "~": f"{old} -> {new}"}[row.sign]
+
+
 def run_lint(args: argparse.Namespace) -> int:
     """Lint recipes, for every architecture that they declare."""
     from tmplbuild.checks import rules
     from tmplbuild.errors import RecipeError
     from tmplbuild.recipes import entries, lint, load
 
-    roots = _roots(args)
+    roots = roots_of(args)
     known = [rule.id for rule in rules()]
     found: list[dict[str, str]] = []
     names = args.names or [entry.name for entry in entries(roots)]

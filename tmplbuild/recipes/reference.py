@@ -27,6 +27,8 @@ be extended.
     tmplbuild recipe list                      the recipes there are
     tmplbuild recipe show debian-12 --origin   all of one, and where each value comes from
     tmplbuild recipe lint debian-12            what is wrong with it
+    tmplbuild recipe diff debian-12 debian-13  how two differ
+    tmplbuild recipe new debian-12-web --like debian-12   the first file of one's own
     tmplbuild recipe schema > recipe.json      a JSON Schema for editors
 
 Recipes are looked for in the directories of `--recipes`, in `/etc/tmplbuild/recipes`, and among those that
