@@ -15,6 +15,7 @@ branches, prints how to build from them, and serves them.
 from __future__ import annotations
 
 import base64
+import hashlib
 import stat
 import sys
 from collections.abc import Callable, Iterable
@@ -22,12 +23,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import pysequoia
-
 from tests import alt_packages
 from tests.alt_debs import DebianBinaries
-from tests.aptrpm_factory import Repository, publish_key, throw_away_key
+from tests.aptrpm_factory import Key, Repository, certificate, publish_key, throw_away_key
 from tests.archive_server import ArchiveServer
+from tests.gpg import OldKey
 from tests.rpm_factory import WHEN, Rpm
 
 BRANCHES = ("4.1", "5.0", "p10", "p11")
@@ -54,12 +54,15 @@ class AltStandin:
 
     place: Path
     cache: Path
-    keys: dict[str, pysequoia.Tsk] = field(default_factory=dict)
+    keys: dict[str, Key] = field(default_factory=dict)
     _writings: int = 0
 
     def __post_init__(self) -> None:
         self.root = self.place / "altlinux"
-        self.keys = {branch: throw_away_key(f"alt-{branch}") for branch in BRANCHES}
+        # the old branches are signed as theirs were: by a DSA key of 1024 bits, over SHA-1
+        old = OldKey.made(self.place / "gnupg")
+        new = {name: throw_away_key(f"alt-{name}") for name in BRANCHES if name not in alt_packages.OLD}
+        self.keys = {**dict.fromkeys(alt_packages.OLD, old), **new}
         most = DebianBinaries(self.cache, alt_packages.DEBIAN, alt_packages.NOT_TAKEN)
         without = alt_packages.NOT_TAKEN | alt_packages.NOT_WITH_SYSVINIT
         other = DebianBinaries(self.cache, (alt_packages.SYSVINIT,), without)
@@ -71,7 +74,7 @@ class AltStandin:
         *,
         change: Callable[[Rpm], Rpm | None] = lambda rpm: rpm,
         more: Iterable[Rpm] = (),
-        signer: pysequoia.Tsk | None = None,
+        signer: Key | None = None,
     ) -> None:
         """Write a branch, or write it anew at a later date.
 
@@ -98,19 +101,20 @@ class AltStandin:
 
     def ring(self, branch: str) -> bytes:
         """The keyring that a branch's packages bring: its own key alone."""
-        return _binary(str(self.keys[branch].extract_certificate()))
+        return _binary(certificate(self.keys[branch])[1])
 
     def fingerprint(self, branch: str) -> str:
         """The fingerprint of a branch's key."""
-        return str(self.keys[branch].extract_certificate().fingerprint).upper()
+        return certificate(self.keys[branch])[0]
 
     def serve(self) -> ArchiveServer:
         """A server whose address with /altlinux is the archive's (a context manager)."""
         return ArchiveServer(self.place)
 
     def recipes(self, folder: Path, extra: dict[str, str] | None = None) -> Path:
-        """Write recipes altlinux-BRANCH below `folder`: the shipped ones with the branches' keys, and
-        edits of configuration that an upgrade brings new versions of.
+        """Write recipes altlinux-BRANCH below `folder`: the shipped ones with the branches' keys (the
+        published digests, where a branch is old), and edits of configuration that an upgrade brings new
+        versions of.
 
         Parameters:
             extra: further lines by branch, beginning with a table.
@@ -122,10 +126,21 @@ class AltStandin:
             name = "newname" if branch in alt_packages.NEWER else "oldname"
             (place / f"{branch}.toml").write_text(
                 f'extends = "altlinux/{branch}"\n[archives.altlinux]\n'
-                f'keys = ["{self.fingerprint(branch)}"]\n{own}'
+                f'keys = ["{self.fingerprint(branch)}"]\n{own}{self._frozen(branch)}'
                 f'[install]\nadd.packages = ["{name}"]\n{EDITS}{(extra or {}).get(branch, "")}\n'
             )
         return folder
+
+    def _frozen(self, branch: str) -> str:
+        if branch not in alt_packages.OLD:
+            return ""
+        suites = [f"{branch}/branch/{arch}" for arch in ("x86_64", "noarch")]
+        rows = [f'"{suite}" = "{_sha256(self.root / suite / "base/release")}"' for suite in suites]
+        return f"frozen = {{ {', '.join(rows)} }}\n"
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _binary(armoured: str) -> bytes:

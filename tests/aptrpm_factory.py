@@ -17,12 +17,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from email.utils import formatdate
 from pathlib import Path
+from typing import TypeAlias
 
 import pysequoia
 
+from tests.gpg import OldKey
 from tests.rpm_factory import WHEN, File, Rpm, Tag, build_rpm, common_tags, pack_header, path_tags
 from tmplbuild.archives import zstd
 from tmplbuild.archives.aptrpm import header
+
+Key: TypeAlias = pysequoia.Tsk | OldKey
+"""What signs: a key of today, or one as they were in 2008."""
 
 __all__ = ["WHEN", "File", "Repository", "Rpm", "list_entry", "publish_key", "sign", "throw_away_key"]
 
@@ -95,26 +100,37 @@ def throw_away_key(name: str) -> pysequoia.Tsk:
     return pysequoia.Tsk.generate(f"{name} <{name}@example.org>")
 
 
-def publish_key(key: pysequoia.Tsk, folder: Path) -> str:
+def certificate(key: Key) -> tuple[str, str]:
+    """A key's fingerprint, and its armoured certificate."""
+    if isinstance(key, OldKey):
+        return key.fingerprint, key.certificate
+    cert = key.extract_certificate()
+    return str(cert.fingerprint).upper(), str(cert)
+
+
+def publish_key(key: Key, folder: Path) -> str:
     """Write the key's certificate beside a recipe; returns its fingerprint."""
-    certificate = key.extract_certificate()
-    fingerprint = str(certificate.fingerprint).upper()
+    fingerprint, text = certificate(key)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{fingerprint}.asc").write_text(str(certificate))
+    (folder / f"{fingerprint}.asc").write_text(text)
     return fingerprint
 
 
-def sign(text: bytes, *keys: pysequoia.Tsk) -> bytes:
+def sign(text: bytes, *keys: Key) -> bytes:
     """The text with detached signatures appended, one after another."""
-    mode = pysequoia.SignatureMode.DETACHED
-    blocks = [pysequoia.sign(key.signer(), text, mode=mode) for key in keys]
+    blocks = [key.sign(text) if isinstance(key, OldKey) else _signature(key, text) for key in keys]
     return text + b"".join(block if block.endswith(b"\n") else block + b"\n" for block in blocks)
+
+
+def _signature(key: pysequoia.Tsk, text: bytes) -> bytes:
+    made: bytes = pysequoia.sign(key.signer(), text, mode=pysequoia.SignatureMode.DETACHED)
+    return made
 
 
 class Repository:
     """An archive below a directory, to which suites ("p11/branch/x86_64") are written."""
 
-    def __init__(self, root: Path, *keys: pysequoia.Tsk) -> None:
+    def __init__(self, root: Path, *keys: Key) -> None:
         self.root = root
         self.keys = keys
         self.packages: dict[str, list[Rpm]] = {}

@@ -82,7 +82,7 @@ def open_source(name: str, cache: Path, arch: str | None = None, *, offline: boo
     archives = loaded.recipe.archives
     package_cache = PackageCache(cache)
     fetcher = Fetcher(mirrors.table(archives), emit=silent)
-    keys_dir = loaded.key_files(next(iter(archives)))[0].parent
+    keys_dir = loaded.key_files()[0].parent
     states = deb.read_archives(
         archives, loaded.arch, fetcher=fetcher, cache=package_cache, keys_dir=keys_dir, offline=offline
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import threading
 from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -11,9 +12,10 @@ from pathlib import Path
 import pysequoia
 import pytest
 
-from tests.aptrpm_factory import Repository, publish_key, sign, throw_away_key
+from tests.aptrpm_factory import Key, Repository, publish_key, sign, throw_away_key
+from tests.gpg import OldKey
 from tests.rpm_factory import WHEN, File, Rpm, build_rpm
-from tmplbuild.archives import aptrpm
+from tmplbuild.archives import aptrpm, openpgp
 from tmplbuild.archives.aptrpm.reader import open_lists
 from tmplbuild.archives.cache import PackageCache
 from tmplbuild.archives.fetch import Fetcher
@@ -36,8 +38,9 @@ class Quiet(SimpleHTTPRequestHandler):
 class World:
     """A served archive, a cache, and a recipe's view of both."""
 
-    def __init__(self, place: Path, address: str, key: pysequoia.Tsk) -> None:
+    def __init__(self, place: Path, address: str, key: Key) -> None:
         self.place = place
+        self.address = address
         self.root = place / "mirror"
         self.key = key
         self.keys_dir = place / "keys"
@@ -49,7 +52,9 @@ class World:
             {"altlinux": (address,)}, emit=self.events.append, retries=1, sleep=lambda seconds: None
         )
 
-    def archive(self, *suites: str, components: tuple[str, ...] = ("classic",)) -> dict[str, Archive]:
+    def archive(
+        self, *suites: str, components: tuple[str, ...] = ("classic",), frozen: dict[str, str] | None = None
+    ) -> dict[str, Archive]:
         return {
             "altlinux": Archive(
                 mirrors=("host",),
@@ -57,14 +62,19 @@ class World:
                 suites=suites or (MAIN, COMMON),
                 components=components,
                 keys=(self.fingerprint,),
+                frozen=frozen or {},
             )
         }
 
     def read(
-        self, *suites: str, components: tuple[str, ...] = ("classic",), **options: bool
+        self,
+        *suites: str,
+        components: tuple[str, ...] = ("classic",),
+        frozen: dict[str, str] | None = None,
+        **options: bool,
     ) -> tuple[ArchiveState, ...]:
         return aptrpm.read_archives(
-            self.archive(*suites, components=components),
+            self.archive(*suites, components=components, frozen=frozen),
             "x86_64",
             fetcher=self.fetcher,
             cache=self.cache,
@@ -175,6 +185,31 @@ def test_offline_uses_what_was_verified_last(world: World) -> None:
 def test_offline_without_an_earlier_run_is_an_error(world: World) -> None:
     with pytest.raises(FetchError, match="nothing is known"):
         world.read(offline=True)
+
+
+def test_a_frozen_branch_is_believed_by_its_digest(world: World, tmp_path: Path) -> None:
+    """A branch of 2008: DSA of 1024 bits, SHA-1, MD5."""
+    old = World(tmp_path, world.address, OldKey.made(tmp_path / "gnupg"))
+    old.branch(hashes=("md5",), suffixes=(".bz2",), built=False)
+    digests = {suite: _sha256(old.root / suite / "base/release") for suite in (MAIN, COMMON)}
+    with pytest.raises(openpgp.WeakError, match="not accepted any more") as caught:
+        old.read(MAIN)
+    assert f'archives.altlinux.frozen = {{ "{MAIN}" = "{digests[MAIN]}" }}' in caught.value.hint
+    (state,) = old.read(frozen=digests)
+    assert [suite.signed_by for suite in state.suites] == [(), ()]
+    assert len(aptrpm.open_pool((state,), "x86_64")) == 3
+    assert any("not by a signature" in note and MAIN in note for note in old.notes())
+    assert old.read(frozen=digests, offline=True) == (state,)
+
+
+def test_a_frozen_branch_that_changed_is_refused(world: World) -> None:
+    world.branch()
+    with pytest.raises(VerifyError, match="is not as it was frozen"):
+        world.read(frozen={MAIN: "0" * 64})
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def test_an_unsigned_release_is_refused(world: World) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.gpg import Gpg, OldKey
 from tmplbuild.archives import openpgp
 from tmplbuild.errors import VerifyError
 
@@ -19,36 +19,11 @@ TEXT = b"Origin: Test\nSuite: stable\n"
 DAY = 86400
 
 
-class Gpg:
-    """GnuPG with a home of its own."""
-
-    def __init__(self, home: Path) -> None:
-        self.home = home
-        home.mkdir(mode=0o700)
-
-    def run(self, *words: str, data: bytes = b"", at: float | None = None) -> bytes:
-        clock = () if at is None else (f"--faked-system-time={at:.0f}!",)
-        argv = ["gpg", "--homedir", str(self.home), "--batch", "--yes", "--quiet", "--no-tty", *clock]
-        argv += ["--pinentry-mode=loopback", "--passphrase="]
-        done = subprocess.run([*argv, *words], input=data, capture_output=True, check=False)
-        assert done.returncode == 0, done.stderr.decode()
-        return done.stdout
-
-    def key(self, *, expires: str = "never", usage: str = "sign", at: float | None = None) -> str:
-        self.run("--quick-generate-key", "test@example.org", "ed25519", usage, expires, at=at)
-        rows = self.run("--list-keys", "--with-colons").decode().splitlines()
-        return next(row.split(":")[9] for row in rows if row.startswith("fpr"))
-
-    def export(self, fingerprint: str, place: Path) -> None:
-        place.mkdir(exist_ok=True)
-        (place / f"{fingerprint}.asc").write_bytes(self.run("--armor", "--export", fingerprint))
-
-
 @pytest.fixture
 def gpg(tmp_path: Path) -> Iterator[Gpg]:
     made = Gpg(tmp_path / "gnupg")
     yield made
-    subprocess.run(["gpgconf", "--homedir", str(made.home), "--kill", "all"], check=False)
+    made.close()
 
 
 def verify(data: bytes, fingerprint: str, place: Path, now: float | None = None) -> openpgp.Signed:
@@ -103,3 +78,14 @@ def test_a_revoked_key(gpg: Gpg, tmp_path: Path) -> None:
     gpg.export(fingerprint, tmp_path)
     with pytest.raises(VerifyError, match="revoked"):
         verify(data, fingerprint, tmp_path)
+
+
+def test_a_key_of_2008_is_not_accepted_any_more(tmp_path: Path) -> None:
+    old = OldKey.made(tmp_path / "old")
+    (tmp_path / f"{old.fingerprint}.asc").write_text(old.certificate)
+    with pytest.raises(openpgp.WeakError, match="not accepted any more") as caught:
+        openpgp.verify_detached(
+            TEXT, old.sign(TEXT), [old.fingerprint], tmp_path, now=time.time(), where="here"
+        )
+    assert "SHA1 is not considered secure" in caught.value.why
+    assert "Stack" not in str(caught.value)

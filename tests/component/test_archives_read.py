@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -34,9 +35,16 @@ class Desk:
         self.fetcher: Fetcher | None = None
 
     def read(
-        self, *addresses: str, cache: PackageCache | None = None, **options: object
+        self,
+        *addresses: str,
+        cache: PackageCache | None = None,
+        frozen: dict[str, str] | None = None,
+        **options: object,
     ) -> tuple[ArchiveState, ...]:
         archives = self.factory.recipe_archives(*addresses)
+        archives = {
+            role: msgspec.structs.replace(archive, frozen=frozen or {}) for role, archive in archives.items()
+        }
         self.fetcher = Fetcher(mirrors.table(archives), sleep=lambda _: None, retries=1)
         return read_archives(
             archives,
@@ -198,6 +206,17 @@ def test_expired_and_future_release(desk: Desk) -> None:
 def test_another_suite(desk: Desk) -> None:
     desk.factory.suite("stable", DEBS, fields={"Suite": "testing", "Codename": "next"})
     assert "gave the suite 'next' where 'stable' was asked for" in refused(desk)
+
+
+def test_a_frozen_suite_needs_no_signature_and_does_not_expire(desk: Desk) -> None:
+    body = desk.factory.inrelease("stable").read_bytes()
+    digest = hashlib.sha256(body).hexdigest()
+    later = time.time() + 1000 * DAY
+    assert "has expired" in refused(desk, now=later)
+    (state,) = desk.read(now=later, frozen={"stable": digest})
+    assert state.suites[0].signed_by == ()
+    assert desk.names((state,)) == ["base", "tool"]
+    assert "is not as it was frozen" in refused(desk, frozen={"stable": "0" * 64})
 
 
 def test_an_older_release(desk: Desk) -> None:

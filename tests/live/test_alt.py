@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+import io
 import json
+import lzma
+import tarfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +16,7 @@ import pytest
 
 from tests import alt_packages
 from tests.alt_standin import AltStandin, as_failing
-from tests.aptrpm_factory import throw_away_key
+from tests.aptrpm_factory import Key, publish_key, sign, throw_away_key
 from tests.archive_server import ArchiveServer
 from tests.rpm_factory import Rpm
 from tests.workshop import Run, Workshop
@@ -220,7 +224,9 @@ def test_4_1_becomes_5_0(alt: Alt) -> None:
     """Lists in bzip2 alone, vouched for by MD5; sysvinit; packages without build time."""
     old = alt.build("altlinux-4.1")
     assert old.ran == list(NAMES)
-    assert any("by MD5 alone" in event["text"] for event in old.events if event["event"] == "note")
+    notes = [event["text"] for event in old.events if event["event"] == "note"]
+    assert any("by MD5 alone" in note for note in notes)
+    assert any("not by a signature" in note for note in notes)
     done = alt.upgrade("altlinux-4.1", "altlinux-5.0")
     assert done.ran == list(RELEASE_NAMES)
     template = "altlinux-5.0-from-4.1-x86_64"
@@ -233,6 +239,99 @@ def test_4_1_becomes_5_0(alt: Alt) -> None:
         assert "\n#1:2345:respawn:/sbin/mingetty tty1\n" in inittab
         assert "\n#ca::ctrlaltdel:" in inittab
         assert alt.standin.fingerprint("5.0") in tree.read_text("/etc/apt/vendors.list.d/updates.list")
+
+
+# -- from a root file system that somebody has packed ------------------------------------------------
+
+
+class Images:
+    """A directory of images as ALT publishes them, beside the stand-in: p11's template is its tarball."""
+
+    name = "alt-p11-rootfs-systemd-etcnet-x86_64.tar.xz"
+
+    def __init__(self, alt: Alt) -> None:
+        self.alt = alt
+        self.folder = alt.standin.place / "images"
+        self.folder.mkdir()
+        self.key = throw_away_key("images")
+        self.fingerprint = publish_key(self.key, alt.recipes / "altlinux/keys")
+        data = gzip.decompress(alt.file(P11).read_bytes())
+        self.put(lzma.compress(data, lzma.FORMAT_XZ, preset=0))
+
+    def put(self, data: bytes, told: bytes | None = None, signer: Key | None = None) -> None:
+        """The tarball, and a signed list that vouches for `told`."""
+        (self.folder / self.name).write_bytes(data)
+        digest = hashlib.sha256(data if told is None else told).hexdigest()
+        text = f"{digest}  {self.name}\n".encode()
+        (self.folder / "SHA256SUMS").write_bytes(text)
+        (self.folder / "SHA256SUMS.gpg").write_bytes(sign(text, signer or self.key)[len(text) :])
+
+    def build(self, name: str, more: str = "", ok: bool = True) -> Run:
+        recipe = self.alt.recipe(
+            name,
+            f'[image]\nname = "{name}"\n[bootstrap]\nmethod = "tarball"\nkeys = ["{self.fingerprint}"]\n'
+            f'urls = ["{self.alt.server.url}/images/{self.name}"]\n{more}',
+        )
+        return self.alt.build(recipe, ok=ok)
+
+
+@pytest.fixture(scope="module")
+def images(alt: Alt) -> Images:
+    return Images(alt)
+
+
+def test_a_signed_tarball_becomes_a_template(alt: Alt, images: Images, branch: Callable[..., None]) -> None:
+    """ALT's root file systems are made now and then: packages have moved since."""
+    extra = Rpm("tar-extra", arch="noarch")
+    branch(change=lambda rpm: replace(rpm, release="alt7") if rpm.name == "tcb" else rpm, more=[extra])
+    more = '[install]\nadd.packages = ["tar-extra"]\n[upgrade]\ncompare = "altlinux-p11"\n'
+    done = images.build("rootfs", more)
+    assert done.ran == [stage for stage in RELEASE_NAMES if stage != "boot"]
+    made_of = done.summary["made_of"]
+    assert (made_of["template"], made_of["signed_by"]) == (images.name, [images.fingerprint])
+    versions = {row["name"]: row["version"] for row in _manifest(alt, "rootfs")["packages"]}
+    assert versions["tcb"] == "1.0-alt7"
+    assert "tar-extra" in versions, "what the recipe asks for and the tarball lacks"
+    assert any("tar-extra" in row for row in done.summary["differences"])
+    log = (Path(done.summary["logs"]) / "05-upgrade.log").read_text()
+    assert "hier-convert" not in log, "a tree of p11 needs no steps from p10"
+    assert images.build("rootfs", more).unchanged
+
+
+def test_a_tarball_signed_by_another_key(images: Images) -> None:
+    data = (images.folder / images.name).read_bytes()
+    images.put(data, signer=throw_away_key("somebody else"))
+    _refused(images, "otherkey", "by none of the recipe's keys")
+
+
+def test_a_tarball_with_a_changed_byte(images: Images) -> None:
+    images.put(b"another tarbalL", told=b"another tarball")
+    _refused(images, "changed", "not those that the archive vouches for")
+
+
+def test_a_list_that_lacks_the_tarball(images: Images) -> None:
+    images.name, name = "another.tar.xz", images.name
+    images.put(b"another")
+    images.name = name
+    _refused(images, "missing", "does not name the tarball")
+
+
+def test_a_hostile_tarball_though_it_is_signed(images: Images) -> None:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:xz") as tar:
+        link = tarfile.TarInfo("etc")
+        link.type, link.linkname = tarfile.SYMTYPE, "/tmp/../../.."
+        tar.addfile(link)
+        tar.addfile(tarfile.TarInfo("../../outside"))
+    images.put(packed.getvalue())
+    _refused(images, "hostile", "outside")
+
+
+def _refused(images: Images, name: str, words: str) -> None:
+    done = images.build(name, ok=False)
+    assert (done.status, words in done.out) == (6, True), done.out[-2000:] + done.err
+    assert "Traceback" not in done.out + done.err
+    assert not images.alt.file(name).exists()
 
 
 @pytest.mark.parametrize("flavour", ["sysvinit", "networkd"])
@@ -255,6 +354,21 @@ def test_a_branch_whose_key_is_not_known_is_not_built(alt: Alt) -> None:
     done = alt.shop.build("altlinux-p10", ok=False)
     assert done.status == 3
     assert "keys/357BE37422F73D9CB3A0C8D142F343A2C7EB80F9.asc is not there" in done.out
+
+
+def test_an_old_branch_is_built_only_as_it_was_frozen(alt: Alt) -> None:
+    """Its signature is over SHA-1: what it would take is told, with the digest to compare."""
+    suite = "4.1/branch/x86_64"
+    digest = hashlib.sha256((alt.standin.root / suite / "base/release").read_bytes()).hexdigest()
+    path = alt.recipes / "altlinux/notfrozen.toml"
+    path.write_text(
+        'extends = "altlinux/_legacy"\n[image]\nrelease = "4.1"\nsuite = "4.1"\nname = "notfrozen"\n'
+        f'[archives.altlinux]\nkeys = ["{alt.standin.fingerprint("4.1")}"]\n'
+    )
+    done = _fails(alt, "altlinux-notfrozen", 6, "not accepted any more")
+    assert f'"{suite}" = "{digest}"' in json.loads(done.out.splitlines()[-1])["hint"]
+    path.write_text(path.read_text() + f'frozen = {{ "{suite}" = "{"0" * 64}" }}\n')
+    _fails(alt, "altlinux-notfrozen", 6, "is not as it was frozen")
 
 
 def test_a_release_signed_by_another_key(alt: Alt, branch: Callable[..., None]) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tmplbuild.archives import mirrors
+from tmplbuild.archives import clock, mirrors
 from tmplbuild.archives.deb import depends, release
 from tmplbuild.archives.deb822 import pairs, stanza, stanzas
 from tmplbuild.errors import FetchError, UsageError, VerifyError
@@ -138,14 +138,14 @@ def checked(asked: str, now: float, extra: bytes = b"") -> None:
 def test_dates_and_names() -> None:
     until = b"Valid-Until: Sat, 18 Jul 2026 10:16:37 UTC\n"
     checked("bookworm", DATE + 10)
-    checked("stable", DATE - release.SKEW_S + 1)
-    checked("stable", DATE + 7 * 86400 + release.SKEW_S - 1, until)
+    checked("stable", DATE - clock.SKEW_S + 1)
+    checked("stable", DATE + 7 * 86400 + clock.SKEW_S - 1, until)
     with pytest.raises(VerifyError, match="'trixie' was asked"):
         checked("trixie", DATE)
     with pytest.raises(VerifyError, match="future"):
-        checked("stable", DATE - release.SKEW_S - 1)
+        checked("stable", DATE - clock.SKEW_S - 1)
     with pytest.raises(VerifyError, match="expired") as caught:
-        checked("stable", DATE + 7 * 86400 + release.SKEW_S + 1, until)
+        checked("stable", DATE + 7 * 86400 + clock.SKEW_S + 1, until)
     assert "2026-07-18 10:16 UTC" in caught.value.why
 
 

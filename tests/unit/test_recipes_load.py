@@ -304,12 +304,12 @@ def test_keys_lie_beside_the_recipe_or_its_parent(tmp_path: Path) -> None:
     (tmp_path / f"shipped/tiny/keys/{KEY}.asc").write_text("x")
     write(tmp_path / "own", "mine/1", 'extends = "tiny/1"\n')
     found = load("mine-1", roots=[tmp_path / "own", tmp_path / "shipped"])
-    assert found.key_files("tiny") == (tmp_path / f"shipped/tiny/keys/{KEY}.asc",)
+    assert found.key_files() == (tmp_path / f"shipped/tiny/keys/{KEY}.asc",)
 
 
 def test_a_missing_key_file_is_told(tmp_path: Path) -> None:
     with pytest.raises(RecipeError) as caught:
-        tiny(tmp_path).key_files("tiny")
+        tiny(tmp_path).key_files()
     assert caught.value.why == f"keys/{KEY}.asc is not there"
     assert caught.value.where == f"{tmp_path}/tiny/_base.toml:10"
 

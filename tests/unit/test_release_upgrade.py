@@ -12,6 +12,8 @@ import pytest
 
 from tests.unit.recipe_files import BASE, CHILD, tiny, write
 from tests.unit.test_engine_plan import NOW, RECIPE, closure, no_files, plan, ran, states
+from tmplbuild.archives.cache import PackageCache
+from tmplbuild.archives.fetch import Fetcher
 from tmplbuild.archives.model import Package
 from tmplbuild.artifact import manifest
 from tmplbuild.artifact.compare import Comparison, compare_trees
@@ -22,7 +24,7 @@ from tmplbuild.engine.pins import Pinned, Pins
 from tmplbuild.engine.steps import NAMES, RELEASE_NAMES, steps
 from tmplbuild.errors import StoreError, UsageError, VerifyError
 from tmplbuild.managers import manager
-from tmplbuild.recipes import LoadedRecipe, as_upgrade, lint, load
+from tmplbuild.recipes import LoadedRecipe, as_upgrade, lint, load, without_release_steps
 from tmplbuild.recipes.catalogue import shipped_root
 from tmplbuild.recipes.model import Install, Recipe, Upgrade
 from tmplbuild.stages import release
@@ -79,6 +81,50 @@ def test_lint_of_upgrades(tmp_path: Path) -> None:
         assert any(said in row for row in found), (said, found)
 
 
+URL = "https://mirror.example.org/images/tree.tar.xz"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('method = "tarball"', 'bootstrap.urls: missing, and bootstrap.method is "tarball"'),
+        (f'urls = ["{URL}"]', "bootstrap.urls: has no effect"),
+        (f'method = "tarball"\nurls = ["{URL}"]', "bootstrap.urls: nothing would vouch for the tarball"),
+        (
+            f'method = "tarball"\nurls = ["{URL}", "{URL}.old"]\nsha256 = "{"0" * 64}"',
+            "bootstrap.urls: name different files",
+        ),
+        (
+            f'method = "tarball"\nurls = ["{URL}"]\nkeys = ["{"A" * 40}"]',
+            f"bootstrap.keys[0]: keys/{'A' * 40}.asc is not there",
+        ),
+    ],
+)
+def test_lint_of_tarballs(tmp_path: Path, text: str, said: str) -> None:
+    found = [str(finding) for finding in lint(tiny(tmp_path, f"[bootstrap]\n{text}\n"))]
+    assert any(said in row for row in found), found
+
+
+def test_a_template_at_an_address_needs_no_recipe_of_the_earlier_release(tmp_path: Path) -> None:
+    text = f'[bootstrap]\nmethod = "template"\nurls = ["{URL}"]\nsha256 = "{"0" * 64}"\n'
+    assert [row for row in map(str, lint(tiny(tmp_path, text))) if "upgrade.from" in row] == []
+
+
+def test_a_tree_of_the_release_itself_needs_no_steps_to_it(tmp_path: Path) -> None:
+    text = f'[bootstrap]\nmethod = "tarball"\nurls = ["{URL}"]\nsha256 = "{"0" * 64}"\n'
+    text += '[upgrade]\nfrom = "tiny-0"\nfirst = ["apt"]\n'
+    text += 'before = [["true"]]\nafter = [["true"]]\nminimal = true\n'
+    upgrade = without_release_steps(tiny(tmp_path, text)).recipe.upgrade
+    assert (upgrade.from_, upgrade.first, upgrade.before, upgrade.after) == ("", (), (), ())
+    assert not upgrade.minimal
+
+
+def test_an_upgrade_does_not_begin_with_the_newer_release_s_tarball(tmp_path: Path) -> None:
+    text = f'[bootstrap]\nmethod = "tarball"\nurls = ["{URL}"]\nsha256 = "{"0" * 64}"\n'
+    bootstrap = pair(tmp_path, text).recipe.bootstrap
+    assert (bootstrap.method, bootstrap.urls, bootstrap.sha256) == ("template", (), "")
+
+
 # -- the source ---------------------------------------------------------------------------------------
 
 
@@ -98,7 +144,8 @@ def pair(root: Path, child: str = "") -> LoadedRecipe:
 
 def find(loaded: LoadedRecipe, cache: Path) -> source.Source:
     settings = load_settings(flags={"template_cache": str(cache)}, environ={}, vz_conf=cache / "none")
-    return source.find(loaded, settings)
+    fetcher, packages = Fetcher({}, offline=True), PackageCache(cache / "packages")
+    return source.find(loaded, settings, fetcher=fetcher, cache=packages, keys_dir=())
 
 
 def put(cache: Path, data: bytes = b"a template", told: bytes | None = None) -> Path:
@@ -126,7 +173,7 @@ def put(cache: Path, data: bytes = b"a template", told: bytes | None = None) -> 
 def test_the_manifest_vouches_for_the_source(tmp_path: Path, cache: Path) -> None:
     file = put(cache)
     found = find(pair(tmp_path), cache)
-    assert (found.name, found.file, found.epoch) == ("tiny-1-x86_64", file, 1234)
+    assert (found.name, found.bring(), found.epoch) == ("tiny-1-x86_64", file, 1234)
     assert found.pinned("amd64").epoch == 1234
 
 

@@ -1,6 +1,7 @@
 """Verified files on disk, shared by all runs on this machine, named by what they hold.
 
     packages/aa/SHA256.deb      a package (named by another digest, where its archive has no other: .rpm)
+    packages/aa/SHA256.tar      a packed tree
     indexes/SHA256              an archive's index or Release, as it came
     incoming/SHA256.part        a download under way (locked by who writes it), resumed by the next run
     suites/NAME.json            what was last accepted of a suite
@@ -48,6 +49,10 @@ class PackageCache:
         """Where the package with this hash lies, or would lie."""
         kind, value = digest.split(sha256)
         return self.packages / value[:2] / (f"{value}.deb" if kind == "sha256" else f"{kind}-{value}.rpm")
+
+    def tarball(self, sha256: str) -> Path:
+        """Where the packed tree with this hash lies, or would lie."""
+        return self.packages / sha256[:2] / f"{sha256}.tar"
 
     def index_path(self, sha256: str) -> Path:
         """Where the index with this hash lies, or would lie."""

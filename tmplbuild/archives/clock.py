@@ -1,8 +1,14 @@
-"""Times as messages show them."""
+"""Times: as messages show them, as archives' files say them."""
 
 from __future__ import annotations
 
 import datetime
+from email.utils import parsedate_to_datetime
+
+from tmplbuild.errors import VerifyError
+
+SKEW_S = 3600
+"""Seconds by which this machine's clock and the archive's may differ."""
 
 
 def utc(seconds: float) -> str:
@@ -12,3 +18,27 @@ def utc(seconds: float) -> str:
     except (OverflowError, ValueError, OSError):
         return f"{seconds:.0f} s"
     return moment.strftime("%Y-%m-%d %H:%M UTC")
+
+
+def refuse_future(what: str, date: int, now: float, where: str) -> None:
+    """Refuse what is dated (seconds since the epoch) later than now. Raises VerifyError."""
+    if date > now + SKEW_S:
+        raise VerifyError(
+            f"{what} is from the future",
+            where=where,
+            why=f"it is dated {utc(date)}; this machine's clock says {utc(now)}",
+            hint="set this machine's clock",
+        )
+
+
+def seconds(text: str, field: str, where: str) -> int:
+    """The date of a signed file's field (RFC 5322), seconds since the epoch; 0 for an empty one.
+
+    Raises VerifyError for what is no date.
+    """
+    if not text:
+        return 0
+    try:
+        return int(parsedate_to_datetime(text).timestamp())
+    except (ValueError, TypeError, IndexError, OverflowError):
+        raise VerifyError(f"the release's {field} is no date: {text[:60]!r}", where=where) from None

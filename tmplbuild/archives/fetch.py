@@ -165,6 +165,24 @@ class Fetcher:
                 raise _Again(f"{url}: the connection ended after {len(body)} bytes")
             return Answer(url, bytes(body), seen.get("ETag", ""), seen.get("Last-Modified", ""))
 
+    def size(self, role: str, path: str, *, limit: int) -> int:
+        """The size in bytes of a file whose hash is known, as the first mirror that has it tells.
+
+        Raises FetchError when none tells, or it is larger than `limit`.
+        """
+
+        def one(url: str) -> int:
+            if url.startswith("file://"):
+                return _local_file(url).stat().st_size
+            with self._request(url, {}) as response:
+                length = response.headers.get("Content-Length", "")
+            if not length.isdigit() or int(length) > limit:
+                why = f"it is said to have {length} bytes" if length else "the server does not tell its size"
+                raise FetchError("a file cannot be downloaded", where=url, why=why)
+            return int(length)
+
+        return self._everywhere(role, (path,), one)
+
     # -- files of known hash ---------------------------------------------------------------------
 
     def download(self, files: Sequence[Wanted], cache: PackageCache, label: str) -> None:

@@ -76,6 +76,12 @@ def table(
     }
 
 
+def named(role: str, override: str) -> tuple[str, ...]:
+    """The addresses that an override (see `mirrors_for`) gives as ROLE=ADDRESS. Raises UsageError."""
+    marks = [word.partition("=") for word in override.split()]
+    return tuple(_address(address) for name, sign, address in marks if sign and name == role)
+
+
 def _resolve(mirror: str, role: str, suites: Sequence[str], etc: Path) -> str | None:
     return host_mirror(role, suites, etc) if mirror == HOST else mirror
 

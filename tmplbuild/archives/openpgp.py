@@ -95,6 +95,16 @@ def verify_detached(
     return Signed(data, tuple(sorted(set(signers))))
 
 
+class WeakError(VerifyError):
+    """The signature, or the key that made it, is of a kind that can be forged today."""
+
+    def __init__(self, what: str, *, where: str, why: str) -> None:
+        hint = "such a signature can be forged. A branch that never changes any more can be pinned instead, "
+        super().__init__(
+            what, where=where, why=why, hint=hint + "after comparing its release with a source that you trust"
+        )
+
+
 class _Checker:
     """The pinned certificates, and the judgement over what pysequoia found."""
 
@@ -141,11 +151,10 @@ class _Checker:
                 "keys/FINGERPRINT.asc) after checking them on its site",
             )
         if weak := [packet for packet, _ in ours if packet.hash_algorithm in _WEAK]:
-            return VerifyError(
+            return WeakError(
                 "the archive's signature uses a broken hash",
                 where=self.where,
                 why=f"key {_issuer(weak[0])} signed with {str(weak[0].hash_algorithm).rpartition('.')[2]}",
-                hint="such a signature can be forged; this archive cannot be used",
             )
         for packet, key in ours:
             made = packet.signature_created.timestamp() if packet.signature_created else self.now
@@ -212,9 +221,24 @@ def _certificate(keys_dir: KeysDir, fingerprint: str) -> pysequoia.Cert:
             why=f"the key in it is {cert.fingerprint.upper()}",
             hint=hint,
         )
-    if cert.is_revoked:
+    try:
+        revoked = cert.is_revoked
+        _ = cert.expiration  # asks for a binding signature that today's policy accepts
+    except RuntimeError as error:
+        raise WeakError(
+            "a pinned key vouches for itself by a signature that is not accepted any more",
+            where=str(path),
+            why=_deepest(error),
+        ) from None
+    if revoked:
         raise VerifyError("a pinned key has been revoked", where=str(path), hint="pin the key's successor")
     return cert
+
+
+def _deepest(error: RuntimeError) -> str:
+    """The last of the causes that pysequoia names, without its stack."""
+    causes = re.findall(r"(?m)^ +\d+: (.*)$", str(error).partition("Stack backtrace")[0])
+    return str(causes[-1]) if causes else str(error).partition("\n")[0]
 
 
 def _expiry(cert: pysequoia.Cert) -> dict[str, float]:

@@ -224,7 +224,7 @@ def _actions(world: World, resolved: Resolved, plan: Plan) -> dict[str, Action]:
 
     def do_bootstrap(ctx: Bench) -> dict[str, Any]:
         if resolved.source is not None:
-            return unpack.run(ctx, resolved.source.file)
+            return unpack.run(ctx, resolved.source.bring(), resolved.source.filename)
         fetch((*pins.base.packages, *new))  # all at once: what cannot be had is known before any work
         bootstrap.run(ctx, recipe.bootstrap, pins.base.packages, pins.base.auto)
         return {"packages": pins.base.digest, "epoch": pins.base.epoch}

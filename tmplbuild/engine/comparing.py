@@ -9,7 +9,6 @@ from tmplbuild.artifact.compare import Comparison, compare_trees
 from tmplbuild.core import Rootfs
 from tmplbuild.engine.execute import Done
 from tmplbuild.engine.plan import Plan
-from tmplbuild.engine.steps import is_upgrade
 from tmplbuild.engine.world import World
 from tmplbuild.errors import StoreError
 from tmplbuild.events import Note
@@ -24,7 +23,7 @@ def compare(world: World, plan: Plan, done: list[Done]) -> Comparison | None:
     Raises UsageError when that recipe does not exist.
     """
     name = world.loaded.recipe.upgrade.compare
-    if not is_upgrade(world.loaded.recipe) or not name:
+    if not recipes.begins_packed(world.loaded.recipe) or not name:
         return None
     made = next(row.step.key for row in plan.steps if row.step.name == _LAST)
     packages = next(row.note["packages"] for row in done if row.name == "pack")

@@ -58,7 +58,9 @@ def _upgraded(resolved: Resolved, differences: Comparison | None) -> dict[str, A
     if resolved.source is None:
         return {}
     rows = {} if differences is None else {"differences": list(differences.rows())}
-    return {"made_of": {"template": resolved.source.name, "sha256": resolved.source.sha256}, **rows}
+    source = resolved.source
+    signed = {"signed_by": list(source.signers)} if source.signers else {}
+    return {"made_of": {"template": source.name, "sha256": source.sha256, **signed}, **rows}
 
 
 def _places(world: World) -> dict[str, str]:

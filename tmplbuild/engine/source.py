@@ -1,17 +1,24 @@
-"""The template that another one is made out of: found in the template cache, and verified.
+"""The packed tree that a template is made out of: in the template cache, or at an address; verified.
 
-What vouches for it is the manifest that lies beside it, or the digest that the recipe names. A file
-for which neither speaks is not used.
+What vouches for a template of the cache is the manifest that lies beside it, or the digest that the
+recipe names; for a tarball at an address see `tmplbuild.archives.packed`. A file for which nothing
+speaks is not used.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import tmplbuild.recipes as recipes
+from tmplbuild.archives import packed
+from tmplbuild.archives.cache import PackageCache
+from tmplbuild.archives.fetch import Fetcher
 from tmplbuild.archives.model import Package
+from tmplbuild.archives.openpgp import KeysDir
 from tmplbuild.artifact.manifest import Manifest, read_manifest
 from tmplbuild.config import Settings
 from tmplbuild.engine.pins import Pinned
@@ -25,12 +32,16 @@ _SUFFIXES = (".tar.gz", ".tar.xz", ".tar.zst", ".tar.bz2", ".tar")
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A verified template. `epoch` is that of its build, 0 where it is not known (seconds)."""
+    """A packed tree. `epoch` is that of its build, 0 where it is not known (seconds); `size` in bytes, 0
+    as long as it is at an address only; `bring` gives its verified file."""
 
     name: str
-    file: Path
+    filename: str
     sha256: str
+    size: int
     epoch: int
+    bring: Callable[[], Path]
+    signers: tuple[str, ...] = ()
 
     def pinned(self, arch: str) -> Pinned:
         """It stands in the pins as one package, which bootstrap and install are made of."""
@@ -39,19 +50,38 @@ class Source:
             version=self.sha256[:12],
             arch=arch,
             archive=ROLE,
-            filename=self.file.name,
-            size=self.file.stat().st_size,
+            filename=self.filename,
+            size=self.size,
             sha256=self.sha256,
         )
         return Pinned((one,), frozenset(), self.epoch)
 
 
-def find(loaded: recipes.LoadedRecipe, settings: Settings) -> Source:
-    """The template of the recipe that `upgrade.from` names, for the same architecture.
+def find(
+    loaded: recipes.LoadedRecipe,
+    settings: Settings,
+    *,
+    fetcher: Fetcher,
+    cache: PackageCache,
+    keys_dir: KeysDir,
+    offline: bool = False,
+) -> Source:
+    """The packed tree that a recipe begins with, for the same architecture.
 
     Raises UsageError for a recipe that does not exist, StoreError when there is no such template,
-    VerifyError when it is not what its manifest or the recipe says, or nothing vouches for it.
+    VerifyError when it is not what its manifest, the recipe or a signed list says, or nothing vouches
+    for it; FetchError.
     """
+    options = loaded.recipe.bootstrap
+    if not options.urls:
+        return _of_cache(loaded, settings)
+    found = packed.ask(options, fetcher=fetcher, cache=cache, keys_dir=keys_dir, offline=offline)
+    bring = partial(packed.bring, found, fetcher=fetcher, cache=cache)
+    return Source(found.name, found.name, found.sha256, 0, 0, bring, found.signers)
+
+
+def _of_cache(loaded: recipes.LoadedRecipe, settings: Settings) -> Source:
+    """The template of the recipe that `upgrade.from` names."""
     roots = [*recipes.recipe_roots(settings.recipes), loaded.path.resolve().parent.parent]
     earlier = recipes.load(loaded.recipe.upgrade.from_, arch=loaded.arch, roots=roots)
     name = earlier.recipe.image.name
@@ -71,7 +101,8 @@ def find(loaded: recipes.LoadedRecipe, settings: Settings) -> Source:
             hint=f'if you trust it: bootstrap.sha256 = "{digest}" in the recipe',
         )
     known = manifest is not None and manifest.artifact.sha256 == digest
-    return Source(name, file, digest, manifest.epoch if manifest is not None and known else 0)
+    epoch = manifest.epoch if manifest is not None and known else 0
+    return Source(name, file.name, digest, file.stat().st_size, epoch, lambda: file)
 
 
 def _file(directory: Path, name: str, recipe: str) -> Path:

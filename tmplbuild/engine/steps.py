@@ -2,8 +2,9 @@
 
 bootstrap → install → configure → strip → clean → upgrade → leftovers → clean → check → pack → boot
 
-A template that is made out of an earlier release's begins with that one instead of packages, and after
-its upgrade the recipe's rules are applied once more: what came with the release has not seen them.
+A template that is made out of an earlier release's, or of a tarball, begins with that instead of
+packages, and after its upgrade the recipe's rules are applied once more: what came with the release has
+not seen them.
 
 What is handed goes into the step's key; so this is also the list of what each result depends on.
 """
@@ -18,6 +19,7 @@ from typing import Any
 from tmplbuild.engine import keys
 from tmplbuild.engine.pins import Pins
 from tmplbuild.recipes.model import Archive, Recipe, Section, plain
+from tmplbuild.recipes.release import begins_packed
 from tmplbuild.stages import (
     boot,
     bootstrap,
@@ -78,7 +80,7 @@ RELEASE_NAMES = (
     "pack",
     "boot",
 )
-"""Where the tree begins with an earlier release's template."""
+"""Where the tree begins with one that somebody has packed: an earlier release's template, a tarball."""
 
 _VERSIONS = {
     "bootstrap": bootstrap.VERSION,
@@ -106,12 +108,7 @@ LOOKS_ONLY = frozenset({"check", "pack", "boot"})
 
 def names_of(recipe: Recipe) -> tuple[str, ...]:
     """The steps of a recipe's build, in order."""
-    return RELEASE_NAMES if is_upgrade(recipe) else NAMES
-
-
-def is_upgrade(recipe: Recipe) -> bool:
-    """Whether the tree begins with an earlier release's template."""
-    return recipe.bootstrap.method == "template"
+    return RELEASE_NAMES if begins_packed(recipe) else NAMES
 
 
 def steps(recipe: Recipe, digests: Digests, pins: Pins) -> tuple[Step, ...]:
@@ -122,7 +119,7 @@ def steps(recipe: Recipe, digests: Digests, pins: Pins) -> tuple[Step, ...]:
     """
     handed = _handed(recipe, digests, pins)
     versions = _VERSIONS
-    if is_upgrade(recipe):
+    if begins_packed(recipe):
         handed |= _handed_upgrade(recipe, handed, pins)
         versions = _RELEASE_VERSIONS
     result: list[Step] = []

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import tmplbuild.recipes as recipes
-from tmplbuild.archives import mirrors
+from tmplbuild.archives import mirrors, packed
 from tmplbuild.archives.cache import PackageCache
 from tmplbuild.archives.fetch import Fetcher
 from tmplbuild.archives.gateway import Gateway
@@ -21,7 +21,7 @@ from tmplbuild.engine.pins import Pins
 from tmplbuild.engine.plan import Plan, make_plan
 from tmplbuild.engine.source import Source
 from tmplbuild.engine.source import find as find_source
-from tmplbuild.engine.steps import NAMES, is_upgrade, names_of, steps
+from tmplbuild.engine.steps import NAMES, names_of, steps
 from tmplbuild.engine.store import Store
 from tmplbuild.errors import HostError, RecipeError, UsageError
 from tmplbuild.events import Emit, Note, Progress
@@ -89,6 +89,7 @@ def open_world(name: str, wish: Wish, settings: Settings, emit: Emit) -> World:
     if wish.out_of is not None:
         earlier = recipes.load(wish.out_of, arch=wish.arch, roots=roots)
         loaded = recipes.as_upgrade(loaded, earlier, wish.called)
+    loaded = recipes.without_release_steps(loaded)
     if not wish.boot_test:
         loaded = recipes.without_boot_test(loaded)
     if faults := [finding for finding in recipes.lint(loaded) if finding.level == "error"]:
@@ -96,7 +97,10 @@ def open_world(name: str, wish: Wish, settings: Settings, emit: Emit) -> World:
     stages = names_of(loaded.recipe)
     if wish.rerun_from is not None and wish.rerun_from not in stages:
         raise no_stage(wish.rerun_from, "--from", stages)
-    addresses = mirrors.table(loaded.recipe.archives, settings.mirror)
+    addresses = {
+        **mirrors.table(loaded.recipe.archives, settings.mirror),
+        **packed.addresses(loaded.recipe.bootstrap, settings.mirror),
+    }
     return World(
         loaded=loaded,
         settings=settings,
@@ -137,7 +141,7 @@ def resolve(world: World, wish: Wish) -> Resolved:
     Raises FetchError, VerifyError, ResolveError.
     """
     loaded, recipe = world.loaded, world.loaded.recipe
-    source = find_source(loaded, world.settings) if is_upgrade(recipe) else None
+    source = source_of(world, wish) if recipes.begins_packed(recipe) else None
     world.emit(Progress("ask the archives what is new"))
     states = families.of(recipe).read_archives(
         recipe.archives,
@@ -181,10 +185,21 @@ def resolve(world: World, wish: Wish) -> Resolved:
     return Resolved(states, pins, reason)
 
 
+def source_of(world: World, wish: Wish) -> Source:
+    """The packed tree that the recipe begins with. Raises StoreError, FetchError, VerifyError."""
+    return find_source(
+        world.loaded,
+        world.settings,
+        fetcher=world.fetcher,
+        cache=world.cache,
+        keys_dir=keys_dirs(world.loaded),
+        offline=wish.offline,
+    )
+
+
 def keys_dirs(loaded: recipes.LoadedRecipe) -> tuple[Path, ...]:
     """The directories of the recipe's certificates. Raises RecipeError when one is missing."""
-    files = [path for role in loaded.recipe.archives for path in loaded.key_files(role)]
-    return tuple(dict.fromkeys(path.parent for path in files))
+    return tuple(dict.fromkeys(path.parent for path in loaded.key_files()))
 
 
 def closures(world: World, states: tuple[ArchiveState, ...]) -> tuple[Closure, Closure]:

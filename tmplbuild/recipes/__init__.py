@@ -4,7 +4,7 @@ from tmplbuild.recipes.catalogue import VE_ARCHES, Entry, entries, recipe_roots
 from tmplbuild.recipes.difference import Difference, difference
 from tmplbuild.recipes.lint import Finding, lint
 from tmplbuild.recipes.load import LoadedRecipe, load, without_boot_test
-from tmplbuild.recipes.release import as_upgrade
+from tmplbuild.recipes.release import as_upgrade, begins_packed, without_release_steps
 from tmplbuild.recipes.schema import schema
 from tmplbuild.recipes.show import show
 from tmplbuild.recipes.skeleton import Skeleton, skeleton
@@ -17,6 +17,7 @@ __all__ = [
     "LoadedRecipe",
     "Skeleton",
     "as_upgrade",
+    "begins_packed",
     "difference",
     "entries",
     "lint",
@@ -26,4 +27,5 @@ __all__ = [
     "show",
     "skeleton",
     "without_boot_test",
+    "without_release_steps",
 ]

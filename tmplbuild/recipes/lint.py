@@ -16,6 +16,7 @@ from tmplbuild.recipes.certificate import fingerprint_of
 from tmplbuild.recipes.load import LoadedRecipe
 from tmplbuild.recipes.model import Edit, File
 from tmplbuild.recipes.placeholders import WORDS
+from tmplbuild.recipes.release import begins_packed
 from tmplbuild.tomlfile import Fault, KeyPath, Place, did_you_mean, quote, spell
 
 SOON = datetime.timedelta(days=90)
@@ -55,6 +56,7 @@ def lint(
     rows = [
         *_image(loaded, today or datetime.date.today()),
         *_archives(loaded),
+        *_bootstrap(loaded),
         *_packages(loaded),
         *_release(loaded),
         *_files(loaded),
@@ -95,23 +97,49 @@ def _archives(loaded: LoadedRecipe) -> Iterator[_Row]:
             if mirror != "host" and not mirror.startswith(("http://", "https://", "file://")):
                 key = ("archives", role, "mirrors", at)
                 yield "error", key, f"{quote(mirror)} is no address", 'expected http://..., or "host"'
-        if not archive.keys:
+        for suite in archive.frozen:
+            if suite not in archive.suites:
+                frozen: KeyPath = ("archives", role, "frozen", suite)
+                hint = did_you_mean(suite, archive.suites)
+                yield "error", frozen, "is none of the archive's suites", hint
+        if not archive.keys and not set(archive.suites) <= archive.frozen.keys():
             why = archive.keys_missing or "no key is pinned: nothing can be verified"
             hint = f"put it beside {loaded.path} as keys/FINGERPRINT.asc, and its fingerprint into `keys`"
             yield "error", ("archives", role, "keys"), why, hint
-        for at, fingerprint in enumerate(archive.keys):
-            key = ("archives", role, "keys", at)
-            path = loaded.key_file(fingerprint)
-            if path is None:
-                yield "error", key, f"keys/{fingerprint}.asc is not there", f"export it beside {loaded.path}"
-                continue
-            try:
-                found = fingerprint_of(path.read_bytes())
-            except (OSError, ValueError) as error:
-                yield "error", key, f"{path} is no certificate", str(error)
-                continue
-            if found != fingerprint:
-                yield "error", key, f"{path} holds another key", f"its fingerprint is {found}"
+        yield from _certificates(loaded, ("archives", role, "keys"), archive.keys)
+
+
+def _certificates(loaded: LoadedRecipe, table: KeyPath, keys: tuple[str, ...]) -> Iterator[_Row]:
+    for at, fingerprint in enumerate(keys):
+        key = (*table, at)
+        path = loaded.key_file(fingerprint)
+        if path is None:
+            yield "error", key, f"keys/{fingerprint}.asc is not there", f"export it beside {loaded.path}"
+            continue
+        try:
+            found = fingerprint_of(path.read_bytes())
+        except (OSError, ValueError) as error:
+            yield "error", key, f"{path} is no certificate", str(error)
+            continue
+        if found != fingerprint:
+            yield "error", key, f"{path} holds another key", f"its fingerprint is {found}"
+
+
+def _bootstrap(loaded: LoadedRecipe) -> Iterator[_Row]:
+    """What a packed tree is verified by."""
+    bootstrap = loaded.recipe.bootstrap
+    if bootstrap.method == "tarball" and not bootstrap.urls:
+        yield "error", ("bootstrap", "urls"), 'missing, and bootstrap.method is "tarball"', "where it lies"
+    if bootstrap.urls and not begins_packed(loaded.recipe):
+        hint = f'bootstrap.method is "{bootstrap.method}"; "tarball" and "template" take them'
+        yield "error", ("bootstrap", "urls"), "has no effect", hint
+    if len({url.rpartition("/")[2] for url in bootstrap.urls}) > 1:
+        hint = "they are addresses of one and the same file"
+        yield "error", ("bootstrap", "urls"), "name different files", hint
+    if bootstrap.urls and not bootstrap.keys and not bootstrap.sha256:
+        hint = "pin the keys that sign its digest (bootstrap.keys), or the digest (bootstrap.sha256)"
+        yield "error", ("bootstrap", "urls"), "nothing would vouch for the tarball", hint
+    yield from _certificates(loaded, ("bootstrap", "keys"), bootstrap.keys)
 
 
 def _packages(loaded: LoadedRecipe) -> Iterator[_Row]:
@@ -141,7 +169,8 @@ def _packages(loaded: LoadedRecipe) -> Iterator[_Row]:
 def _release(loaded: LoadedRecipe) -> Iterator[_Row]:
     """How an earlier release becomes this one."""
     upgrade = loaded.recipe.upgrade
-    if loaded.recipe.bootstrap.method == "template" and not upgrade.from_:
+    bootstrap = loaded.recipe.bootstrap
+    if bootstrap.method == "template" and not upgrade.from_ and not bootstrap.urls:
         hint = 'the recipe whose template is taken, such as "debian-12"'
         yield "error", ("upgrade", "from"), 'missing, and bootstrap.method is "template"', hint
     for at, name in enumerate(upgrade.first):

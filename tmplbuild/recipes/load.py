@@ -63,23 +63,26 @@ class LoadedRecipe:
         """The certificate `keys/FINGERPRINT.asc` beside the recipe or a parent; None: there is none."""
         return self.find(f"keys/{fingerprint}.asc")
 
-    def key_files(self, role: str) -> tuple[Path, ...]:
-        """The certificates of an archive's pinned keys, in the recipe's order.
+    def key_files(self) -> tuple[Path, ...]:
+        """The certificates of all pinned keys, of archives and of a tarball, in the recipe's order.
 
-        Raises RecipeError when one of them is not there, KeyError for an unknown role.
+        Raises RecipeError when one of them is not there.
         """
-        wanted = [(key, self.key_file(key)) for key in self.recipe.archives[role].keys]
-        if missing := [key for key, path in wanted if path is None]:
-            places = [
-                str(self.origin.get(f"archives.{role}.keys[{at}]", self.path)) for at in range(len(wanted))
-            ]
-            raise RecipeError(
-                f"a pinned key of the archive {role} has no certificate",
-                where=places[0],
-                why=", ".join(f"keys/{key}.asc is not there" for key in missing),
-                hint="export it beside the recipe: gpg --armor --export FINGERPRINT > keys/FINGERPRINT.asc",
-            )
-        return tuple(path for _, path in wanted if path is not None)
+        tables = {f"archives.{role}.keys": archive.keys for role, archive in self.recipe.archives.items()}
+        tables["bootstrap.keys"] = self.recipe.bootstrap.keys
+        found = []
+        for table, keys in tables.items():
+            for at, key in enumerate(keys):
+                path = self.key_file(key)
+                if path is None:
+                    raise RecipeError(
+                        "a pinned key has no certificate",
+                        where=str(self.origin.get(f"{table}[{at}]", self.path)),
+                        why=f"keys/{key}.asc is not there",
+                        hint=f"export it beside the recipe: gpg --armor --export {key} > keys/{key}.asc",
+                    )
+                found.append(path)
+        return tuple(found)
 
     def sources(self) -> dict[str, Path | None]:
         """The files beside the recipe that `source` keys name, with their paths (None: not there)."""

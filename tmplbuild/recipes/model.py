@@ -25,6 +25,14 @@ Text = Annotated[str, Meta(extra={"braces": True})]
 Fingerprint = Annotated[
     str, Meta(pattern="^[0-9A-F]{40}$", description="an OpenPGP fingerprint, 40 hex digits")
 ]
+Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$", description="a SHA-256, 64 hex digits")]
+Url = Annotated[
+    str,
+    Meta(
+        pattern="^(https?|file)://.*/[^/?#]+$",
+        description="a file's address: http://, https:// or file://",
+    ),
+]
 Role = Annotated[
     str,
     Meta(pattern="^[a-z0-9][a-z0-9.-]*$", description="an archive's role: lower case, digits, dots, dashes"),
@@ -80,6 +88,8 @@ class Archive(Section, frozen=True, kw_only=True):
         keys: fingerprints of the primary keys that may sign the archive; the certificates lie in
             keys/FINGERPRINT.asc beside the recipe or its parent. Empty only with `keys_missing`.
         keys_missing: why no key can be pinned yet, and what to do: until `keys` has one, nothing is built.
+        frozen: the sha256 of a suite's signed file (InRelease, base/release), by suite, for one that never
+            changes any more and whose signature is too old to be accepted: it is believed by this digest.
         vendor: what apt-rpm calls the keys that it accepts for this archive (vendors.list(5)): the mark
             of its lines in the sources list.
         arches: architectures that this archive is for; empty: all. Of a recipe for another one the
@@ -95,29 +105,46 @@ class Archive(Section, frozen=True, kw_only=True):
     components: Annotated[tuple[str, ...], Meta(min_length=1)]
     keys: tuple[Fingerprint, ...]
     keys_missing: Text = ""
+    frozen: dict[str, Sha256] = {}
     vendor: Annotated[str, Meta(pattern="^[A-Za-z0-9._-]*$", description="a vendor's id")] = ""
     arches: tuple[str, ...] = ()
     own_keys: bool = False
 
 
 class Bootstrap(Section, frozen=True, kw_only=True):
-    """The smallest system that can configure itself, shared by all recipes of the same suites.
+    """What the tree begins with: the smallest system that can configure itself, shared by all recipes of the
+    same suites; or one that somebody has packed.
+
+    A packed tree is verified by `sha256` or by a signed list of digests beside it (`keys`), then unpacked
+    and upgraded in a booted VE: it must have an init, and a package manager that knows the archives.
 
     Keys:
         method: how it is made; "deb" and "apt-rpm" unpack packages without the host's package manager;
-            "template" takes the template of the recipe `upgrade.from` and upgrades it to this release.
+            "tarball" takes a root file system of this very release at `urls`; "template" takes the
+            template of an earlier release (the recipe `upgrade.from`), which lies in the template cache
+            or at `urls`, and upgrades it to this one.
         priorities: packages of these priorities are taken, beside the Essential ones.
         include: further packages.
         merged_usr: make /bin, /sbin and /lib links into /usr before the first package is unpacked.
-        sha256: with "template": the file's digest, where no manifest of ours beside it tells it.
+        urls: addresses of the tarball, tried in order; MIRROR=rootfs=ADDRESS names another directory.
+        sha256: the tarball's digest; for a template of the cache, where no manifest of ours beside it
+            tells it.
+        sums: the file beside the tarball that lists SHA-256 digests, as sha256sum(1) writes them.
+        signature: the file beside it with the detached signature of `sums`.
+        keys: fingerprints of the primary keys that may sign `sums`; the certificates lie in
+            keys/FINGERPRINT.asc beside the recipe or its parent.
         timeout_s: longest time that the packages' own scripts may take.
     """
 
-    method: Literal["deb", "apt-rpm", "template"]
+    method: Literal["deb", "apt-rpm", "tarball", "template"]
     priorities: tuple[str, ...] = ("required",)
     include: tuple[str, ...] = ()
     merged_usr: bool = True
+    urls: tuple[Url, ...] = ()
     sha256: Annotated[str, Meta(pattern="^([0-9a-f]{64})?$", description="a SHA-256, 64 hex digits")] = ""
+    sums: FileName = "SHA256SUMS"
+    signature: FileName = "SHA256SUMS.gpg"
+    keys: tuple[Fingerprint, ...] = ()
     timeout_s: Seconds = 900
 
 
@@ -243,7 +270,7 @@ class Clean(Section, frozen=True, kw_only=True):
 class Upgrade(Section, frozen=True, kw_only=True, rename={"from_": "from"}):
     """The dist-upgrade in the booted VE, and how an earlier release is brought to this one.
 
-    The keys from `from` to `compare` count only where this release is made out of an earlier one's
+    The keys from `from` to `after` count only where this release is made out of an earlier one's
     template: by `tmplbuild upgrade`, or with bootstrap.method = "template". The order then is: package
     lists, `before`, `first`, `minimal`, dist-upgrade, packages of the recipe that are still missing,
     autoremove, `after`.
@@ -260,7 +287,8 @@ class Upgrade(Section, frozen=True, kw_only=True, rename={"from_": "from"}):
         first: packages that are upgraded before all others (the package manager itself).
         minimal: then upgrade what can be upgraded without new packages and without removing any.
         after: argument lists, run one after the other in the VE at the end.
-        compare: the recipe whose last good build the result is compared with.
+        compare: the recipe whose last good build the result is compared with, where it was not made of
+            packages.
     """
 
     manager: Literal["apt-deb", "apt-rpm"]

@@ -1,4 +1,4 @@
-"""A recipe whose template is made out of an earlier release's instead of from packages."""
+"""A recipe whose template begins with a packed tree instead of packages: an earlier release's, or its own."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import msgspec
 
 from tmplbuild.errors import UsageError
 from tmplbuild.recipes.load import LoadedRecipe
+from tmplbuild.recipes.model import Bootstrap, Recipe
 
 
 def as_upgrade(loaded: LoadedRecipe, source: LoadedRecipe, name: str | None = None) -> LoadedRecipe:
@@ -37,7 +38,27 @@ def as_upgrade(loaded: LoadedRecipe, source: LoadedRecipe, name: str | None = No
         image=msgspec.structs.replace(
             recipe.image, name=name or f"{stem}-from-{source.recipe.image.release}{tail}"
         ),
-        bootstrap=msgspec.structs.replace(recipe.bootstrap, method="template"),
+        bootstrap=_of_template(recipe.bootstrap),
         upgrade=msgspec.structs.replace(recipe.upgrade, compare=recipe.upgrade.compare or loaded.name),
     )
     return dataclasses.replace(loaded, recipe=changed)
+
+
+def _of_template(bootstrap: Bootstrap) -> Bootstrap:
+    if bootstrap.method == "tarball":  # of this release: it says nothing of the earlier one's template
+        bootstrap = msgspec.structs.replace(bootstrap, urls=(), sha256="", keys=())
+    return msgspec.structs.replace(bootstrap, method="template")
+
+
+def begins_packed(recipe: Recipe) -> bool:
+    """Whether the tree begins with one that somebody has packed."""
+    return recipe.bootstrap.method in ("template", "tarball")
+
+
+def without_release_steps(loaded: LoadedRecipe) -> LoadedRecipe:
+    """The recipe as it counts: a tree of this very release needs no steps from an earlier one to it."""
+    recipe = loaded.recipe
+    if recipe.bootstrap.method != "tarball":
+        return loaded
+    upgrade = msgspec.structs.replace(recipe.upgrade, from_="", before=(), first=(), minimal=False, after=())
+    return dataclasses.replace(loaded, recipe=msgspec.structs.replace(recipe, upgrade=upgrade))

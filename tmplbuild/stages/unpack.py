@@ -13,13 +13,13 @@ from tmplbuild.stages.context import Ctx
 VERSION = 1
 
 
-def run(ctx: Ctx, tarball: Path) -> dict[str, Any]:
-    """Unpack a verified template into the empty tree.
+def run(ctx: Ctx, tarball: Path, name: str) -> dict[str, Any]:
+    """Unpack a verified template, which people call `name`, into the empty tree.
 
     Raises VerifyError for an archive that is damaged or hostile, StoreError for one that cannot be
     opened, or a disk that is full.
     """
-    ctx.emit(Progress(f"unpack {tarball.name}"))
+    ctx.emit(Progress(f"unpack {name}"))
     with ctx.tree() as tree, open_tarball(tarball, zstd=zstd.open_reader) as stream:
         done = extract(stream, tree.fd)
-    return {"template": tarball.name, "entries": done.entries}
+    return {"template": name, "entries": done.entries}

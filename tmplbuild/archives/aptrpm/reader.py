@@ -1,5 +1,4 @@
-"""Reads the suites of a recipe's archives of ALT's kind: signature, dates, hashes, all before a byte
-is believed.
+"""Suites of ALT's kind: `base/release` with its signatures appended, and the lists it vouches for.
 
 A suite is one directory with a `base/release`: "p11/branch/x86_64" and "p11/branch/noarch" are two
 suites of one archive. A suite may lack a component (noarch has none but classic), yet not all of them.
@@ -7,59 +6,33 @@ suites of one archive. A suite may lack a component (noarch has none but classic
 
 from __future__ import annotations
 
-import hashlib
 import mmap
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any, TypeAlias
 
-from tmplbuild.archives import digest, openpgp
+from tmplbuild.archives import digest, openpgp, suites
 from tmplbuild.archives.aptrpm import pkglist
 from tmplbuild.archives.aptrpm import release as releases
 from tmplbuild.archives.aptrpm.entry import Source
 from tmplbuild.archives.aptrpm.pool import PackageList
 from tmplbuild.archives.aptrpm.release import Entry, Release
 from tmplbuild.archives.arrival import Wanted
-from tmplbuild.archives.cache import PackageCache, write_whole
-from tmplbuild.archives.clock import utc
-from tmplbuild.archives.deb.release import SKEW_S
-from tmplbuild.archives.fetch import Answer, Fetcher
-from tmplbuild.archives.model import ArchiveState, IndexFile, SuiteState
-from tmplbuild.errors import FetchError, RecipeError, StoreError, VerifyError
+from tmplbuild.archives.cache import write_whole
+from tmplbuild.archives.clock import refuse_future
+from tmplbuild.archives.fetch import Fetcher
+from tmplbuild.archives.model import ArchiveState, IndexFile
+from tmplbuild.archives.suites import Form, Head, Suite
+from tmplbuild.errors import RecipeError, StoreError, VerifyError
 from tmplbuild.events import Note
 from tmplbuild.recipes.model import Archive
 
 _RELEASE_LIMIT = 4 << 20
 _LIST_LIMIT = 1 << 30
 
-
-@dataclass(frozen=True, slots=True)
-class _Suite:
-    """One suite to read, and what decides whether it is believed."""
-
-    role: str
-    suite: str
-    archive: Archive
-    keys_dir: openpgp.KeysDir
-    now: float
-    allow_older: bool
-    cache: PackageCache
-
-    @property
-    def memory(self) -> str:
-        """The name under which the last verified release is remembered: other keys, other memory."""
-        return f"suite_{self.role}_{self.suite}_{self._keys}"
-
-    @property
-    def accepted(self) -> str:
-        """The name under which the newest date ever accepted is remembered."""
-        return f"accepted_{self.role}_{self.suite}_{self._keys}"
-
-    @property
-    def _keys(self) -> str:
-        return hashlib.sha256(" ".join(sorted(self.archive.keys)).encode()).hexdigest()[:12]
+_Head: TypeAlias = Head[Release]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,102 +49,16 @@ class _List:
         return self.index.local.with_name(f"{digest.file_name(self.plain.digest)}.plain")
 
 
-@dataclass(frozen=True, slots=True)
-class _Head:
-    """A believed release, and the facts to remember once all its lists are verified too."""
-
-    suite: _Suite
-    release: Release
-    file: IndexFile
-    signers: tuple[str, ...]
-    facts: dict[str, str]
-
-    def lists(self) -> list[_List]:
-        """The lists of the recipe's components, those that the suite has. Raises VerifyError."""
-        return [found for component in self.suite.archive.components if (found := self._list(component))]
-
-    def lacks(self, component: str) -> bool:
-        """Whether the suite has no list of the component."""
-        path = f"base/pkglist.{component}"
-        return not any(path + suffix in self.release.files for suffix in pkglist.SUFFIXES)
-
-    def labels(self) -> list[tuple[str, IndexFile]]:
-        """The small release.COMPONENT files of these components."""
-        found = []
-        for component in self.suite.archive.components:
-            path = f"base/release.{component}"
-            if path in self.release.files:
-                found.append((component, self._index(path)))
-        return found
-
-    def _list(self, component: str) -> _List | None:
-        path = f"base/pkglist.{component}"
-        plain = self.release.files.get(path)
-        suffix = next((end for end in pkglist.SUFFIXES if path + end in self.release.files), None)
-        if suffix is None:
-            return None
-        if plain is None or plain.size > _LIST_LIMIT:
-            raise VerifyError(
-                f"the release of {self.suite.suite} does not say how long the list of {component} is, "
-                "or it is longer than a list may be",
-                where=f"{self.suite.suite}/{path}",
-            )
-        return _List(self._index(path + suffix), suffix, plain)
-
-    def _index(self, path: str) -> IndexFile:
-        entry = self.release.files[path]
-        local = self.suite.cache.index_path(entry.digest)
-        return IndexFile(f"{self.suite.suite}/{path}", entry.digest, entry.size, local)
-
-
-def read_archives(
-    archives: Mapping[str, Archive],
-    arch: str,
-    *,
-    fetcher: Fetcher,
-    cache: PackageCache,
-    keys_dir: openpgp.KeysDir,
-    now: float | None = None,
-    offline: bool = False,
-    allow_older: bool = False,
-) -> tuple[ArchiveState, ...]:
+def read_archives(archives: Mapping[str, Archive], arch: str, **options: Any) -> tuple[ArchiveState, ...]:
     """Read all suites of all archives, verified.
 
     Parameters:
         archives: by role, as the recipe has them; their suites are directories that hold `base/`.
         arch: ALT's word for the architecture (x86_64); for messages, as suites name their own.
-        fetcher: knows the mirrors of every role; its `emit` gets warnings.
-        keys_dir: the directory of the certificates, FINGERPRINT.asc, or several to look in, in order.
-        now: seconds since the epoch (the clock's if None).
-        offline: use the state that was verified last, and no network.
-        allow_older: accept a release that is older than the one accepted last.
 
-    Raises VerifyError, FetchError, StoreError, and RecipeError for a component that no suite has.
+    The other parameters and the errors are those of `tmplbuild.archives.suites.read`.
     """
-    moment = time.time() if now is None else now
-    suites = [
-        _Suite(role, suite, archive, keys_dir, moment, allow_older, cache)
-        for role, archive in archives.items()
-        for suite in archive.suites
-    ]
-    if offline:
-        heads = [_remembered(suite) for suite in suites]
-    else:
-        heads = fetcher.parallel([partial(_head, suite, fetcher) for suite in suites])
-    for role, archive in archives.items():
-        _check_components(role, archive, arch, [head for head in heads if head.suite.role == role])
-    if not offline:
-        fetcher.download([wanted for head in heads for wanted in _wanted(head)], cache, "indexes")
-    fetcher.parallel([partial(_unpack, item) for head in heads for item in head.lists()])
-    for head in heads:
-        _tell(head, fetcher)
-        if not offline:
-            cache.remember(head.suite.memory, head.facts)
-            cache.remember(head.suite.accepted, {"date": str(head.release.date)})
-    return tuple(
-        ArchiveState(role, tuple(_state(head) for head in heads if head.suite.role == role))
-        for role in archives
-    )
+    return suites.read(_FORM, archives, arch, **options)
 
 
 def open_lists(states: Sequence[ArchiveState]) -> list[PackageList]:
@@ -193,91 +80,63 @@ def open_lists(states: Sequence[ArchiveState]) -> list[PackageList]:
     return opened
 
 
-def _head(suite: _Suite, fetcher: Fetcher) -> _Head:
-    known = suite.cache.recall(suite.memory)
-    if not suite.cache.index_path(known.get("sha256", "0" * 64)).exists():
-        known = {}
-
-    def release(answer: Answer) -> _Head:
-        body = answer.body
-        if body is None:
-            body = suite.cache.index_path(known["sha256"]).read_bytes()
-        return _believe(suite, body, answer)
-
-    path = f"{suite.suite}/base/release"
-    return fetcher.get(suite.role, path, release, limit=_RELEASE_LIMIT, known=known)
+def _verify(body: bytes, _signature: bytes | None, suite: Suite, url: str) -> openpgp.Signed:
+    return releases.verify(body, suite.archive.keys, suite.keys_dir, now=suite.now, where=url)
 
 
-def _believe(suite: _Suite, body: bytes, answer: Answer) -> _Head:
-    """Check all that a release's own bytes can tell. Raises VerifyError."""
-    signed = releases.verify(body, suite.archive.keys, suite.keys_dir, now=suite.now, where=answer.url)
-    release = releases.parse(signed.content, where=answer.url)
-    _check_date(suite, release, answer.url)
-    sha256 = hashlib.sha256(body).hexdigest()
-    local = suite.cache.put_index(sha256, body)
-    facts = {
-        "url": answer.url,
-        "etag": answer.etag,
-        "modified": answer.modified,
-        "sha256": sha256,
-        "accepted_at": f"{suite.now:.0f}",
-    }
-    file = IndexFile(f"{suite.suite}/base/release", sha256, len(body), local)
-    return _Head(suite, release, file, signed.signers, facts)
+def _accepted(suite: Suite, _release: Release) -> str:
+    return f"accepted_{suite.role}_{suite.suite}_{suite.trust}"
 
 
-def _check_date(suite: _Suite, release: Release, url: str) -> None:
-    """Refuse a release of the future, and to go back in time: an old one is signed as well as the
-    new one was."""
-    if release.date > suite.now + SKEW_S:
-        raise VerifyError(
-            f"the release of {suite.suite} is from the future",
-            where=url,
-            why=f"it is dated {utc(release.date)}; this machine's clock says {utc(suite.now)}",
-            hint="set this machine's clock",
-        )
-    last = suite.cache.recall(suite.accepted).get("date", "0")
-    if suite.allow_older or not last.isdigit() or release.date >= int(last):
-        return
-    raise VerifyError(
-        f"the release of {suite.suite} is older than the one accepted before",
-        where=url,
-        why=f"it is dated {utc(release.date)}; the last one was of {utc(int(last))}",
-        hint="the mirror lags behind or replays an old state: try again later, use another one "
-        "(MIRROR=), or allow it with --allow-older",
-    )
+def _check(release: Release, suite: Suite, url: str) -> None:
+    refuse_future(f"the release of {suite.suite}", release.date, suite.now, url)
 
 
-def _remembered(suite: _Suite) -> _Head:
-    """The head that was verified last, verified again as of then. Raises FetchError."""
-    known = suite.cache.recall(suite.memory)
-    try:
-        body = suite.cache.index_path(known["sha256"]).read_bytes()
-        then = float(known["accepted_at"])
-    except (KeyError, ValueError, OSError):
-        raise FetchError(
-            f"nothing is known of the suite {suite.suite} yet",
-            where=f"archives.{suite.role}",
-            why="offline: only what an earlier run has verified can be used",
-            hint="run once without --offline",
-        ) from None
-    asof = _Suite(suite.role, suite.suite, suite.archive, suite.keys_dir, then, True, suite.cache)
-    head = _believe(asof, body, Answer(known["url"], None))
-    for item in head.lists():
-        if not item.index.local.exists():
-            raise FetchError(
-                f"a list of {suite.suite} is not in the cache",
-                where=item.index.path,
-                why="offline",
-                hint="run once without --offline",
+def _lists(head: _Head) -> Iterator[_List]:
+    """The lists of the recipe's components, those that the suite has. Raises VerifyError."""
+    suite, files = head.suite.suite, head.release.files
+    for component in head.suite.archive.components:
+        path = f"base/pkglist.{component}"
+        plain = files.get(path)
+        suffix = next((end for end in pkglist.SUFFIXES if path + end in files), None)
+        if suffix is None:
+            continue
+        if plain is None or plain.size > _LIST_LIMIT:
+            raise VerifyError(
+                f"the release of {suite} does not say how long the list of {component} is, "
+                "or it is longer than a list may be",
+                where=f"{suite}/{path}",
             )
-    return head
+        yield _List(_index(head, path + suffix), suffix, plain)
 
 
-def _check_components(role: str, archive: Archive, arch: str, heads: Sequence[_Head]) -> None:
+def _index(head: _Head, path: str) -> IndexFile:
+    entry = head.release.files[path]
+    local = head.suite.cache.index_path(entry.digest)
+    return IndexFile(f"{head.suite.suite}/{path}", entry.digest, entry.size, local)
+
+
+def _lacks(head: _Head, component: str) -> bool:
+    path = f"base/pkglist.{component}"
+    return not any(path + suffix in head.release.files for suffix in pkglist.SUFFIXES)
+
+
+def _labels(head: _Head) -> list[tuple[str, IndexFile]]:
+    """The small release.COMPONENT files of the recipe's components."""
+    paths = {name: f"base/release.{name}" for name in head.suite.archive.components}
+    return [(name, _index(head, path)) for name, path in paths.items() if path in head.release.files]
+
+
+def _components(heads: Sequence[_Head]) -> None:
+    for role in dict.fromkeys(head.suite.role for head in heads):
+        _check_components(role, [head for head in heads if head.suite.role == role])
+
+
+def _check_components(role: str, heads: Sequence[_Head]) -> None:
+    archive, arch = heads[0].suite.archive, heads[0].suite.arch
     have = {name for head in heads for name in head.release.components}
-    missing = [name for name in archive.components if all(head.lacks(name) for head in heads)]
-    empty = [head.suite.suite for head in heads if all(map(head.lacks, archive.components))]
+    missing = [name for name in archive.components if all(_lacks(head, name) for head in heads)]
+    empty = [head.suite.suite for head in heads if all(_lacks(head, name) for name in archive.components)]
     if missing or empty:
         raise RecipeError(
             f"the archive {role!r} has no list of {', '.join(missing or archive.components)} for {arch!r}",
@@ -288,8 +147,14 @@ def _check_components(role: str, archive: Archive, arch: str, heads: Sequence[_H
 
 
 def _wanted(head: _Head) -> list[Wanted]:
-    files = [item.index for item in head.lists()] + [index for _, index in head.labels()]
+    files = [item.index for item in _lists(head)] + [index for _, index in _labels(head)]
     return [Wanted(head.suite.role, (one.path,), one.size, one.sha256, one.local) for one in files]
+
+
+def _ready(heads: Sequence[_Head], fetcher: Fetcher) -> None:
+    fetcher.parallel([partial(_unpack, item) for head in heads for item in _lists(head)])
+    for head in heads:
+        _tell(head, fetcher)
 
 
 def _tell(head: _Head, fetcher: Fetcher) -> None:
@@ -298,7 +163,7 @@ def _tell(head: _Head, fetcher: Fetcher) -> None:
         fetcher.emit(
             Note(f"the release of {head.suite.suite} vouches for its files by MD5 alone", level="warning")
         )
-    for component, index in head.labels():
+    for component, index in _labels(head):
         if not index.local.exists():
             continue
         label = releases.parse_component(index.local.read_bytes())
@@ -342,12 +207,16 @@ def _mapped(path: Path) -> memoryview:
         raise StoreError("the package cache cannot be read", where=str(path), why=str(error)) from error
 
 
-def _state(head: _Head) -> SuiteState:
-    return SuiteState(
-        suite=head.suite.suite,
-        release=head.file,
-        date=head.release.date,
-        valid_until=0,
-        signed_by=head.signers,
-        indexes=tuple(item.index for item in head.lists()),
-    )
+_FORM = Form(
+    title="release",
+    paths=lambda suite: (f"{suite}/base/release",),
+    limit=_RELEASE_LIMIT,
+    verify=_verify,
+    parse=lambda body, url: releases.parse(releases.signed_text(body), where=url),
+    check=_check,
+    accepted=_accepted,
+    indexes=lambda head: [item.index for item in _lists(head)],
+    wanted=_wanted,
+    ready=_ready,
+    components=_components,
+)

@@ -11,9 +11,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from email.utils import parsedate_to_datetime
 
 from tmplbuild.archives import openpgp
+from tmplbuild.archives.clock import seconds
 from tmplbuild.archives.deb.release import safe_path
 from tmplbuild.errors import VerifyError
 
@@ -35,7 +35,8 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """A parsed release. `date` is in seconds since the epoch, 0 if the file does not say.
+    """A parsed release. `date` is in seconds since the epoch, 0 if the file does not say;
+    `valid_until` is 0, as the format has no such field.
 
     `files` maps paths below the architecture's directory ("base/pkglist.classic.xz"); `hash` is
     the kind of their digests.
@@ -49,6 +50,7 @@ class Release:
     architectures: tuple[str, ...]
     components: tuple[str, ...]
     hash: str
+    valid_until: int = 0
     files: dict[str, Entry] = field(repr=False, default_factory=dict)
 
 
@@ -131,7 +133,7 @@ def parse(content: bytes, *, where: str) -> Release:
                 label=fields.get("label", ""),
                 suite=fields.get("suite", ""),
                 codename=fields.get("codename", ""),
-                date=_date(fields.get("date", ""), where),
+                date=seconds(fields.get("date", ""), "Date", where),
                 architectures=tuple(fields.get("architectures", "").split()),
                 components=tuple(fields.get("components", "").split()),
                 hash=kind,
@@ -191,12 +193,3 @@ def _files(lines: list[str], kind: str, digits: int, where: str) -> dict[str, En
             )
         files[found[3]] = Entry(f"{kind}:{found[1].lower()}", int(found[2]))
     return files
-
-
-def _date(text: str, where: str) -> int:
-    if not text:
-        return 0
-    try:
-        return int(parsedate_to_datetime(text).timestamp())
-    except (ValueError, TypeError, IndexError, OverflowError):
-        raise VerifyError(f"the release's Date is no date: {text[:60]!r}", where=where) from None

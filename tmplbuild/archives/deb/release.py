@@ -9,14 +9,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from email.utils import parsedate_to_datetime
 
-from tmplbuild.archives.clock import utc
+from tmplbuild.archives.clock import SKEW_S, refuse_future, seconds, utc
 from tmplbuild.archives.deb822 import stanza
 from tmplbuild.errors import VerifyError
-
-SKEW_S = 3600
-"""Seconds by which this machine's clock and the archive's may differ."""
 
 _ENTRY = re.compile(rb"^ +([0-9a-fA-F]{64}) +([0-9]{1,15}) +(\S+)$", re.MULTILINE)
 _SHA256 = re.compile(rb"^SHA256:[ \t]*\n((?: .*\n?)*)", re.MULTILINE | re.IGNORECASE)
@@ -91,8 +87,8 @@ def parse(content: bytes, *, where: str) -> Release:
         label=fields.get("label", ""),
         suite=fields.get("suite", ""),
         codename=fields.get("codename", ""),
-        date=_date(fields.get("date", ""), "Date", where),
-        valid_until=_date(fields.get("valid-until", ""), "Valid-Until", where),
+        date=seconds(fields.get("date", ""), "Date", where),
+        valid_until=seconds(fields.get("valid-until", ""), "Valid-Until", where),
         components=tuple(fields.get("components", "").split()),
         architectures=architectures,
         by_hash=fields.get("acquire-by-hash", "").lower() == "yes",
@@ -117,13 +113,7 @@ def check(release: Release, *, asked: str, now: float, where: str) -> None:
             where=where,
             hint="name the suite as the archive does, or use another mirror",
         )
-    if release.date > now + SKEW_S:
-        raise VerifyError(
-            f"the Release of {asked} is from the future",
-            where=where,
-            why=f"it is dated {utc(release.date)}; this machine's clock says {utc(now)}",
-            hint="set this machine's clock",
-        )
+    refuse_future(f"the Release of {asked}", release.date, now, where)
     if release.valid_until and now > release.valid_until + SKEW_S:
         raise VerifyError(
             f"the Release of {asked} has expired",
@@ -131,15 +121,6 @@ def check(release: Release, *, asked: str, now: float, where: str) -> None:
             why=f"it was valid until {utc(release.valid_until)}; this machine's clock says {utc(now)}",
             hint="the mirror is not updated any more, or holds something back: use another one (MIRROR=)",
         )
-
-
-def _date(text: str, name: str, where: str) -> int:
-    if not text:
-        return 0
-    try:
-        return int(parsedate_to_datetime(text).timestamp())
-    except (ValueError, TypeError, IndexError, OverflowError):
-        raise VerifyError(f"the Release's {name} is no date: {text[:60]!r}", where=where) from None
 
 
 def _files(section: bytes, where: str) -> dict[str, Entry]:
