@@ -46,6 +46,7 @@ RANKS = {
 DOORS = {
     "deflate": 1,
     "pysequoia": 1,
+    "pyyaml": 1,
     "requests": 1,
     "rich": 1,
     "shtab": 1,
@@ -56,7 +57,7 @@ DOORS = {
 }
 
 # What comes with a dependency goes through its door.
-PART_OF = {"urllib3": "requests"}
+PART_OF = {"urllib3": "requests", "yaml": "pyyaml"}
 
 # Who may start processes.
 PROCESS_DOORS = {"core/process.py"}

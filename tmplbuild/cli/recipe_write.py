@@ -1,4 +1,4 @@
-"""recipe new: the first file of a recipe of one's own."""
+"""recipe new and import: the first file of a recipe of one's own."""
 
 from __future__ import annotations
 
@@ -21,12 +21,32 @@ def add(verbs: Verbs) -> None:
     )
     new.add_argument("name", metavar="NAME", help="what it is called: DISTRO-RELEASE (debian-12-web)")
     new.add_argument("--like", metavar="NAME", required=True, help="the recipe that it extends (debian-12)")
-    new.add_argument(
+    _add_to(new)
+    new.set_defaults(run=run_new)
+    foreign = verbs.add_parser(
+        "import",
+        help="make a recipe out of another builder's",
+        description="Read a dab.conf of Proxmox's or a definition of distrobuilder's and write what has a "
+        "counterpart as a recipe that extends ours for the same release. What has none is listed with the "
+        "reason, on the screen and in the recipe. The other builder's own archives and keys are never taken.",
+    )
+    foreign.add_argument("file", metavar="FILE", help="dab.conf, or a definition in YAML")
+    foreign.add_argument(
+        "name", metavar="NAME", help="what the recipe is called: DISTRO-RELEASE (debian-12-web)"
+    )
+    foreign.add_argument("--release", default="", help="apply distrobuilder's filters for this release")
+    foreign.add_argument("--variant", default="", help="apply distrobuilder's filters for this variant")
+    foreign.add_argument("-n", "--dry-run", action="store_true", help="print the recipe and write nothing")
+    _add_to(foreign)
+    foreign.set_defaults(run=run_import)
+
+
+def _add_to(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
         "--to",
         metavar="DIR",
         help="directory of recipes that it goes to (default: that of --recipes, else /etc/tmplbuild/recipes)",
     )
-    new.set_defaults(run=run_new)
 
 
 def run_new(args: argparse.Namespace) -> int:
@@ -43,6 +63,39 @@ def run_new(args: argparse.Namespace) -> int:
     else:
         print(f"{path}: a recipe like {args.like}")
         print(f"build it: tmplbuild {_recipes_option(args)}build {made.name}")
+    return 0
+
+
+def run_import(args: argparse.Namespace) -> int:
+    """Convert a foreign recipe."""
+    from tmplbuild.recipes import load
+    from tmplbuild.recipes.imports import read_foreign
+    from tmplbuild.recipes.skeleton import place_of
+    from tmplbuild.ui.words import printable
+
+    roots = roots_of(args)
+    draft = read_foreign(Path(args.file), roots, release=args.release, variant=args.variant)
+    name, place = place_of(args.name, draft.parent.recipe.image.release)
+    path = _place(args) / place
+    if not args.dry_run:
+        _write_new(path, draft.text())
+        load(str(path), roots=roots)
+    left = [{"key": row.key, "why": row.why} for row in draft.left]
+    if args.json:
+        found = {
+            "name": name,
+            "path": None if args.dry_run else str(path),
+            "text": draft.text(),
+            "left": left,
+        }
+        print(json.dumps(found, indent=2))
+        return 0
+    if args.dry_run:
+        print(draft.text(), end="")
+        return 0
+    print(f"{path}: {draft.parent.name} with what {args.file} has")
+    print(*(f"not converted: {printable(row['key'])}: {row['why']}\n" for row in left), sep="", end="")
+    print(f"build it: tmplbuild {_recipes_option(args)}build {name}")
     return 0
 
 

@@ -29,7 +29,12 @@ be extended.
     tmplbuild recipe lint debian-12            what is wrong with it
     tmplbuild recipe diff debian-12 debian-13  how two differ
     tmplbuild recipe new debian-12-web --like debian-12   the first file of one's own
+    tmplbuild recipe import dab.conf debian-12-mail       out of another builder's
     tmplbuild recipe schema > recipe.json      a JSON Schema for editors
+
+`import` reads Proxmox's dab.conf and distrobuilder's YAML. What has a counterpart becomes a recipe that
+extends ours for the same release; what has none is listed with the reason, on the screen and in the recipe.
+Archives of other vendors are never taken over: each needs its key pinned.
 
 Recipes are looked for in the directories of `--recipes`, in `/etc/tmplbuild/recipes`, and among those that
 come with the tool; the first that has the name counts. It may extend the one that it hides.

@@ -28,24 +28,32 @@ def skeleton(name: str, like: LoadedRecipe) -> Skeleton:
     """A recipe that extends `like` and changes nothing but the template's name.
 
     Parameters:
-        name: as the catalogue will have it, DISTRO-REST ("debian-12-web", "mydistro-1"); a bare word is a
-            distribution whose release is called as that of `like`.
+        name: see `place_of`.
+
+    Raises UsageError for a name that a recipe cannot have.
+    """
+    whole, place = place_of(name, like.recipe.image.release)
+    parent = f"{like.path.resolve().parent.name}/{like.path.stem}"
+    return Skeleton(whole, place, _TEXT.format(name=whole, parent=parent, like=like.name))
+
+
+def place_of(name: str, release: str) -> tuple[str, Path]:
+    """What the catalogue will call a new recipe, and its place below a directory of recipes.
+
+    Parameters:
+        name: DISTRO-REST ("debian-12-web", "mydistro-1"); a bare word is a distribution, of `release`.
 
     Raises UsageError for a name that a recipe cannot have.
     """
     distro, _, rest = name.partition("-")
-    stem = rest or like.recipe.image.release
+    stem = rest or release
     if not _WORD.fullmatch(distro) or not _STEM.fullmatch(stem):
         raise UsageError(
             f"a recipe cannot be called {quote(name)}",
             why="it is DISTRO-RELEASE, in lower case: debian-12-web",
             hint="letters, digits, dots and dashes; it begins with a letter",
         )
-    whole = f"{distro}-{stem}"
-    parent = f"{like.path.resolve().parent.name}/{like.path.stem}"
-    return Skeleton(
-        whole, Path(distro) / f"{stem}.toml", _TEXT.format(name=whole, parent=parent, like=like.name)
-    )
+    return f"{distro}-{stem}", Path(distro) / f"{stem}.toml"
 
 
 _TEXT = """\
