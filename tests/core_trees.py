@@ -122,3 +122,18 @@ def _belongs(pid: str, core: Core) -> bool:
         return any(link.startswith(f"{core.state_dir}/") for link in links)
     except OSError:
         return False
+
+
+def kill_monitor(core: Core, veid: str) -> None:
+    """Kill the monitor of a VE."""
+    lock = f"{core.state_dir}/{veid}/lock"
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            if Path(f"/proc/{pid}/comm").read_text() != "tmplbuild-ve\n":
+                continue
+            if any(os.readlink(f"/proc/{pid}/fd/{fd}") == lock for fd in os.listdir(f"/proc/{pid}/fd")):
+                os.kill(int(pid), 9)
+                return
+        except OSError:
+            continue
+    raise AssertionError("the VE has no monitor")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.core_trees import NOTHING, copy, debian, layers, traces, wait_until
+from tests.core_trees import NOTHING, copy, debian, kill_monitor, layers, traces, wait_until
 from tmplbuild.core import VE, Core, Limits, Rootfs, cgroup
 from tmplbuild.errors import BusyError, HostError, TmplbuildError, UsageError
 
@@ -113,20 +113,6 @@ def test_a_tree_that_a_crash_left_shifted_is_given_back(tmp_path: Path) -> None:
     assert core.gc() == ["shift"]
     assert census(rootfs.directory) == before
     ve.detach()
-
-
-def kill_monitor(core: Core, veid: str) -> None:
-    lock = f"{core.state_dir}/{veid}/lock"
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            if Path(f"/proc/{pid}/comm").read_text() != "tmplbuild-ve\n":
-                continue
-            if any(os.readlink(f"/proc/{pid}/fd/{fd}") == lock for fd in os.listdir(f"/proc/{pid}/fd")):
-                os.kill(int(pid), 9)
-                return
-        except OSError:
-            continue
-    raise AssertionError("the VE has no monitor")
 
 
 def test_a_read_only_tree_cannot_be_changed(core: Core, tmp_path: Path) -> None:

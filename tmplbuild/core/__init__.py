@@ -12,11 +12,23 @@ TYPE_CHECKING = False  # type checkers know the name; `typing` itself would cost
 if TYPE_CHECKING:
     from tmplbuild.core.host import Core
     from tmplbuild.core.masks import DEFAULT_MASK
-    from tmplbuild.core.model import ExecResult, Limits, Probe, Rootfs, VEInfo
+    from tmplbuild.core.model import ExecResult, Limits, Probe, Rootfs, Usage, VEInfo, Venet
     from tmplbuild.core.tree import Tree
     from tmplbuild.core.ve import VE
 
-__all__ = ["DEFAULT_MASK", "VE", "Core", "ExecResult", "Limits", "Probe", "Rootfs", "Tree", "VEInfo"]
+__all__ = [
+    "DEFAULT_MASK",
+    "VE",
+    "Core",
+    "ExecResult",
+    "Limits",
+    "Probe",
+    "Rootfs",
+    "Tree",
+    "Usage",
+    "VEInfo",
+    "Venet",
+]
 
 _HOMES = {
     "Core": "host",
@@ -27,7 +39,9 @@ _HOMES = {
     "Rootfs": "model",
     "Tree": "tree",
     "VE": "ve",
+    "Usage": "model",
     "VEInfo": "model",
+    "Venet": "model",
 }
 
 

@@ -39,7 +39,7 @@ def leave_host(sock: socket.socket, config: wire.Message, joins: list[str]) -> N
             become_root()
             linux.die_with_parent()
             step = "make the VE's namespaces"
-            linux.unshare(_SPACES)
+            linux.unshare(_SPACES if config["net"] != "host" else _SPACES & ~linux.CLONE_NEWNET)
             pid = os.fork()
         except OSError as error:
             wire.send(sock, {"error": str(error), "step": step})
@@ -91,7 +91,8 @@ def _furnish(config: wire.Message, fds: list[int]) -> str:
     inside.mount_all(old)
     inside.leave_old_root(old)
     socket.sethostname(str(config["hostname"]))
-    linux.loopback_up()
+    if config["net"] != "host":
+        linux.loopback_up()
     inside.offer_notify(notify)
     os.close(notify)
     kind = inside.init_kind()

@@ -7,7 +7,8 @@ import os
 import socket
 from collections.abc import Mapping
 
-from tmplbuild.core import birth, cgroup, layers, linux, remains, wire
+from tmplbuild.core import birth, cgroup, layers, line, linux, remains, resources, wire
+from tmplbuild.errors import TmplbuildError
 
 IDS = 65536
 # What the kernel answers where a file system or a version cannot map ids on a mount.
@@ -36,6 +37,7 @@ class Born:
         self.console = -1
         self.console_slave = -1
         self.proxy = -1
+        self.line: line.Line | None = None
 
 
 def give_birth(config: wire.Message, notify: socket.socket) -> Born:
@@ -54,8 +56,8 @@ def give_birth(config: wire.Message, notify: socket.socket) -> Born:
         theirs.close()
         ours.settimeout(whole(config["timeout_s"]))
         return _raise_child(ours, child, config, joins, notify)
-    except LookupError as error:
-        raise StartError(step, f"no controller for {error.args[0]}") from error
+    except resources.Unenforceable as error:
+        raise StartError(step, str(error)) from error
     except (OSError, EOFError) as error:
         raise StartError(step, str(error)) from error
 
@@ -74,6 +76,7 @@ def _raise_child(
     message, _fds = _ask(sock, {"go": True}, "pid")
     os.waitpid(child, 0)
     pid = whole(message["pid"])
+    cable = _line(config, pid)
     notify_dir = _notify_tree(config, notify)
     message, fds = _ask(sock, {"go": True}, "armed", [root, notify_dir])
     os.close(root)
@@ -81,6 +84,7 @@ def _raise_child(
     born = Born(pid, str(message["kind"]), whole(message["bits"]), mode, joins)
     born.console, born.console_slave = fds[:2]
     born.proxy = fds[2] if len(fds) > 2 else -1
+    born.line = cable
     wire.send(sock, {"run": True})
     try:
         message, _fds = wire.receive(sock)
@@ -142,6 +146,18 @@ def _plain_root(directory: str, copy: str, userns: int, uid: int) -> tuple[int, 
 
     shift.shift(directory, uid)
     return layers.whole(directory), "shift"
+
+
+def _line(config: wire.Message, pid: int) -> line.Line | None:
+    """The VE's line to the host, where it is to have one."""
+    wanted = config["venet"]
+    if not isinstance(wanted, dict):
+        return None
+    folder = f"{config['state']}/{config['veid']}"
+    try:
+        return line.Line(folder, str(config["owner"]), str(config["veid"]), pid, wanted)
+    except (OSError, line.AddressInUse, TmplbuildError) as error:
+        raise StartError("set up the network", str(error)) from error
 
 
 def _notify_tree(config: wire.Message, notify: socket.socket) -> int:

@@ -2,21 +2,22 @@
 
 Each VE has `<cgroup2>/<owner>/<veid>/ve`, which becomes the root of its cgroup namespace; the limits
 sit one level above it, out of the VE's reach. A controller that the host has mounted the old way
-(cgroups(7), version 1) gets a group `<controller>/<owner>/<veid>` when a limit needs it.
+(cgroups(7), version 1) gets a group `<controller>/<owner>/<veid>`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
 import time
 from collections.abc import Iterator, Mapping
 
-from tmplbuild.core import linux
+from tmplbuild.core import linux, resources
 
 _WANTED = ("cpu", "memory", "pids", "io")
-_PERIOD_US = 100_000
+_OLD_NAMES = {"blkio": "io"}
 _EMPTY_TIMEOUT_S = 10.0
 
 _private_root: list[str] = []
@@ -47,20 +48,22 @@ def controllers() -> dict[str, str]:
     found: dict[str, str] = {}
     for fstype, point, options in _mounts():
         if fstype == "cgroup":
-            found.update((name, point) for name in options.split(",") if name in _WANTED)
+            names = (_OLD_NAMES.get(name, name) for name in options.split(","))
+            found.update((name, point) for name in names if name in _WANTED)
     root = unified_root()
-    found.update((name, root) for name in _read(f"{root}/cgroup.controllers").split())
+    names = (name for name in resources.read(f"{root}/cgroup.controllers").split() if name in _WANTED)
+    found.update((name, root) for name in names)
     return found
 
 
-def _read(path: str) -> str:
-    with open(path, encoding="ascii", errors="replace") as file:
-        return file.read()
+def groups(owner: str, veid: str) -> dict[str, str]:
+    """The VE's group of each controller that the host has."""
+    return {name: f"{root}/{owner}/{veid}" for name, root in controllers().items()}
 
 
-def _write(path: str, text: str) -> None:
-    with open(path, "w", encoding="ascii") as file:
-        file.write(text)
+def unified(owner: str, veid: str) -> str:
+    """The VE's group of version 2."""
+    return f"{unified_root()}/{owner}/{veid}"
 
 
 def create(owner: str, veid: str, limits: Mapping[str, float], uid: int) -> list[str]:
@@ -68,77 +71,45 @@ def create(owner: str, veid: str, limits: Mapping[str, float], uid: int) -> list
 
     Parameters:
         owner: the name that all groups of this tool's state directory share.
-        limits: "memory" in MiB, "pids", "cpu" in processors.
+        limits: as `Limits.as_message` gives them.
         uid: the host's id of the VE's root.
 
-    Returns the files to write a process id to so that it joins. Raises OSError; LookupError with
-    the name of a controller that a limit needs and the host lacks.
+    Returns the files to write a process id to so that it joins. Raises OSError; Unenforceable for a
+    limit that the host cannot hold.
     """
+    resources.check(limits, controllers())
     root = unified_root()
-    where = controllers()
-    for name in limits:
-        if name not in where:
-            raise LookupError(name)
-    top = f"{root}/{owner}/{veid}"
+    top = unified(owner, veid)
     os.makedirs(top, exist_ok=True)
-    _delegate(root, owner, veid, limits, where)
+    mine = groups(owner, veid)
+    _delegate(root, owner, veid, {name for name, group in mine.items() if group == top})
     inner = f"{top}/ve"
     os.mkdir(inner)
     for name in ("", "/cgroup.procs", "/cgroup.threads", "/cgroup.subtree_control"):
         os.chown(inner + name, uid, uid)
     joins = [f"{inner}/cgroup.procs"]
-    for name, value in limits.items():
-        if where[name] == root:
-            _limit_unified(top, name, value)
-        else:
-            group = f"{where[name]}/{owner}/{veid}"
-            os.makedirs(group, exist_ok=True)
-            _limit_legacy(group, name, value)
-            joins.append(f"{group}/cgroup.procs")
+    for group in sorted({*mine.values()} - {top}):
+        os.makedirs(group, exist_ok=True)
+        joins.append(f"{group}/cgroup.procs")
+    resources.apply(mine, limits)
     return joins
 
 
-def _delegate(
-    root: str, owner: str, veid: str, limits: Mapping[str, float], where: Mapping[str, str]
-) -> None:
-    """Hand the unified hierarchy's controllers down to the VE's group and its children."""
-    names = [name for name in _WANTED if where.get(name) == root]
+def _delegate(root: str, owner: str, veid: str, names: set[str]) -> None:
+    """Hand the unified hierarchy's controllers down to the VE's group and its children.
+
+    One that cannot be handed down shows when a limit is written; the VE may do without it.
+    """
     for group in (root, f"{root}/{owner}", f"{root}/{owner}/{veid}"):
         for name in names:
-            try:
-                _write(f"{group}/cgroup.subtree_control", f"+{name}")
-            except OSError:
-                if name in limits and group != f"{root}/{owner}/{veid}":
-                    raise
-
-
-def _limit_unified(group: str, name: str, value: float) -> None:
-    if name == "memory":
-        _write(f"{group}/memory.max", str(int(value) << 20))
-        if os.path.exists(f"{group}/memory.swap.max"):
-            _write(f"{group}/memory.swap.max", "0")
-    elif name == "pids":
-        _write(f"{group}/pids.max", str(int(value)))
-    else:
-        _write(f"{group}/cpu.max", f"{int(value * _PERIOD_US)} {_PERIOD_US}")
-
-
-def _limit_legacy(group: str, name: str, value: float) -> None:
-    if name == "memory":
-        _write(f"{group}/memory.limit_in_bytes", str(int(value) << 20))
-        if os.path.exists(f"{group}/memory.memsw.limit_in_bytes"):
-            _write(f"{group}/memory.memsw.limit_in_bytes", str(int(value) << 20))
-    elif name == "pids":
-        _write(f"{group}/pids.max", str(int(value)))
-    else:
-        _write(f"{group}/cpu.cfs_period_us", str(_PERIOD_US))
-        _write(f"{group}/cpu.cfs_quota_us", str(int(value * _PERIOD_US)))
+            with contextlib.suppress(OSError):
+                resources.write(f"{group}/cgroup.subtree_control", f"+{name}")
 
 
 def join(files: list[str]) -> None:
     """Put the calling process into the groups that `create` returned."""
     for path in files:
-        _write(path, "0")
+        resources.write(path, "0")
 
 
 def kill(group: str) -> None:
@@ -147,7 +118,7 @@ def kill(group: str) -> None:
     Raises TimeoutError when a process does not die (it waits for a disk that does not answer).
     """
     try:
-        _write(f"{group}/cgroup.kill", "1")
+        resources.write(f"{group}/cgroup.kill", "1")
     except FileNotFoundError:
         if not os.path.isdir(group):
             return
@@ -163,24 +134,28 @@ def _kill_each(group: str) -> None:
     # A process may fork between the reading and the kill: until none is left.
     deadline = time.monotonic() + _EMPTY_TIMEOUT_S
     while _populated(group) and time.monotonic() < deadline:
-        for folder, _dirs, _files in os.walk(group):
-            for pid in _pids(folder):
-                try:
-                    os.kill(pid, signal.SIGKILL)
-                except ProcessLookupError:
-                    continue
+        for pid in all_pids(group):
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+
+
+def all_pids(group: str) -> list[int]:
+    """The processes in a group of the unified hierarchy and those within."""
+    return [pid for folder, _dirs, _files in os.walk(group) for pid in _pids(folder)]
 
 
 def _pids(group: str) -> list[int]:
     try:
-        return [int(word) for word in _read(f"{group}/cgroup.procs").split() if int(word) > 0]
+        return [int(word) for word in resources.read(f"{group}/cgroup.procs").split() if int(word) > 0]
     except OSError:
         return []
 
 
 def _populated(group: str) -> bool:
     try:
-        return "populated 1" in _read(f"{group}/cgroup.events")
+        return "populated 1" in resources.read(f"{group}/cgroup.events")
     except OSError:
         return False
 

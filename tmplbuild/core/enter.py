@@ -11,7 +11,7 @@ import socket
 
 from tmplbuild.core import birth, cgroup, inside, linux, wire
 
-_SPACES = (
+SPACES = (
     linux.CLONE_NEWUSER
     | linux.CLONE_NEWNS
     | linux.CLONE_NEWPID
@@ -25,6 +25,7 @@ NOT_FOUND, NOT_RUN = 127, 126
 
 def spawn(
     pidfd: int,
+    spaces: int,
     joins: list[str],
     request: wire.Message,
     fds: list[int],
@@ -34,6 +35,7 @@ def spawn(
     """Start a command in the VE whose init is `pidfd`.
 
     Parameters:
+        spaces: the VE's own namespaces (SPACES, or without the network).
         joins: the control groups' files to write to.
         request: "argv", "env" (complete), "cwd", "user", "tty", "stdin" (whether fds begins with it).
         fds: [stdin,] stdout, stderr; none for a terminal, whose master end is sent to `client`.
@@ -45,7 +47,7 @@ def spawn(
     if fork == 0:
         try:
             os.close(reader)
-            _cross(writer, pidfd, joins, request, fds, how, client)
+            _cross(writer, pidfd, spaces, joins, request, fds, how, client)
         finally:
             os._exit(NOT_RUN)
     os.close(writer)
@@ -60,6 +62,7 @@ def spawn(
 def _cross(
     writer: int,
     pidfd: int,
+    spaces: int,
     joins: list[str],
     request: wire.Message,
     fds: list[int],
@@ -69,7 +72,7 @@ def _cross(
     try:
         linux.die_with_parent()
         cgroup.join(joins)
-        linux.setns(pidfd, _SPACES)
+        linux.setns(pidfd, spaces)
         birth.become_root()
         pid = os.fork()
     except OSError as error:

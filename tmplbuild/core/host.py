@@ -12,9 +12,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal, NoReturn
 
-from tmplbuild.core import cgroup, remains, wire
+from tmplbuild.core import cgroup, remains, resources, wire
 from tmplbuild.core.masks import DEFAULT_MASK
-from tmplbuild.core.model import Limits, Net, Probe, Rootfs, VEInfo
+from tmplbuild.core.model import Limits, Net, Probe, Rootfs, VEInfo, Venet
 from tmplbuild.core.process import Helper
 from tmplbuild.core.tree import Tree
 from tmplbuild.core.ve import VE
@@ -108,6 +108,7 @@ class Core:
             net=str(state.get("net", "none")),
             tether=bool(state.get("tether", True)),
             started=float(str(state.get("started", 0.0))),
+            addresses=tuple(str(address) for address in _listed(state.get("addresses"))),
         )
 
     # -- trees -----------------------------------------------------------------------------------
@@ -185,7 +186,7 @@ class Core:
         rootfs: Rootfs,
         *,
         init: bool,
-        net: Net = "none",
+        net: Net | Venet = "none",
         limits: Limits | None = None,
         hostname: str = "localhost",
         mask_units: Sequence[str] = (),
@@ -201,7 +202,9 @@ class Core:
         Parameters:
             veid: its id, unique among the VEs of the state directory.
             init: boot /sbin/init; else process 1 is a small reaper, and commands are all that runs.
-            net: "none" is loopback alone; "proxy" adds a listener that the caller serves.
+            net: "none" is loopback alone; "proxy" adds a listener that the caller serves; a Venet is a
+                routed device with addresses ("venet": with none yet); "host" is the host's own network,
+                with all that listens in it.
             limits: an error when the machine cannot hold one of them.
             mask_units: systemd units to mask beside DEFAULT_MASK, for this run.
             env: added to init's environment.
@@ -217,6 +220,9 @@ class Core:
         """
         self._need_root()
         folder = self.folder(veid)
+        if net == "venet":
+            net = Venet()
+        line = _line(net) if isinstance(net, Venet) else None
         lock = self._lock(veid)
         locks = [lock]
         try:
@@ -230,7 +236,8 @@ class Core:
                 "rootfs": rootfs.as_message(),
                 "copy": self.copy,
                 "init": init,
-                "net": net,
+                "net": "venet" if isinstance(net, Venet) else net,
+                "venet": line,
                 "limits": self._checked(limits or Limits()),
                 "hostname": hostname,
                 "mask": [*DEFAULT_MASK, *mask_units],
@@ -258,17 +265,18 @@ class Core:
                 "The run state cannot be written.", where=str(self.state_dir), why=str(error)
             ) from error
 
-    def _checked(self, limits: Limits) -> wire.Message:
+    @staticmethod
+    def _checked(limits: Limits) -> wire.Message:
         wanted = limits.as_message()
         if wanted:
-            there = cgroup.controllers()
-            for name in wanted:
-                if name not in there:
-                    raise HostError(
-                        f"This machine cannot limit a VE's {name}.",
-                        why=f"no control group controller '{name}' is mounted",
-                        hint=f"mount it (cgroups(7)), or build without a limit on {name}",
-                    )
+            try:
+                resources.check(limits.numbers(), cgroup.controllers())
+            except resources.Unenforceable as error:
+                raise HostError(
+                    f"This machine cannot limit a VE's {error.name}.",
+                    why=error.why,
+                    hint=f"{error.hint}, or do without this limit",
+                ) from error
         return wanted
 
     def _launch(self, veid: str, config: wire.Message, locks: Fds) -> VE:
@@ -295,6 +303,8 @@ class Core:
 
     def _refuse(self, veid: str, answer: wire.Message) -> NoReturn:
         step, why = str(answer.get("step")), str(answer["error"])
+        if step == "set up the network":
+            raise HostError("The VE's network could not be set up.", where=veid, why=why)
         if step == "boot":
             tail = tuple(str(answer.get("tail", "")).splitlines()[-40:])
             raise StageError("The VE did not boot.", where=veid, why=why, tail=tail)
@@ -310,6 +320,7 @@ class Core:
         self._need_root()
         about: wire.Message = {
             "pid": 0, "init": False, "kind": "", "bits": 0, "mode": "", "console": "",
+            "limits": {}, "addresses": [],
         }  # fmt: skip
         stub = VE(self, veid, about, [])
         try:
@@ -362,6 +373,21 @@ class Core:
     def _need_root() -> None:
         if os.geteuid() != 0:
             raise HostError("VEs need root.", why=f"this runs as user {os.geteuid()}", hint="use sudo")
+
+
+def _line(venet: Venet) -> wire.Message:
+    """The network that is wanted, with the program that translates addresses where that is wanted."""
+    wanted = venet.as_message()
+    wanted["nat"] = ""
+    if venet.nat:
+        from tmplbuild.core.nat import program
+
+        wanted["nat"] = program()
+    return wanted
+
+
+def _listed(value: object) -> Sequence[object]:
+    return value if isinstance(value, list) else []
 
 
 def _is_ves(folder: str) -> bool:

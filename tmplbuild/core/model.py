@@ -8,7 +8,7 @@ from typing import Literal
 
 from tmplbuild.errors import UsageError
 
-Net = Literal["none", "proxy"]
+Net = Literal["none", "proxy", "host", "venet"]
 Ending = Literal["clean", "killed", "already"]
 
 
@@ -63,23 +63,113 @@ class Rootfs:
 
 
 @dataclass(frozen=True, slots=True)
+class Venet:
+    """A routed network for a VE: a device `venet0` in it, and a host route to each of its addresses.
+
+    Parameters:
+        addresses: IPv4 and IPv6 addresses, without prefix ("192.0.2.101", "2001:db8::101").
+        nat: what the VE sends beyond this host bears the host's address (IPv4 and IPv6).
+        configure: give venet0 its addresses and the default route inside, too. False leaves that to
+            the VE's own scripts; the device is there, and down.
+    """
+
+    addresses: tuple[str, ...] = ()
+    nat: bool = False
+    configure: bool = True
+
+    def as_message(self) -> dict[str, object]:
+        """The same as plain values, addresses in their canonical form. Raises UsageError."""
+        return {
+            "addresses": [address(text) for text in self.addresses],
+            "nat": self.nat,
+            "configure": self.configure,
+        }
+
+
+def address(text: str) -> str:
+    """An IP address in its canonical form. Raises UsageError for what no VE can have."""
+    import ipaddress
+
+    try:
+        found = ipaddress.ip_address(text)
+    except ValueError as error:
+        raise UsageError(
+            f"{text!r} is no IP address.", hint="such as 192.0.2.101 or 2001:db8::101"
+        ) from error
+    if found.is_loopback or found.is_multicast or found.is_unspecified or found.is_link_local:
+        raise UsageError(f"{text} cannot be the address of a VE.", why="it is not one of a single machine")
+    return str(found)
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
     """What a VE may use; None is no limit.
 
     Parameters:
-        memory_mib: memory and swap together, MiB.
+        memory_mib: memory, MiB; where `swap_mib` is not given, memory and swap together.
+        swap_mib: swap beyond that, MiB.
         pids: processes and threads.
         cpus: processor time, in processors (1.5 is one and a half).
+        cpu_weight: share of the processors when they are short: 1 to 10000, others have 100.
+        io_weight: share of the disk when it is busy, likewise.
+        disk_mib: what its files may take, MiB; shared layers do not count.
+        inodes: how many files, directories and links it may add.
+        wall_s: seconds that it may run.
+        idle_s: seconds that it may run without using a processor.
     """
 
     memory_mib: int | None = None
     pids: int | None = None
     cpus: float | None = None
+    swap_mib: int | None = None
+    cpu_weight: int | None = None
+    io_weight: int | None = None
+    disk_mib: int | None = None
+    inodes: int | None = None
+    wall_s: float | None = None
+    idle_s: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in self.__slots__:
+            value = getattr(self, name)
+            if value is None or value > 0 or (value == 0 and name == "swap_mib"):
+                continue
+            raise UsageError(f"The limit {name} must be above 0.", why=f"it is {value}")
+        for name in ("cpu_weight", "io_weight"):
+            if (getattr(self, name) or 1) > 10000:
+                raise UsageError(f"The limit {name} must be 1 to 10000.", why=f"it is {getattr(self, name)}")
+        if self.swap_mib is not None and self.memory_mib is None:
+            raise UsageError("A limit on swap needs one on memory.")
+
+    def numbers(self) -> dict[str, float]:
+        """The limits that are set, by name."""
+        return {name: getattr(self, name) for name in self.__slots__ if getattr(self, name) is not None}
 
     def as_message(self) -> dict[str, object]:
-        """The limits that are set, by the controller that holds them."""
-        rows = {"memory": self.memory_mib, "pids": self.pids, "cpu": self.cpus}
-        return {name: value for name, value in rows.items() if value is not None}
+        """The same as plain values, for the helpers."""
+        return dict(self.numbers())
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """One row of what a VE uses, as /proc/user_beancounters had them.
+
+    Parameters:
+        resource: "memory", "swap", "pids", "cpu", "disk", "inodes", "wall".
+        unit: "bytes", "s" or "" (a number of things).
+        held: what is in use now.
+        maxheld: the most since the start; None where the kernel does not tell.
+        limit: None is no limit.
+        failcnt: how often it was refused: processes killed for memory, forks that failed, periods in
+            which the processors' quota was used up.
+    """
+
+    resource: str
+    unit: str
+    held: float
+    maxheld: float | None
+    limit: float | None
+    failcnt: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +178,8 @@ class ExecResult:
 
     `rc` is 0 to 255 as a shell has it: 128 + N for signal N, 127 for a command that was not found,
     126 for one that could not be run. `stdout` and `stderr` hold the output unless it was streamed
-    to a callback (or went to a terminal, or to descriptors).
+    to a callback (or went to a terminal, or to descriptors). `over_limit` names the VE's limits
+    that were hit while it ran (not necessarily by it): "memory", "pids", "disk", "inodes".
     """
 
     rc: int
@@ -96,6 +187,7 @@ class ExecResult:
     timed_out: bool = False
     stdout: bytes = b""
     stderr: bytes = b""
+    over_limit: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -118,6 +210,7 @@ class VEInfo:
     net: str = "none"
     tether: bool = True
     started: float = 0.0
+    addresses: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,19 +19,22 @@ import time
 from collections.abc import Callable
 
 from tmplbuild.core import birth, boot, cgroup, enter, layers, linux, ready, remains, wire
+from tmplbuild.core.console import ConsoleLog
+from tmplbuild.core.diskuse import Measured
+from tmplbuild.core.upkeep import Upkeep
 
-_CONSOLE_LIMIT = 16 << 20
 _POWER_OFF = signal.SIGRTMIN + 3  # systemd(1): start poweroff.target
 _TAIL = 4000
 
 
 class Command:
-    """One running command: its process, its control group, and who waits for it."""
+    """One running command: its process, its control group, who waits for it, failures before it."""
 
-    def __init__(self, pid: int, group: str, client: socket.socket | None) -> None:
+    def __init__(self, pid: int, group: str, client: socket.socket | None, failures: dict[str, int]) -> None:
         self.pid = pid
         self.group = group
         self.client = client
+        self.failures = failures
 
 
 class Monitor:
@@ -51,9 +54,10 @@ class Monitor:
         self.deadline: float | None = None
         self.ready = False
         self.over = ""
+        self.reason = ""
         self.serial = 0
-        self.console_size = 0
         self.born: boot.Born | None = None
+        self.upkeep: Upkeep | None = None
         self.watch: ready.Watch | None = None
 
     # -- life ------------------------------------------------------------------------------------
@@ -66,7 +70,7 @@ class Monitor:
         signal.set_wakeup_fd(wakeup_writer.fileno(), warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda number, frame: None)
         signal.signal(signal.SIGTERM, self._terminated)
-        self.console_log = open(str(self.config["console"]), "ab", buffering=0)  # noqa: SIM115
+        self.console_log = ConsoleLog(str(self.config["console"]))
         try:
             self._start()
             self._watch(wakeup_reader, lambda: self._reap(wakeup_reader))
@@ -82,6 +86,7 @@ class Monitor:
         seconds = boot.whole(self.config["timeout_s"])
         self.deadline = time.monotonic() + seconds
         self.born = boot.give_birth(self.config, self.notify)
+        self.upkeep = Upkeep(self.config, self.born.line, self._gauge())
         self.control.bind(self._address(remains.CONTROL))
         self.control.listen(64)
         self._watch(self.control, self._accept)
@@ -96,9 +101,13 @@ class Monitor:
             self.watch = ready.Watch(self.born.pid)
 
     def _turn(self) -> None:
-        timeout = None if self.deadline is None else max(0.0, self.deadline - time.monotonic())
+        assert self.upkeep is not None
+        moments = [self.upkeep.watchdog.next_s()]
+        if self.deadline is not None:
+            moments.append(max(0.0, self.deadline - time.monotonic()))
         if self.watch is not None:
-            timeout = ready.TICK_S
+            moments.append(ready.TICK_S)
+        timeout = min((moment for moment in moments if moment is not None), default=None)
         for key, _events in self.selector.select(timeout):
             handler: Callable[[], None] = key.data
             handler()
@@ -106,6 +115,24 @@ class Monitor:
             self._is_ready()
         if self.deadline is not None and time.monotonic() >= self.deadline:
             self.over = "killed" if self.ready else "late"
+        reason = "" if self.over else self.upkeep.watchdog.verdict()
+        if reason:
+            self._cut_off(reason)
+
+    def _cut_off(self, reason: str) -> None:
+        """End a VE that is over a limit, and tell all who wait for something of it why."""
+        self.reason, self.over = reason, "killed"
+        self.console_log.write(f"\ntmplbuild: the VE was ended: {reason}\n".encode())
+        for command in self.commands.values():
+            if command.client is not None:
+                self._tell(command.client, {"over": reason})
+
+    def _gauge(self) -> Measured | None:
+        rootfs = self.config["rootfs"]
+        assert isinstance(rootfs, dict)
+        where = str(rootfs["upper"] or rootfs["directory"])
+        group = cgroup.unified(str(self.config["owner"]), str(self.config["veid"]))
+        return Measured(where, group) if where else None
 
     def _terminated(self, number: int, frame: object) -> None:
         self.over = self.over or "killed"
@@ -144,6 +171,7 @@ class Monitor:
             "init": self.config["init"],
             "net": self.config["net"],
             "console": self.config["console"],
+            **(self.upkeep.about() if self.upkeep else {}),
         }
         return message, [born.proxy] if born.proxy >= 0 else []
 
@@ -178,8 +206,7 @@ class Monitor:
             data = os.read(self.born.console, 65536)
         except OSError:
             return
-        if self.console_size < _CONSOLE_LIMIT:
-            self.console_size += self.console_log.write(data) or 0
+        self.console_log.write(data)
 
     def _reap(self, wakeup: socket.socket) -> None:
         try:
@@ -211,7 +238,10 @@ class Monitor:
                 os.rmdir(group)
                 self.groups.remove(group)
         if command.client is not None:
-            self._tell(command.client, {"status": status})
+            assert self.upkeep is not None
+            now = self.upkeep.failures()
+            hit = [name for name, count in now.items() if count > command.failures.get(name, 0)]
+            self._tell(command.client, {"status": status, "over_limit": hit})
             self._hang_up(command.client)
 
     # -- who asks --------------------------------------------------------------------------------
@@ -261,6 +291,11 @@ class Monitor:
         elif what == "about":
             about, given = self._about()
             self._tell(client, {**about, "ready": self.ready}, given)
+        elif what in ("usage", "limits", "add_address", "remove_address"):
+            assert self.upkeep is not None
+            self._tell(client, self.upkeep.answer(message))
+            if what != "usage":
+                self._write_state("running" if self.ready else "starting")
         elif what == "stop":
             self.waiting.append(client)
             self._stop(boot.whole(message["timeout_s"]))
@@ -277,7 +312,9 @@ class Monitor:
 
     def _spawn(self, client: socket.socket | None, request: wire.Message, fds: list[int]) -> None:
         assert self.born is not None
+        assert self.upkeep is not None
         self.serial += 1
+        failures = self.upkeep.failures()
         group = cgroup.exec_group(str(self.config["owner"]), str(self.config["veid"]), f"exec{self.serial}")
         joins = [f"{group}/cgroup.procs", *self.born.joins[1:]]
         env = {"PATH": birth.SEARCH_PATH, "container": "tmplbuild"}
@@ -292,13 +329,14 @@ class Monitor:
         assert isinstance(extra, dict)
         request["env"] = {**env, **extra}
         how = birth.Plain(self.born.bits, bool(self.config["suppress_sync"]))
+        spaces = enter.SPACES if self.config["net"] != "host" else enter.SPACES & ~linux.CLONE_NEWNET
         try:
-            pid = enter.spawn(self.born.pidfd, joins, request, fds, how, client)
+            pid = enter.spawn(self.born.pidfd, spaces, joins, request, fds, how, client)
         except OSError:
             cgroup.kill(group)
             cgroup.remove(group)
             raise
-        self.commands[pid] = Command(pid, group, client)
+        self.commands[pid] = Command(pid, group, client, failures)
 
     def _kill_command(self, command: Command) -> None:
         # One that hangs in the kernel gives its status when it can.
@@ -370,14 +408,8 @@ class Monitor:
         why = {
             "late": f"its init did not report that it is ready within {self.config['timeout_s']} seconds",
             "ended": "its init ended",
-        }.get(self.over, "it was stopped")
-        try:
-            with open(str(self.config["console"]), "rb") as file:
-                file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL))
-                tail = file.read().decode("utf-8", "replace")
-        except OSError:
-            tail = ""
-        return {"error": why, "step": "boot", "tail": tail}
+        }.get(self.over, self.reason or "it was stopped")
+        return {"error": why, "step": "boot", "tail": self.console_log.tail(_TAIL)}
 
     def _release_mounts(self) -> None:
         if self.born is not None:
@@ -397,7 +429,7 @@ class Monitor:
                 return
             if not data:
                 return
-            self.console_size += self.console_log.write(data) or 0
+            self.console_log.write(data)
 
 
 def main(number: int) -> None:

@@ -12,6 +12,9 @@ import os
 
 from tmplbuild.core import cgroup
 
+NOTE = "net"
+"""What of a VE's network is to be removed; written by `line`."""
+
 LOCK, CONFIG, STATE, CONTROL, CONSOLE, NOTIFY = "lock", "config", "state", "control", "console.log", "notify"
 
 
@@ -86,6 +89,10 @@ def clear(state_dir: str, veid: str, owner: str, *, keep: bool = False) -> None:
     """
     folder = f"{state_dir}/{veid}"
     cgroup.destroy(owner, veid)
+    if os.path.exists(f"{folder}/{NOTE}"):
+        from tmplbuild.core import line  # most VEs have none, and helpers must start fast
+
+        line.remove(folder)
     rootfs = read(f"{folder}/{CONFIG}").get("rootfs")
     if isinstance(rootfs, dict):
         _tidy_tree(str(rootfs.get("upper") or ""), str(rootfs.get("work") or ""))

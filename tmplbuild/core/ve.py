@@ -15,8 +15,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Literal
 
 from tmplbuild.core import remains, wire
-from tmplbuild.core.model import Ending, ExecResult
-from tmplbuild.errors import HostError, StageError, UsageError
+from tmplbuild.core.model import Ending, ExecResult, Limits, Usage, address
+from tmplbuild.errors import BusyError, HostError, StageError, UsageError
 
 if TYPE_CHECKING:
     from tmplbuild.core.host import Core
@@ -43,8 +43,10 @@ class VE:
         proxy_socket: listens on 127.0.0.1:3142 in the VE's network, for the tool to serve from the
             host's; None without net="proxy". Shut down when the VE ends, closed by `detach` and at
             the end of a with-block.
+        limits: what it may use.
+        addresses: those of its venet0.
         console_log: what init and its services wrote to the console; goes with the VE, unless
-            `Core.start` was given a place for it.
+            `Core.start` was given a place for it. It is kept to 4 MiB, and 4 more in NAME.1.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class VE:
         self.proxy_socket = socket.socket(fileno=fds[0]) if fds else None
         self._core = core
         self._tether = tether
+        self._learn(about)
         self._helper = helper
 
     # -- commands --------------------------------------------------------------------------------
@@ -120,6 +123,53 @@ class VE:
             raise StageError("The VE ended while a shell ran in it.", where=self.veid) from error
         finally:
             connection.close()
+
+    # -- limits and addresses ------------------------------------------------------------------------
+
+    def usage(self) -> tuple[Usage, ...]:
+        """What it uses, the most it did, its limits and how often they were hit. Raises HostError."""
+        rows = self._ask({"op": "usage"})["rows"]
+        assert isinstance(rows, list)
+        return tuple(Usage(*row) for row in rows)
+
+    def set_limits(self, limits: Limits) -> None:
+        """Give it other limits while it runs: all of them, None lifts one.
+
+        Take `dataclasses.replace(ve.limits, memory_mib=512)` to change some. Raises HostError when the
+        machine cannot hold one, or more than that is in use; then the old ones are in force.
+        """
+        self._learn(self._ask({"op": "limits", "limits": limits.as_message()}))
+
+    def add_address(self, text: str) -> None:
+        """Give it one more address. Raises BusyError when the host or another VE has it, HostError."""
+        self._learn(self._ask({"op": "add_address", "address": address(text)}))
+
+    def remove_address(self, text: str) -> None:
+        """Take an address away. Raises HostError when it has not got it."""
+        self._learn(self._ask({"op": "remove_address", "address": address(text)}))
+
+    def _learn(self, about: wire.Message) -> None:
+        limits, addresses = about["limits"], about["addresses"]
+        assert isinstance(limits, dict)
+        assert isinstance(addresses, list)
+        self.limits = Limits(**limits)
+        self.addresses = tuple(str(one) for one in addresses)
+
+    def _ask(self, message: wire.Message) -> wire.Message:
+        try:
+            with self.connect() as connection:
+                answer, _fds = wire.call(connection, message)
+        except EOFError as error:
+            raise HostError("The VE does not run.", where=self.veid) from error
+        if "error" in answer:
+            kind = BusyError if answer.get("busy") else HostError
+            raise kind(
+                "The VE could not be changed.",
+                where=self.veid,
+                why=str(answer["error"]),
+                hint=str(answer.get("hint", "")),
+            )
+        return answer
 
     # -- life ------------------------------------------------------------------------------------
 
@@ -261,6 +311,7 @@ class _Command:
         self.kept: dict[str, list[bytes]] = {"stdout": [], "stderr": []}
         self.output = output or (lambda data, name: self.kept[name].append(data))
         self.status: int | None = None
+        self.over_limit: tuple[str, ...] = ()
         self.timed_out = False
         self.selector = selectors.DefaultSelector()
         self.pipes: set[int] = set()
@@ -353,6 +404,10 @@ class _Command:
             self._read_from(fds[0], "stdout")
         elif "status" in message:
             self.status = int(str(message["status"]))
+            hit = message["over_limit"]
+            self.over_limit = tuple(hit) if isinstance(hit, list) else ()
+        elif "over" in message:
+            raise StageError("The VE was ended.", where=self.veid, why=str(message["over"]))
         else:
             raise HostError("The VE cannot be entered.", where=self.veid, why=str(message.get("error")))
 
@@ -371,7 +426,7 @@ class _Command:
         number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
         rc = 128 + number if number is not None else os.WEXITSTATUS(status)
         stdout, stderr = (b"".join(self.kept[name]) for name in ("stdout", "stderr"))
-        return ExecResult(rc, number, self.timed_out, stdout, stderr)
+        return ExecResult(rc, number, self.timed_out, stdout, stderr, self.over_limit)
 
     def close(self) -> None:
         """Give back all descriptors."""
