@@ -31,7 +31,7 @@ def test_without_lower_layers_upper_is_the_whole_tree() -> None:
 
 
 def test_only_limits_that_are_set_are_asked_for() -> None:
-    assert Limits(memory_mib=64, cpus=0.5).as_message() == {"memory": 64, "cpu": 0.5}
+    assert Limits(memory_mib=64, cpus=0.5).as_message() == {"memory_mib": 64, "cpus": 0.5}
 
 
 @pytest.mark.parametrize("veid", ["", ".", "..", "a/b", "-x", "a" * 65, "x\n"])
