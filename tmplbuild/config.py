@@ -41,6 +41,7 @@ class Settings:
     ve_private: below it lie the private areas of VEs, each under its veid.
     uid_base: host id that root of a VE has; 65536 ids from there on belong to VEs.
     jobs: how many things are done at once.
+    history: how many good builds of each template are remembered (not their files).
     mirror: addresses, or ROLE=ADDRESS, parted by blanks, that take the place of the recipes' mirrors.
     recipes: directories of recipes that are looked in first.
     origin: for each setting that is no default, what named it.
@@ -54,6 +55,7 @@ class Settings:
     ve_private: Path
     uid_base: int = UID_BASE
     jobs: int = 1
+    history: int = 60
     mirror: str = ""
     recipes: tuple[Path, ...] = ()
     origin: Mapping[str, str] = field(default_factory=dict, compare=False)
@@ -237,6 +239,10 @@ def _jobs(value: object, text: bool) -> int:
     return _number(value, text, 1, 1024)
 
 
+def _history(value: object, text: bool) -> int:
+    return _number(value, text, 1, 100_000)
+
+
 def _uid(value: object, text: bool) -> int:
     return _number(value, text, 65536, 2**32 - 2 - 65536)
 
@@ -277,6 +283,7 @@ _KINDS: dict[str, Callable[[object, bool], object]] = {
     "ve_private": _path,
     "uid_base": _uid,
     "jobs": _jobs,
+    "history": _history,
     "mirror": _mirror,
     "recipes": _paths,
 }

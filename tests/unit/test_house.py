@@ -35,11 +35,12 @@ RANKS = {
     "artifact": 7,
     "checks": 7,
     "leftovers": 7,
-    "stages": 8,
-    "engine": 9,
-    "publish": 10,
-    "cli": 11,
-    "__main__": 12,
+    "changes": 8,
+    "stages": 9,
+    "engine": 10,
+    "publish": 11,
+    "cli": 12,
+    "__main__": 13,
 }
 
 # Each third-party package has one door; recipes/ is the one place that is all msgspec.

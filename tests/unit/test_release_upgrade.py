@@ -16,9 +16,7 @@ from tmplbuild.archives.cache import PackageCache
 from tmplbuild.archives.fetch import Fetcher
 from tmplbuild.archives.model import Package
 from tmplbuild.artifact import manifest
-from tmplbuild.artifact.compare import Comparison, compare_trees
 from tmplbuild.config import load_settings
-from tmplbuild.core.tree import Tree
 from tmplbuild.engine import pinning, source
 from tmplbuild.engine.pins import Pinned, Pins
 from tmplbuild.engine.steps import NAMES, RELEASE_NAMES, steps
@@ -337,40 +335,3 @@ def test_what_only_the_old_recipe_asked_for_may_go() -> None:
     keep = Upgrade(manager="apt-deb", autoremove=False)
     release.forget_wishes(ve, keep, manager("apt-deb"), set())  # type: ignore[arg-type]
     assert ve.ran == []
-
-
-# -- comparing ----------------------------------------------------------------------------------------
-
-
-def test_trees_are_compared(tmp_path: Path) -> None:
-    for name in ("one", "two"):
-        (tmp_path / name / "etc").mkdir(parents=True)
-    one, two = tmp_path / "one/etc", tmp_path / "two/etc"
-    for folder in (one, two):
-        (folder / "same").write_text("x")
-    (one / "text").write_text("1")
-    (two / "text").write_text("2")
-    (one / "mode").write_text("")
-    (two / "mode").write_text("")
-    (two / "mode").chmod(0o600)
-    (one / "link").symlink_to("a")
-    (two / "link").symlink_to("b")
-    (one / "kind").mkdir()
-    (two / "kind").write_text("")
-    (one / "more").write_text("")
-    (two / "fewer").write_text("")
-    with Tree(tmp_path / "one") as tree, Tree(tmp_path / "two") as other:
-        here, there = {"a": "1", "b": "1", "c": "1"}, {"b": "2", "c": "1", "d": "1"}
-        found = compare_trees(tree, other, here, there)
-        assert compare_trees(tree, tree, here, here) == Comparison()
-    assert found.rows() == (
-        "more packages: a",
-        "fewer packages: d",
-        "other versions: b 1 (not 2)",
-        "more files: /etc/more",
-        "fewer files: /etc/fewer",
-        "other files: /etc/kind (kind)",
-        "other files: /etc/link (target)",
-        "other files: /etc/mode (mode)",
-        "other files: /etc/text (content)",
-    )

@@ -1,6 +1,7 @@
 """NAME.manifest.json: what a template was made of, and what came out.
 
-Nothing in it varies between two builds with equal pins: no clock, no host name, no duration. The
+Nothing in it varies between two builds with equal pins: no clock, no host name, no duration; only
+`changes` tells of the build before, on the machine that has it in its history. The
 text is canonical (sorted keys, UTF-8, two spaces, one newline at the end), so that equal builds
 give equal bytes and `diff` shows what changed between two nights.
 """
@@ -10,12 +11,10 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import json
-import types
-import typing
 from pathlib import Path
-from typing import Any
 
 from tmplbuild.artifact.atomic import write_atomic
+from tmplbuild.artifact.typed import decode, plain
 from tmplbuild.errors import StoreError
 
 _LAST = 253_402_300_799  # 9999-12-31T23:59:59Z: RFC 3339 has years of four digits
@@ -108,12 +107,41 @@ class Leftover:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class ChangedPackage:
+    """A package that came, went or changed: `change` is added, removed, upgraded, downgraded or changed;
+    versions before and after; whether the change mends a vulnerability, and which."""
+
+    name: str
+    change: str
+    before: str | None = None
+    after: str | None = None
+    security: bool = False
+    cves: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Changes:
+    """How the file differs from that of the last good build before it: the id of that build, its file's
+    digest, all in one line, what may break those who use the template, and names. `files` are those of
+    /etc, `others` services, users, groups, setuid files and the like, a line each."""
+
+    against: str
+    against_sha256: str
+    headline: str
+    breaking: tuple[str, ...] = ()
+    packages: tuple[ChangedPackage, ...] = ()
+    files: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Manifest:
     """Everything of NAME.manifest.json but `schema` and `created`, which are made when it is written.
 
     `epoch` is the newest archive date, seconds; `stripped` tells, a line each, what was taken out.
     `made_of` is the earlier release's template that this one was made out of, `made_of_sha256` its digest,
-    `differences` how the result differs from a clean build that was at hand, a line each.
+    `differences` how the result differs from a clean build that was at hand, a line each. `changes` is
+    None for a first build.
     """
 
     template: str
@@ -130,6 +158,7 @@ class Manifest:
     made_of: str | None = None
     made_of_sha256: str | None = None
     differences: tuple[str, ...] = ()
+    changes: Changes | None = None
 
 
 def manifest_bytes(manifest: Manifest) -> bytes:
@@ -142,7 +171,7 @@ def manifest_bytes(manifest: Manifest) -> bytes:
             archives=tuple(sorted(manifest.pins.archives, key=lambda one: (one.role, one.suite))),
         ),
     )
-    data = _without_none(dataclasses.asdict(ordered))
+    data = plain(ordered)
     data["schema"] = SCHEMA
     data["created"] = rfc3339(manifest.epoch)
     text = json.dumps(data, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False)
@@ -173,7 +202,7 @@ def read_manifest(path: Path) -> Manifest:
     faults: list[str] = []
     created = data.pop("created", None)
     del data["schema"]
-    manifest = _decode(data, Manifest, "", faults)
+    manifest = decode(data, Manifest, "", faults)
     if not faults and manifest.epoch > _LAST:
         faults.append("epoch: it is beyond the year 9999")
     elif not faults and created != rfc3339(manifest.epoch):
@@ -196,47 +225,3 @@ def _bad(path: Path, why: str) -> StoreError:
         why=why,
         hint="build the template again",
     )
-
-
-def _without_none(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_none(one) for key, one in value.items() if one is not None}
-    if isinstance(value, (list, tuple)):
-        return [_without_none(one) for one in value]
-    return value
-
-
-def _decode(value: Any, wanted: Any, where: str, faults: list[str]) -> Any:
-    """`value` (from JSON) as the annotated type `wanted`; what does not fit is added to `faults`."""
-    if dataclasses.is_dataclass(wanted):
-        return _decode_object(value, wanted, where, faults)
-    if typing.get_origin(wanted) is tuple:
-        item = typing.get_args(wanted)[0]
-        if isinstance(value, list):
-            return tuple(_decode(one, item, f"{where}[{at}]", faults) for at, one in enumerate(value))
-        faults.append(f"{where}: a list was expected")
-        return ()
-    choices = typing.get_args(wanted) if isinstance(wanted, types.UnionType) else (wanted,)
-    if type(value) not in choices:
-        faults.append(f"{where}: {choices[0].__name__} was expected, it is {type(value).__name__}")
-    elif value.__class__ is int and value < 0:
-        faults.append(f"{where}: it is negative")
-    return value
-
-
-def _decode_object(value: Any, wanted: Any, where: str, faults: list[str]) -> Any:
-    prefix = f"{where}." if where else ""
-    if not isinstance(value, dict):
-        faults.append(f"{where}: a table was expected")
-        return None
-    hints = typing.get_type_hints(wanted)
-    faults += [f"{prefix}{key}: unknown" for key in sorted(value.keys() - hints.keys())]
-    filled = {}
-    incomplete = False
-    for one in dataclasses.fields(wanted):
-        if one.name in value:
-            filled[one.name] = _decode(value[one.name], hints[one.name], prefix + one.name, faults)
-        elif one.default is dataclasses.MISSING:
-            faults.append(f"{prefix}{one.name}: missing")
-            incomplete = True
-    return None if incomplete else wanted(**filled)

@@ -100,9 +100,13 @@ def lint(
     Raises UsageError for a waiver of a rule that does not exist, HostError where files cannot be
     read, StoreError when there is no room for a temporary file.
     """
+    return judge(Subject(view, tuple(build_urls), host_name), waive=waive)
+
+
+def judge(subject: Subject, *, waive: Mapping[str, str] | None = None) -> Report:
+    """`lint` for a subject that is at hand."""
     waive = dict(waive or {})
     _check_waivers(waive)
-    subject = Subject(view, tuple(build_urls), host_name)
     asked = [rule for rule in _RULES if not rule.families or subject.families.intersection(rule.families)]
     found = [finding for rule in asked for finding in _ask(rule, subject)]
     return Report(

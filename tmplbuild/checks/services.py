@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from tmplbuild.checks.view import Entry, View
 
 UNIT_ROOTS = ("/etc/systemd/system", "/lib/systemd/system", "/usr/lib/systemd/system")
+_STARTABLE = ("service", "socket", "timer", "path", "mount", "automount")
+_NO_SCRIPTS = frozenset({"functions", "functions.sh", "rc", "rcS", "skeleton", "template", "outformat"})
 
 
 def started(view: View) -> dict[str, str]:
@@ -16,10 +18,35 @@ def started(view: View) -> dict[str, str]:
     systemd units go by their full name (ssh.service), the scripts of sysvinit, OpenRC and upstart
     by theirs (ssh). The init is what /sbin/init leads to: a tree may hold the files of several.
     """
-    init = view.stat("/sbin/init") or view.stat("/lib/systemd/systemd")
-    if init is not None and init.name == "systemd":
+    if _is_systemd(view):
         return dict(_systemd(view))
     return dict(_scripts(view)) | dict(_upstart(view))
+
+
+def _is_systemd(view: View) -> bool:
+    init = view.stat("/sbin/init") or view.stat("/lib/systemd/systemd")
+    return init is not None and init.name == "systemd"
+
+
+def states(view: View) -> dict[str, str]:
+    """Whether a boot starts each service that could be started: "enabled", "disabled" or "masked".
+
+    systemd units that only others call upon (no [Install], not wanted by anything) are left out.
+    """
+    found = dict.fromkeys(started(view), "enabled")
+    if _is_systemd(view):
+        for entry in view.glob(*(f"{root}/*.{kind}" for root in UNIT_ROOTS for kind in _STARTABLE)):
+            if entry.name in found:
+                continue
+            if masked(view, entry.name):
+                found[entry.name] = "masked"
+            elif any(line.strip() == "[Install]" for line in view.lines(entry.path)):
+                found[entry.name] = "disabled"
+    else:
+        for entry in view.glob("/etc/init.d/*", "/etc/rc.d/init.d/*"):
+            if entry.kind == "file" and entry.mode & 0o111 and entry.name not in _NO_SCRIPTS:
+                found.setdefault(entry.name, "disabled")
+    return dict(sorted(found.items()))
 
 
 def masked(view: View, unit: str) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from tmplbuild.checks import services
 from tmplbuild.checks.rule import Family
 from tmplbuild.checks.view import Entry, View
 from tmplbuild.errors import StageError
@@ -76,6 +77,11 @@ class Subject:
     def owned(self) -> Mapping[str, dpkg.Owned]:
         """Whose each file is, by dpkg."""
         return dpkg.owned_files(self.view)
+
+    @cached_property
+    def services(self) -> Mapping[str, str]:
+        """Each service that could be started, and whether a boot does (`services.states`)."""
+        return services.states(self.view)
 
     @cached_property
     def accounts(self) -> list[Account]:

@@ -15,14 +15,16 @@ from tmplbuild.artifact.members import MemberCache
 from tmplbuild.config import Settings
 from tmplbuild.core import Limits
 from tmplbuild.engine.bench import Bench
+from tmplbuild.engine.chronicle import Chronicle
 from tmplbuild.engine.comparing import compare
 from tmplbuild.engine.deliver import prepare_directory
 from tmplbuild.engine.execute import Action, Shop, execute
+from tmplbuild.engine.facts import facts_of, keys_of
 from tmplbuild.engine.locks import template_lock
 from tmplbuild.engine.past import past_of
 from tmplbuild.engine.pins import Pins
 from tmplbuild.engine.plan import Plan
-from tmplbuild.engine.record import delivered, make_record, put, stage_row
+from tmplbuild.engine.record import delivered, make_record, put, stage_row, with_changes
 from tmplbuild.engine.store import Draft
 from tmplbuild.engine.world import (
     Resolved,
@@ -34,7 +36,7 @@ from tmplbuild.engine.world import (
     prepare_host,
     resolve,
 )
-from tmplbuild.events import Emit, Event, Note, RunDone, RunStarted
+from tmplbuild.events import Emit, RunDone, RunStarted
 from tmplbuild.managers import manager
 from tmplbuild.stages import (
     boot,
@@ -83,34 +85,48 @@ def build(name: str, *, settings: Settings, emit: Emit, **wish: Any) -> Result:
     with template_lock(settings.state_dir, world.template):
         world.core.gc()  # needs root, and says so before anything is made in a user's directories
         prepare_directory(settings.template_cache)
-        resolved = resolve(world, asked)
-        plan = plan_of(world, resolved, asked)
-        last = world.record()
-        if plan.unchanged and last is not None:
-            again = last if delivered(world, last) else put(world, last)
-            summary = {
-                **again["summary"],
-                "seconds": time.monotonic() - start,
-                "why": _why(resolved, last, again),
-            }
-            emit(RunDone(world.template, True, summary))
-            return Result(Path(str(summary["file"])), True, summary)
-        prepare_host(world)
-        emit(RunStarted(world.template, tuple(row.step.name for row in plan.steps)))
-        with _Warnings(emit) as heard:
-            done = execute(plan, _shop(world, resolved, plan, heard))
-        record = put(world, make_record(world, resolved, plan, done, compare(world, plan, done)))
-        world.store.make_durable()
-        world.store.forget_failed(world.template)
-        tidy(world)
+        chronicle = Chronicle(world, start)
+        try:
+            return _build(world, asked, chronicle, start)
+        except BaseException as error:
+            chronicle.failed(error)
+            raise
+
+
+def _build(world: World, asked: Wish, chronicle: Chronicle, start: float) -> Result:
+    """What `build` does under the template's lock."""
+    resolved = resolve(world, asked)
+    plan = plan_of(world, resolved, asked)
+    last = world.record()
+    chronicle.why = resolved.reason
+    if plan.unchanged and last is not None:
+        again = last if delivered(world, last) else put(world, last)
         summary = {
-            **record["summary"],
+            **again["summary"],
             "seconds": time.monotonic() - start,
-            "stages": [stage_row(row) for row in done],
-            "warnings": heard.texts,
+            "why": _why(resolved, last, again),
         }
-        emit(RunDone(world.template, False, summary))
-        return Result(Path(str(summary["file"])), False, summary)
+        world.emit(RunDone(world.template, True, summary))
+        return Result(Path(str(summary["file"])), True, summary)
+    prepare_host(world)
+    world.emit(RunStarted(world.template, tuple(row.step.name for row in plan.steps)))
+    done = execute(plan, _shop(world, resolved, plan, chronicle))
+    record = make_record(world, resolved, plan, done)
+    facts = facts_of(world, keys_of(record), record["notes"]["pack"]["packages"], resolved.pins)
+    build, changes = chronicle.stage(record, facts)
+    record = put(world, with_changes(record, build, changes, compare(world, facts)))
+    chronicle.reveal(build)
+    world.store.make_durable()
+    world.store.forget_failed(world.template)
+    tidy(world)
+    summary = {
+        **record["summary"],
+        "seconds": time.monotonic() - start,
+        "stages": [stage_row(row) for row in done],
+        "warnings": chronicle.warnings,
+    }
+    world.emit(RunDone(world.template, False, summary))
+    return Result(Path(str(summary["file"])), False, summary)
 
 
 def tidy(world: World) -> None:
@@ -128,25 +144,6 @@ def make_plan(name: str, *, settings: Settings, emit: Emit, **wish: Any) -> Plan
     asked = Wish(**wish)
     world = open_world(name, asked, settings, emit)
     return plan_of(world, resolve(world, asked), asked)
-
-
-class _Warnings:
-    """Passes events on and remembers the warnings for the summary."""
-
-    def __init__(self, emit: Emit) -> None:
-        self._emit = emit
-        self.texts: list[str] = []
-
-    def __enter__(self) -> _Warnings:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        pass
-
-    def __call__(self, event: Event) -> None:
-        if isinstance(event, Note) and event.level == "warning":
-            self.texts.append(event.text)
-        self._emit(event)
 
 
 def _why(resolved: Resolved, last: dict[str, Any], now: dict[str, Any]) -> str:
@@ -172,6 +169,9 @@ def _bench(world: World, resolved: Resolved, name: str, draft: Draft, emit: Emit
     recipe = world.loaded.recipe
     limits = recipe.limits
 
+    console = world.store.log_dir(world.template) / f"{name}.console"
+    console.unlink(missing_ok=True)  # it is appended to, and the history may have a link to the old one
+
     def opened() -> Gateway:
         return gateway_of(world, resolved)
 
@@ -192,7 +192,7 @@ def _bench(world: World, resolved: Resolved, name: str, draft: Draft, emit: Emit
         gateway=opened,
         file_of=file_of,
         scratch=world.store.dir / "drafts",
-        console=world.store.log_dir(world.template) / f"{name}.console",
+        console=console,
     )
 
 
@@ -246,7 +246,8 @@ def _actions(world: World, resolved: Resolved, plan: Plan) -> dict[str, Action]:
         addresses = {address for row in world.mirrors.values() for address in row}
         public = {archive.public for archive in recipe.archives.values()}
         urls = tuple(sorted(addresses - public))
-        return check.run(ctx, recipe.check, build_urls=urls, host_name=socket.gethostname())
+        facts = world.store.facts(key_of["check"])
+        return check.run(ctx, recipe.check, build_urls=urls, host_name=socket.gethostname(), facts=facts)
 
     def do_configure(ctx: Bench) -> dict[str, Any]:
         return configure.run(ctx, recipe.configure, recipe.archives)

@@ -109,6 +109,7 @@ def _tree(plan: Plan, planned: Planned, shop: Shop) -> AbstractContextManager[Dr
 @contextmanager
 def _logged(path: Path, emit: Emit) -> Iterator[Emit]:
     """An emit that also writes commands, their output and notes to a file."""
+    path.unlink(missing_ok=True)  # the history of builds may have a link to the old one
     with path.open("wb") as file:
 
         def both(event: Event) -> None:

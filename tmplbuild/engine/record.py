@@ -6,9 +6,11 @@ import time
 from typing import Any
 
 from tmplbuild import __version__
-from tmplbuild.artifact import manifest
-from tmplbuild.artifact.compare import Comparison
+from tmplbuild.artifact import manifest, typed
+from tmplbuild.changes.comparison import Comparison
+from tmplbuild.changes.history import Build
 from tmplbuild.engine import keys, pinning
+from tmplbuild.engine.chronicle import told
 from tmplbuild.engine.deliver import deliver, is_delivered
 from tmplbuild.engine.execute import Done
 from tmplbuild.engine.pins import Pins
@@ -19,9 +21,7 @@ from tmplbuild.recipes.model import plain
 Record = dict[str, Any]
 
 
-def make_record(
-    world: World, resolved: Resolved, plan: Plan, done: list[Done], differences: Comparison | None = None
-) -> Record:
+def make_record(world: World, resolved: Resolved, plan: Plan, done: list[Done]) -> Record:
     notes = {row.name: row.note for row in done}
     packed = notes["pack"]
     strips = [notes.get(name, {}) for name in ("strip", "strip-again")]
@@ -47,20 +47,35 @@ def make_record(
             "packages": len(packed["packages"]),
             "stripped": stripped,
             "leftovers": left,
-            **_upgraded(resolved, differences),
+            **_upgraded(resolved),
             "logs": str(world.store.log_dir(world.template)),
         },
     }
 
 
-def _upgraded(resolved: Resolved, differences: Comparison | None) -> dict[str, Any]:
+def _upgraded(resolved: Resolved) -> dict[str, Any]:
     """What is told of a template that was made out of an earlier release's."""
     if resolved.source is None:
         return {}
-    rows = {} if differences is None else {"differences": list(differences.rows())}
     source = resolved.source
     signed = {"signed_by": list(source.signers)} if source.signers else {}
-    return {"made_of": {"template": source.name, "sha256": source.sha256, **signed}, **rows}
+    return {"made_of": {"template": source.name, "sha256": source.sha256, **signed}}
+
+
+def with_changes(
+    record: Record, build: Build, changes: Comparison | None, differences: tuple[str, ...] | None
+) -> Record:
+    """The record with its place in the history, and with how the result differs from the build before it
+    and from a clean one."""
+    summary = {**record["summary"], "build": build.id}
+    if differences is not None:
+        summary["differences"] = list(differences)
+    record = {**record, "build": build.id, "summary": summary}
+    if changes is not None:
+        record["changes"] = typed.plain(told(changes))
+        summary["changed"] = build.headline
+        summary["breaking"] = list(changes.breaking)
+    return record
 
 
 def _places(world: World) -> dict[str, str]:
@@ -124,7 +139,16 @@ def _manifest(world: World, record: Record) -> manifest.Manifest:
         made_of=record["summary"].get("made_of", {}).get("template"),
         made_of_sha256=record["summary"].get("made_of", {}).get("sha256"),
         differences=tuple(record["summary"].get("differences", ())),
+        changes=_changes(record.get("changes")),
     )
+
+
+def _changes(told: object) -> manifest.Changes | None:
+    if told is None:
+        return None
+    faults: list[str] = []
+    found: manifest.Changes = typed.decode(told, manifest.Changes, "", faults)
+    return None if faults else found  # a record of another version of this program
 
 
 def stage_row(row: Done) -> Record:

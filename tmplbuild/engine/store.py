@@ -7,6 +7,7 @@
       trash/                                 layers that were replaced, until the next `prune`
       failed/TEMPLATE/{meta.json, fs}        the tree of the stage that failed last, for `shell`
       artifacts/KEY.tar.gz                   packed templates, kept until the next good one
+      facts/KEY.json.zst                     what stage check saw of the tree (tmplbuild.changes.facts)
       records/TEMPLATE.json                  the last good build; TEMPLATE.failed.json the last failure
 
 Layers are renamed into place at once but synced to disk only at the end of a run (one syncfs for
@@ -74,7 +75,7 @@ class Store:
         self.dir = state_dir
         self.mode = mode
         try:
-            for name in ("layers", "drafts", "failed", "artifacts", "records", "logs", "trash"):
+            for name in ("layers", "drafts", "failed", "artifacts", "facts", "records", "logs", "trash"):
                 (state_dir / name).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StoreError(
@@ -295,6 +296,10 @@ class Store:
         """Where the packed template of this key lies."""
         return self.dir / "artifacts" / f"{key[:32]}.tar.gz"
 
+    def facts(self, key: str) -> Path:
+        """Where the facts of the tree lie that the check of this key looked at."""
+        return self.dir / "facts" / f"{key[:32]}.json.zst"
+
     def log_dir(self, template: str) -> Path:
         """Where the logs of a template's runs lie."""
         path = self.dir / "logs" / template
@@ -323,7 +328,7 @@ class Store:
                 gone.append(path.name)
         for path in (self.dir / "trash").iterdir():
             _remove(path)
-        for path in (self.dir / "artifacts").iterdir():
+        for path in (*(self.dir / "artifacts").iterdir(), *(self.dir / "facts").iterdir()):
             if path.name.split(".")[0] not in keep and now - path.stat().st_mtime >= keep_s:
                 path.unlink()
                 gone.append(path.name)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
-from tmplbuild.checks import lint
+from tmplbuild.changes.facts import write_facts
+from tmplbuild.changes.gather import gather
+from tmplbuild.checks.run import judge
+from tmplbuild.checks.subject import Subject
 from tmplbuild.checks.view import View
 from tmplbuild.errors import StageError
 from tmplbuild.events import Note
@@ -14,17 +18,22 @@ from tmplbuild.stages.context import Ctx
 VERSION = 1
 
 
-def run(ctx: Ctx, options: Check, *, build_urls: tuple[str, ...], host_name: str) -> dict[str, Any]:
-    """Run every rule on the tree.
+def run(
+    ctx: Ctx, options: Check, *, build_urls: tuple[str, ...], host_name: str, facts: Path
+) -> dict[str, Any]:
+    """Run every rule on the tree, and write down what is to be compared with other builds.
 
     Parameters:
         build_urls: addresses used in the build that must not be named in the tree.
         host_name: this machine's name, which must not be in the tree either.
+        facts: where the facts go.
 
     Returns the counts. Raises StageError that lists the findings.
     """
     with ctx.tree() as tree:
-        report = lint(View.of_tree(tree), waive=options.waive, build_urls=build_urls, host_name=host_name)
+        subject = Subject(View.of_tree(tree), build_urls, host_name)
+        report = judge(subject, waive=options.waive)
+        write_facts(facts, gather(subject))
     errors = [finding for finding in report.findings if finding.severity == "error"]
     warnings = [finding for finding in report.findings if finding.severity != "error"]
     for finding in warnings:

@@ -14,6 +14,9 @@ Words of `RunDone.summary` (all may be missing; --json prints them as they are):
     leftovers  list   of str, each a file and what was decided
     made_of    dict   of an upgraded release: "template" and "sha256" of the earlier one
     differences list  of str, how it differs from a clean build: "more packages: NAME"
+    build      str    id of the build in the history
+    changed    str    in one line, what changed since the build before
+    breaking   list   of str, what of that may break those who use the template
     warnings   list   of str
     logs       str    directory of the steps' logs
     why        str    for an unchanged template: why there was nothing to do
@@ -88,11 +91,20 @@ def _facts(found: Mapping[str, object], ink: Ink, width: int, *, brief: bool) ->
         text = size(value) if word == "size" and isinstance(value, int) else printable(str(value))
         lines.append(_fact(word, text, ink))
     if not brief:
+        lines += _changed(found, ink, width)
         lines += _kinds("stripped", _texts(found.get("stripped")), ink, width)
         lines += _kinds("leftovers", _texts(found.get("leftovers")), ink, width)
         lines += _upgraded(found, ink, width)
     for warning in _texts(found.get("warnings")):
         lines += _wrapped("warning", warning, ink, width, "yellow")
+    return lines
+
+
+def _changed(found: Mapping[str, object], ink: Ink, width: int) -> list[str]:
+    told = found.get("changed")
+    lines = _wrapped("changed", printable(told), ink, width) if isinstance(told, str) and told else []
+    for row in _texts(found.get("breaking")):
+        lines += _wrapped("", f"! {row}", ink, width, "red")
     return lines
 
 
