@@ -78,7 +78,6 @@ EMPTY = (
         "rootfiles",
         "rsync",
         "rsyslog-classic",
-        "su",
         "sudo",
         "syslogd",
         "vim-console",
@@ -180,6 +179,11 @@ _SCRIPTS = {
         "/usr/lib/rpm/pdeath_execute $PPID /usr/lib/rpm/postupdate > /dev/null 2>&1 &\n}\n"
     },
     "libc6": {"post": "/sbin/ldconfig -X\n"},
+    # a state that control(8) was told outlives an update of the program
+    "util-linux": {
+        "pre": '[ "$1" -lt 2 ] || [ ! -x /etc/control.d/facilities/su ] || control-dump su\n',
+        "post": '[ "$1" -lt 2 ] || [ ! -x /etc/control.d/facilities/su ] || control-restore su\n',
+    },
 }
 
 
@@ -377,7 +381,22 @@ def _tcb() -> Rpm:
 
 
 def _services(branch: str) -> Iterator[Rpm]:
-    yield Rpm("control", arch="noarch", files=(_script("/usr/sbin/control", "exit 1"),))
+    yield Rpm(
+        "control",
+        arch="noarch",
+        requires=("coreutils", "/bin/sh"),
+        files=(
+            *(_file(f"/usr/sbin/{name}", _content("control"), 0o755) for name in _CONTROL),
+            _file("/etc/control.d/functions", _content("control-functions")),
+            _folder("/etc/control.d/facilities"),
+        ),
+    )
+    yield Rpm(
+        "su",
+        arch="noarch",
+        requires=("util-linux", "control"),
+        files=(_script("/etc/control.d/facilities/su", _SU),),
+    )
     yield Rpm("service", arch="noarch", files=(_script("/sbin/service", 'exec /etc/init.d/"$@"'),))
     on = (
         "case $2 in on) for level in 2 3 4 5; do mkdir -p /etc/rc$level.d\n"
@@ -397,6 +416,15 @@ def _services(branch: str) -> Iterator[Rpm]:
     yield Rpm("usrmerge-hier-convert", files=(_file(_HIER_CONVERT, _content("hier-convert"), 0o755),))
 
 
+_SU = """\
+. /etc/control.d/functions
+BINARY=/bin/su
+new_fmode public 4711 root root
+new_fmode wheelonly 4710 root wheel
+new_fmode restricted 700 root root
+control_fmode "$BINARY" "$*"
+"""
+_CONTROL = ("control", "control-dump", "control-restore")
 _INITTAB = (
     "id:3:initdefault:\nsi::sysinit:/etc/rc.d/rc.sysinit\n"
     + "".join(f"l{level}:{level}:wait:/etc/rc.d/rc {level}\n" for level in range(7))
@@ -466,6 +494,7 @@ def _apt() -> Rpm:
         requires=("perl-base", "gpgv", "rpm", "xz", "bzip2", "coreutils"),
         files=(
             _file("/usr/bin/apt-get", _content("apt-get"), 0o755),
+            _link("/usr/bin/apt-mark", "apt-get"),
             _folder("/etc/apt/sources.list.d"),
             _folder("/etc/apt/vendors.list.d"),
             File("/var/cache/apt/archives", mode=0o042770, group="rpm"),

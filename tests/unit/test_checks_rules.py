@@ -47,6 +47,14 @@ V3_CAPABILITY = bytes.fromhex("0100000300200000000000000000000000000000a0860100"
 V2_CAPABILITY = bytes.fromhex("0100000200200000000000000000000000000000")
 WANTS = "/etc/systemd/system"
 HASH = "$y$j9T$abcdefgh$0123456789012345678901234567890123456789012"
+SU_FACILITY = {
+    "/etc/group": file("root:x:0:\nwheel:x:10:root\n"),
+    "/etc/control.d/facilities/su": file(
+        "#!/bin/sh\n. /etc/control.d/functions\nBINARY=/bin/su\nnew_fmode public 4711 root root\n"
+        'new_fmode wheelonly 4710 root wheel\ncontrol_fmode "$BINARY" "$*" || exit 1\n',
+        0o755,
+    ),
+}
 KEY = "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaA==\n-----END OPENSSH PRIVATE KEY-----\n"
 
 
@@ -242,6 +250,8 @@ BAD = [
     Case("alt-vendor-unknown", {"/etc/apt/sources.list": file("rpm [p11] http://a b classic\n")}, "/etc/apt/sources.list", alt),
     Case("alt-etcnet-default", {"/etc/net/ifaces/default": None}, "/etc/net/ifaces/default/options", alt),
     Case("alt-etcnet-default", {"/etc/net/ifaces/lo": None}, "/etc/net/ifaces/lo/options", alt),
+    Case("alt-control-state", {**SU_FACILITY, "/usr/bin/su": file("x", 0o4755)}, "/usr/bin/su", alt),
+    Case("alt-control-state", {**SU_FACILITY, "/usr/bin/su": file("x", 0o4710)}, "/usr/bin/su", alt),
     Case("alt-securetty", {"/etc/securetty": file("tty1\n")}, "/etc/securetty", alt),
     Case("getty-on-tty", {"/etc/inittab": file("1:2345:respawn:/sbin/mingetty tty1\n")}, "/etc/inittab", alt),
     Case("leftover-config", {"/etc/net/sysctl.conf.rpmsave": file("x")}, "/etc/net/sysctl.conf.rpmsave", alt),
@@ -354,6 +364,9 @@ GOOD = [
     Case("alt-source-without-vendor", {"/etc/apt/sources.list": file("#rpm http://a b c\nrpm [p11] http://a b c\nrpm-src [p11] u d c\n")}, "", alt),
     Case("alt-vendor-unknown", {"/etc/apt/sources.list": file("rpm [p11] http://a b c\n"), "/etc/apt/vendors.list.d/p11.list": file('simple-key "p11" {\n};\n')}, "", alt),
     Case("alt-etcnet-default", {"/etc/net": None}, "", alt),
+    Case("alt-control-state", {**SU_FACILITY, "/usr/bin/su": file("x", 0o4711)}, "", alt),
+    Case("alt-control-state", {**SU_FACILITY, "/usr/bin/su": file("x", 0o4710, 0, 10)}, "", alt),
+    Case("alt-control-state", {"/etc/control.d/facilities/sshd": file("#!/bin/sh\nsed -i s/a/b/ /etc/x\n")}, "", alt),
     Case("alt-securetty", {"/etc/securetty": file("tty1\npts/0\n")}, "", alt),
     Case("getty-on-tty", {"/etc/inittab": file("#1:2345:respawn:/sbin/mingetty tty1\n")}, "", alt),
 ]  # fmt: skip

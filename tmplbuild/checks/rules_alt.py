@@ -15,6 +15,10 @@ TCB = "/etc/tcb"
 _SOURCE = re.compile(r"\s*rpm(?:-src|-dir|-src-dir)?\s+(?:\[(?P<vendor>[^\]]*)\]\s+)?(?P<address>\S+)")
 _VENDOR = re.compile(r'simple-key\s+"([^"]+)"')
 _SHARED = 0o007
+FACILITIES = "/etc/control.d/facilities/*"
+# control(8): a facility is a shell script that names its program, and what each state means for it
+_BINARY = re.compile(r'\s*BINARY=["\']?(/[^"\'\s]+)["\']?\s*$')
+_STATE = re.compile(r"\s*new_fmode\s+(\S+)\s+([0-7]{3,4})\s+(\S+)\s+(\S+)\s*$")
 
 
 @rule(
@@ -123,6 +127,30 @@ def alt_securetty(subject: Subject) -> Faults:
     path = "/etc/securetty"
     if subject.view.is_file(path) and "pts/0" not in map(str.strip, subject.view.lines(path)):
         yield path, "pts/0 is not listed"
+
+
+@rule(
+    "alt-control-state",
+    "What control(8) governs is in one of its states",
+    why="control keeps a facility's state in the mode and group of its program. What a mere chmod made of it "
+    "is no state: the next update of the package gives it another one.",
+    fix="control NAME STATE, in the recipe as a command of configure (control NAME help lists the states).",
+    severity="warning",
+    families=("alt",),
+)
+def alt_control_state(subject: Subject) -> Faults:
+    groups = dict(line.split(":")[0:3:2] for line in subject.view.lines("/etc/group") if line.count(":") >= 2)
+    for facility in subject.view.glob(FACILITIES):
+        lines = subject.view.lines(facility.path)
+        programs = [match[1] for line in lines if (match := _BINARY.match(line))]
+        states = [match for line in lines if (match := _STATE.match(line))]
+        entry = subject.view.stat(programs[0]) if len(programs) == 1 and states else None
+        if entry is None or entry.kind != "file":
+            continue
+        known = {(int(state[2], 8), groups.get(state[4], state[4])) for state in states}
+        if (entry.mode, str(entry.gid)) not in known:
+            names = ", ".join(state[1] for state in states)
+            yield entry.path, f"its mode is {entry.mode:04o}, its group {entry.gid}: none of {names}"
 
 
 def _sources(subject: Subject) -> Iterator[tuple[str, str, str]]:

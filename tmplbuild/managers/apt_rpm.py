@@ -60,6 +60,10 @@ def failure(said: bytes) -> str:
     return "\n".join(dict.fromkeys(found))
 
 
+MARK_AUTO = '! command -v apt-mark > /dev/null || exec apt-mark auto "$@"'
+"""A shell's words, followed by a word and names of packages. rpm calls all that it installs wanted; apt-rpm
+keeps in rpm's database what was only pulled in (since 2018: older branches have no apt-mark)."""
+
 TABLE = Manager(
     name="apt-rpm",
     env=MappingProxyType({"HOME": _HOME}),
@@ -77,6 +81,8 @@ TABLE = Manager(
     silent=(("sh", "-c", _NO_WAITING),),
     settle=("sh", "-c", _SETTLE),
     purge=("rpm", "-e"),
+    manual=("apt-mark", "showmanual"),
+    mark_auto=("apt-mark", "auto"),
     install=(*_APT, "install"),
     progress=_progress,
     failure=failure,

@@ -32,7 +32,7 @@ def run(
     if not packages:
         return {}
     if method == "apt-rpm":
-        rpmtree.install(ctx, packages, first=False, timeout_s=options.timeout_s)
+        rpmtree.install(ctx, packages, first=False, timeout_s=options.timeout_s, auto=auto)
         return {"packages": len(packages)}
     debs = debtree.understood(ctx, packages)
     with ctx.tree() as tree:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from tmplbuild.archives.aptrpm.rpmfile import Content, RpmFile, open_rpm
 from tmplbuild.archives.model import Package
@@ -68,11 +68,19 @@ def unpack(placer: Placer, package: RpmFile) -> None:
             ) from error
 
 
-def install(ctx: Ctx, packages: Sequence[Package], *, first: bool, timeout_s: float) -> None:
+def install(
+    ctx: Ctx,
+    packages: Sequence[Package],
+    *,
+    first: bool,
+    timeout_s: float,
+    auto: Collection[str] = (),
+) -> None:
     """Have the tree's rpm install packages in one transaction, then see that all is as they say.
 
     Parameters:
         first: the database is not there yet, and the files are: dependencies come with the rest.
+        auto: names of packages that were only pulled in: apt-rpm is told, once it is there.
 
     Raises StageError for a script or a file trigger that fails, dependencies that are not met, or
     files that are not as their packages have them.
@@ -84,6 +92,9 @@ def install(ctx: Ctx, packages: Sequence[Package], *, first: bool, timeout_s: fl
         _transaction(ve, names, first=first, timeout_s=timeout_s)
         if not first:
             rpm.verify(ve, "the packages were installed", DEFINES)
+            if auto:
+                argv = ("sh", "-c", apt_rpm.MARK_AUTO, "apt-mark", *sorted(auto))
+                ve.run(argv, what="mark what was only pulled in", env=_ENV)
     with ctx.tree() as tree:
         finish(tree)
 
