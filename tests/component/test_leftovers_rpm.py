@@ -18,6 +18,7 @@ from tmplbuild.core.tree import Tree
 from tmplbuild.recipes.model import Clean, Configure, Edit, Leftovers, Strip
 from tmplbuild.recipes.model import File as RecipeFile
 from tmplbuild.stages import files, leftovers
+from tmplbuild.stages.work import work_of
 
 pytestmark = [
     pytest.mark.root,
@@ -117,7 +118,7 @@ def test_what_rpm_leaves(tmp_path: Path) -> None:
         ask=lambda argv: rpm(installed, *argv[1:]),
     )
     bench = AskedByRpm(root)
-    work = leftovers.work_of(configure, Strip(), Clean())
+    work = work_of(configure, Strip(), Clean())
     rows = leftovers.run(bench, Leftovers(managers=("rpm",)), work, past)["leftovers"]
     assert sorted(path.name for path in (root / "etc").iterdir()) == [
         f"{name}.conf" for name in ("early", "edited", "orig", "same", "saved", "script", "whole")

@@ -15,6 +15,7 @@ from tmplbuild.core.tree import Tree
 from tmplbuild.events import Note
 from tmplbuild.recipes.model import Clean, Configure, Edit, File, Leftovers, Strip
 from tmplbuild.stages import files, leftovers
+from tmplbuild.stages.work import work_of
 
 Texts = Mapping[str, str]
 
@@ -68,7 +69,7 @@ class Case:
 
     def run(self) -> dict[str, dict[str, Any]]:
         """The rows by path; the warnings are in `warnings` then."""
-        work = leftovers.work_of(
+        work = work_of(
             Configure(files=dict(self.files), edits=self.edits),
             Strip(remove=self.removed, edits=self.strip_edits),
             Clean(files=dict(self.clean_files)),

@@ -2,56 +2,27 @@
 
 from __future__ import annotations
 
-import socket
+import functools
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tmplbuild.archives import deb
-from tmplbuild.archives.gateway import Gateway
-from tmplbuild.archives.model import Package
-from tmplbuild.artifact.members import MemberCache
 from tmplbuild.config import Settings
-from tmplbuild.core import Limits
-from tmplbuild.engine.bench import Bench
-from tmplbuild.engine.chronicle import Chronicle
-from tmplbuild.engine.comparing import compare
+from tmplbuild.engine import failure
 from tmplbuild.engine.deliver import prepare_directory
-from tmplbuild.engine.execute import Action, Shop, execute
-from tmplbuild.engine.facts import facts_of, keys_of
 from tmplbuild.engine.locks import template_lock
-from tmplbuild.engine.past import past_of
-from tmplbuild.engine.pins import Pins
+from tmplbuild.engine.pins import describe_archives
 from tmplbuild.engine.plan import Plan
 from tmplbuild.engine.record import delivered, make_record, put, stage_row, with_changes
-from tmplbuild.engine.store import Draft
-from tmplbuild.engine.world import (
-    Resolved,
-    Wish,
-    World,
-    gateway_of,
-    open_world,
-    plan_of,
-    prepare_host,
-    resolve,
-)
-from tmplbuild.events import Emit, RunDone, RunStarted
-from tmplbuild.managers import manager
-from tmplbuild.stages import (
-    boot,
-    bootstrap,
-    check,
-    clean,
-    configure,
-    install,
-    leftovers,
-    pack,
-    release,
-    strip,
-    unpack,
-    upgrade,
-)
+from tmplbuild.engine.world import Resolved, Wish, World, open_world, plan_of, prepare_host, resolve
+from tmplbuild.errors import FetchError, StageError, TmplbuildError, VerifyError
+from tmplbuild.events import Emit, Note, RunDone, RunStarted
+
+if TYPE_CHECKING:
+    from tmplbuild.engine.chronicle import Chronicle
+    from tmplbuild.engine.execute import Done
 
 KEEP_S = 6 * 3600
 """Layers that no build needs are kept this long (seconds), for recipes that are being worked on."""
@@ -85,52 +56,123 @@ def build(name: str, *, settings: Settings, emit: Emit, **wish: Any) -> Result:
     with template_lock(settings.state_dir, world.template):
         world.core.gc()  # needs root, and says so before anything is made in a user's directories
         prepare_directory(settings.template_cache)
-        chronicle = Chronicle(world, start)
+        chronicle = functools.cache(lambda: _chronicle(world, start))  # not for a run that does nothing
         try:
             return _build(world, asked, chronicle, start)
         except BaseException as error:
-            chronicle.failed(error)
+            chronicle().failed(error)
             raise
 
 
-def _build(world: World, asked: Wish, chronicle: Chronicle, start: float) -> Result:
+def _chronicle(world: World, start: float) -> Chronicle:
+    from tmplbuild.engine.chronicle import Chronicle
+
+    return Chronicle(world, start)
+
+
+def _build(world: World, asked: Wish, chronicle: Callable[[], Chronicle], start: float) -> Result:
     """What `build` does under the template's lock."""
-    resolved = resolve(world, asked)
-    plan = plan_of(world, resolved, asked)
+    with failure.remembered(world.store, world.template, "resolve"):
+        resolved = resolve(world, asked)
+        plan = plan_of(world, resolved, asked)
     last = world.record()
-    chronicle.why = resolved.reason
-    if plan.unchanged and last is not None:
-        again = last if delivered(world, last) else put(world, last)
-        summary = {
-            **again["summary"],
-            "seconds": time.monotonic() - start,
-            "why": _why(resolved, last, again),
-        }
-        world.emit(RunDone(world.template, True, summary))
-        return Result(Path(str(summary["file"])), True, summary)
+    if last is not None and plan.repeats(last):
+        return _unchanged(world, resolved, last, start)
+    book = chronicle()
+    book.why = resolved.reason
     prepare_host(world)
     world.emit(RunStarted(world.template, tuple(row.step.name for row in plan.steps)))
-    done = execute(plan, _shop(world, resolved, plan, chronicle))
-    record = make_record(world, resolved, plan, done)
-    facts = facts_of(world, keys_of(record), record["notes"]["pack"]["packages"], resolved.pins)
-    build, changes = chronicle.stage(record, facts)
-    record = put(world, with_changes(record, build, changes, compare(world, facts)))
-    chronicle.reveal(build)
-    world.store.make_durable()
+    resolved, plan, done = _make(world, asked, resolved, plan, book)
+    with failure.remembered(world.store, world.template, "deliver"):
+        record = _published(world, resolved, plan, done, book)
     world.store.forget_failed(world.template)
     tidy(world)
     summary = {
         **record["summary"],
         "seconds": time.monotonic() - start,
         "stages": [stage_row(row) for row in done],
-        "warnings": chronicle.warnings,
+        "warnings": book.warnings,
     }
     world.emit(RunDone(world.template, False, summary))
     return Result(Path(str(summary["file"])), False, summary)
 
 
+def _published(
+    world: World, resolved: Resolved, plan: Plan, done: list[Done], book: Chronicle
+) -> dict[str, Any]:
+    """What was made takes its name in the template cache and its place in the history."""
+    from tmplbuild.engine.comparing import compare
+    from tmplbuild.engine.facts import facts_of, keys_of
+
+    record = make_record(world, resolved, plan, done)
+    facts = facts_of(world, keys_of(record), record["notes"]["pack"]["packages"], resolved.pins)
+    build, changes = book.stage(record, facts)
+    record = put(world, with_changes(record, build, changes, compare(world, facts)))
+    book.reveal(build)
+    world.store.make_durable()
+    return record
+
+
+def _unchanged(world: World, resolved: Resolved, last: dict[str, Any], start: float) -> Result:
+    again = last if delivered(world, last) else put(world, last)
+    world.store.forget_failed(world.template)  # what failed was other packages, or another recipe
+    summary = {
+        **again["summary"],
+        "seconds": time.monotonic() - start,
+        "why": why_unchanged(resolved.reason, there=again is last),
+    }
+    world.emit(RunDone(world.template, True, summary))
+    return Result(Path(str(summary["file"])), True, summary)
+
+
+def _make(
+    world: World, asked: Wish, resolved: Resolved, plan: Plan, emit: Emit
+) -> tuple[Resolved, Plan, list[Done]]:
+    """Run the plan; when it fails because the archives moved under it, once more with their new state.
+
+    Returns what the result was made of, too.
+    """
+    from tmplbuild.engine.actions import shop_of
+    from tmplbuild.engine.execute import execute
+
+    try:
+        return resolved, plan, execute(plan, shop_of(world, resolved, plan, emit))
+    except (FetchError, VerifyError, StageError) as error:
+        again = _moved(world, asked, resolved)
+        if again is None:
+            raise
+        first = error.what
+    emit(Note(f"the archives moved during the build ({first}): once more with their new state", "warning"))
+    plan = plan_of(world, again, asked)
+    try:
+        return again, plan, execute(plan, shop_of(world, again, plan, emit))
+    except (FetchError, VerifyError, StageError) as error:
+        if _moved(world, asked, again) is None:
+            raise
+        moving = FetchError(
+            "the archives keep moving while the template is being built",
+            why=f"first: {first}; then: {error.what}",
+            hint="try again when the mirror has finished its update, or name another one (MIRROR=)",
+        )
+        failure.remember(world.store, world.template, "resolve", moving)
+        raise moving from error
+
+
+def _moved(world: World, asked: Wish, resolved: Resolved) -> Resolved | None:
+    """The archives' new state, if they have one; None where they stand still or cannot be asked."""
+    if asked.offline:
+        return None
+    try:
+        now = resolve(world, replace(asked, seen=False))
+    except TmplbuildError:
+        return None  # what failed first tells more
+    return None if describe_archives(now.states) == describe_archives(resolved.states) else now
+
+
 def tidy(world: World) -> None:
     """Let go of what no build has used for a time: what is kept to be fast must not grow for ever."""
+    from tmplbuild.artifact.members import MemberCache
+
     world.store.prune(KEEP_S)
     MemberCache(world.settings.cache_dir / "members").prune(MEMBERS_S)
     world.cache.prune(max_age_s=PACKAGES_S)
@@ -146,131 +188,8 @@ def make_plan(name: str, *, settings: Settings, emit: Emit, **wish: Any) -> Plan
     return plan_of(world, resolve(world, asked), asked)
 
 
-def _why(resolved: Resolved, last: dict[str, Any], now: dict[str, Any]) -> str:
-    if last is not now:
+def why_unchanged(reason: str, *, there: bool) -> str:
+    """Why nothing was done; `there`: the file lay where it belongs."""
+    if not there:
         return "nothing moved; the file was missing from the template cache and was put there again"
-    return f"{resolved.reason}, and the recipe is the same"
-
-
-# -- what the steps do --------------------------------------------------------------------------
-
-
-def _shop(world: World, resolved: Resolved, plan: Plan, emit: Emit) -> Shop:
-    return Shop(
-        store=world.store,
-        bench=lambda name, draft, sink: _bench(world, resolved, name, draft, sink),
-        actions=_actions(world, resolved, plan),
-        log_dir=world.store.log_dir(world.template),
-        emit=emit,
-    )
-
-
-def _bench(world: World, resolved: Resolved, name: str, draft: Draft, emit: Emit) -> Bench:
-    recipe = world.loaded.recipe
-    limits = recipe.limits
-
-    console = world.store.log_dir(world.template) / f"{name}.console"
-    console.unlink(missing_ok=True)  # it is appended to, and the history may have a link to the old one
-
-    def opened() -> Gateway:
-        return gateway_of(world, resolved)
-
-    def file_of(package: Package) -> Path:
-        deb.download([package], fetcher=world.fetcher, cache=world.cache)
-        return world.cache.path(package.sha256)
-
-    return Bench(
-        core=world.core,
-        rootfs=draft.rootfs,
-        template=draft.template,
-        arch=world.loaded.arch,
-        epoch=epoch_of(name, resolved.pins),
-        emit=emit,
-        read_beside=lambda name: _beside(world, name),
-        manager=manager(recipe.upgrade.manager),
-        limits=Limits(memory_mib=limits.memory_mib, pids=limits.pids, cpus=limits.cpus),
-        gateway=opened,
-        file_of=file_of,
-        scratch=world.store.dir / "drafts",
-        console=console,
-    )
-
-
-def epoch_of(step: str, pins: Pins) -> int:
-    """The epoch that a step works with: of the closure that its key knows."""
-    if step == "bootstrap":
-        return pins.base.epoch
-    before_upgrade = ("install", "configure", "strip", "clean")
-    return pins.full.epoch if step in before_upgrade else pins.target.epoch
-
-
-def _beside(world: World, name: str) -> bytes:
-    path = world.loaded.find(name)
-    assert path is not None, f"{name} was there when the keys were made"
-    return path.read_bytes()
-
-
-def _actions(world: World, resolved: Resolved, plan: Plan) -> dict[str, Action]:
-    recipe, pins = world.loaded.recipe, resolved.pins
-    table = manager(recipe.upgrade.manager)
-    base = {package.sha256 for package in pins.base.packages}
-    new = tuple(package for package in pins.full.packages if package.sha256 not in base)
-    key_of = {row.step.name: row.step.key for row in plan.steps}
-    artifact = world.store.artifact(key_of["pack"])
-    members = MemberCache(world.settings.cache_dir / "members")
-
-    def fetch(packages: tuple[Package, ...]) -> None:
-        deb.download(packages, fetcher=world.fetcher, cache=world.cache)
-
-    def do_bootstrap(ctx: Bench) -> dict[str, Any]:
-        if resolved.source is not None:
-            return unpack.run(ctx, resolved.source.bring(), resolved.source.filename)
-        fetch((*pins.base.packages, *new))  # all at once: what cannot be had is known before any work
-        bootstrap.run(ctx, recipe.bootstrap, pins.base.packages, pins.base.auto)
-        return {"packages": pins.base.digest, "epoch": pins.base.epoch}
-
-    def do_install(ctx: Bench) -> dict[str, Any]:
-        fetch(new)
-        install.run(ctx, recipe.install, new, pins.full.auto, recipe.bootstrap.method)
-        return {}
-
-    def do_upgrade(ctx: Bench) -> dict[str, Any]:
-        have = {package.sha256 for package in pins.full.packages}
-        fetch(tuple(package for package in pins.target.packages if package.sha256 not in have))
-        if resolved.source is not None:
-            target = pins.target.versions()
-            return release.run(ctx, recipe.upgrade, recipe.install, table, target, pins.target.auto)
-        return upgrade.run(ctx, recipe.upgrade, table, pins.target.versions())
-
-    def do_check(ctx: Bench) -> dict[str, Any]:
-        addresses = {address for row in world.mirrors.values() for address in row}
-        public = {archive.public for archive in recipe.archives.values()}
-        urls = tuple(sorted(addresses - public))
-        facts = world.store.facts(key_of["check"])
-        return check.run(ctx, recipe.check, build_urls=urls, host_name=socket.gethostname(), facts=facts)
-
-    def do_configure(ctx: Bench) -> dict[str, Any]:
-        return configure.run(ctx, recipe.configure, recipe.archives)
-
-    def do_strip(ctx: Bench) -> dict[str, Any]:
-        return strip.run(ctx, recipe.strip, table)
-
-    def do_leftovers(ctx: Bench) -> dict[str, Any]:
-        work = leftovers.work_of(recipe.configure, recipe.strip, recipe.clean)
-        return leftovers.run(ctx, recipe.leftovers, work, past_of(world, plan))
-
-    return {
-        "bootstrap": do_bootstrap,
-        "install": do_install,
-        "configure": do_configure,
-        "strip": do_strip,
-        "clean": lambda ctx: clean.run(ctx, recipe.clean),
-        "upgrade": do_upgrade,
-        "leftovers": do_leftovers,
-        "configure-again": do_configure,
-        "strip-again": do_strip,
-        "clean-again": lambda ctx: clean.run(ctx, recipe.clean),
-        "check": do_check,
-        "pack": lambda ctx: pack.run(ctx, recipe.pack, table, out=artifact, members=members),
-        "boot": lambda ctx: boot.run(ctx, recipe.check, table, str(artifact)),
-    }
+    return f"{reason}, and the recipe is the same"

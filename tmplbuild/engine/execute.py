@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tmplbuild.engine import failure
 from tmplbuild.engine.bench import Bench
+from tmplbuild.engine.locks import layer_lock
 from tmplbuild.engine.plan import Plan, Planned
 from tmplbuild.engine.store import Draft, Store
 from tmplbuild.errors import StageError, TmplbuildError
@@ -54,15 +56,31 @@ def execute(plan: Plan, shop: Shop) -> list[Done]:
     Raises the stage's own error, completed with its log; the failed tree is kept for `shell`.
     """
     result = []
+    here = False  # a layer was made by this run: what lies on it must be, too
     for index, planned in enumerate(plan.steps, 1):
-        if planned.runs:
-            result.append(_run(plan, planned, index, shop))
-        else:
-            layer = shop.store.get(planned.step.key)
-            note = layer.note if layer is not None else {}
-            shop.emit(StageDone(planned.step.name, index, len(plan.steps), 0.0, True, planned.reason))
-            result.append(Done(planned.step.name, planned.step.key, True, 0.0, planned.reason, note))
+        step = planned.step
+        with _alone(planned, shop):
+            layer = None if planned.runs and (here or planned.again) else shop.store.get(step.key)
+            if planned.runs and layer is None:
+                result.append(_run(plan, planned, index, shop))
+                here = here or step.makes_layer
+                continue
+        reason = "another build has just made it" if planned.runs else planned.reason
+        note = layer.note if layer is not None else {}
+        shop.emit(StageDone(step.name, index, len(plan.steps), 0.0, True, reason))
+        result.append(Done(step.name, step.key, True, 0.0, reason, note))
     return result
+
+
+def _alone(planned: Planned, shop: Shop) -> AbstractContextManager[None]:
+    """Builds that run at once make a layer that they share only once: the others wait for it."""
+    if not planned.runs or planned.again or not planned.step.makes_layer:
+        return nullcontext()
+
+    def wait() -> None:
+        shop.emit(Note(f"{planned.step.name}: another build is making the same layer; waiting for it"))
+
+    return layer_lock(shop.store.dir, planned.step.key, wait)
 
 
 def _run(plan: Plan, planned: Planned, index: int, shop: Shop) -> Done:
@@ -79,8 +97,9 @@ def _run(plan: Plan, planned: Planned, index: int, shop: Shop) -> Done:
             shop.emit(StageFailed(step.name, time.monotonic() - start, str(log)))
             if step.makes_layer:
                 shop.store.fail(draft, step.name)
-            _record_failure(plan, planned, shop, error)
-            raise _completed(error, plan, planned, log) from error
+            told = _completed(error, plan, planned, log)
+            _record_failure(plan, planned, shop, told)
+            raise told from error
         except BaseException:
             _record_failure(plan, planned, shop, None)
             raise
@@ -128,15 +147,8 @@ def _logged(path: Path, emit: Emit) -> Iterator[Emit]:
 
 
 def _record_failure(plan: Plan, planned: Planned, shop: Shop, error: TmplbuildError | None) -> None:
-    record = {
-        "stage": planned.step.name,
-        "key": planned.step.key,
-        "time": time.time(),
-        "error": str(error) if error is not None else "interrupted",
-        # the layers that a later run resumes from
-        "steps": [{"name": row.step.name, "key": row.step.key} for row in plan.steps],
-    }
-    shop.store.write_record(plan.template, record, "failed")
+    steps = [{"name": row.step.name, "key": row.step.key} for row in plan.steps]
+    failure.remember(shop.store, plan.template, planned.step.name, error, key=planned.step.key, steps=steps)
 
 
 def _completed(error: TmplbuildError, plan: Plan, planned: Planned, log: Path) -> TmplbuildError:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from typing import Any, Protocol, cast
 
-from tmplbuild.archives import aptrpm, deb
 from tmplbuild.archives.cache import PackageCache
 from tmplbuild.archives.fetch import Fetcher
 from tmplbuild.archives.gateway import Route
@@ -43,9 +43,9 @@ class Family(Protocol):
     ) -> tuple[Route, ...]: ...
 
 
-_FAMILIES = {"apt-deb": cast(Family, deb), "apt-rpm": cast(Family, aptrpm)}
+_FAMILIES = {"apt-deb": "tmplbuild.archives.deb", "apt-rpm": "tmplbuild.archives.aptrpm"}
 
 
 def of(recipe: Recipe) -> Family:
     """The reader for a recipe. A package manager reads one kind of archive, so it decides."""
-    return _FAMILIES[recipe.upgrade.manager]
+    return cast(Family, import_module(_FAMILIES[recipe.upgrade.manager]))

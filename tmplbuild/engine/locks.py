@@ -1,42 +1,113 @@
-"""One build of a template at a time: flock(2) on a file, which the kernel frees whatever happens."""
+"""One build of a template, and one nightly run, at a time.
+
+flock(2) on a file: the kernel frees it whatever happens to the holder, so a dead one is no obstacle.
+"""
 
 from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from tmplbuild.errors import BusyError, StoreError
+
+_GRACE_S = 1.0
+"""A run that was killed may take this long (seconds) to be gone."""
+_LOOK_S = 0.02
 
 
 @contextmanager
 def template_lock(directory: Path, template: str) -> Iterator[None]:
     """Hold a template's lock.
 
-    Raises BusyError, naming the process that holds it, when another run works on this template;
-    StoreError when the lock's directory cannot be used.
+    Raises BusyError, naming the process that holds it and since when, when another run works on this
+    template; StoreError when the lock's directory cannot be used.
     """
-    path = directory / "locks" / f"{template}.lock"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    except OSError as error:
-        raise StoreError("the lock cannot be taken", where=str(path), why=str(error)) from error
-    try:
+    with _held(directory, f"{template}.lock", f"another run is building {template}", _GRACE_S):
+        yield
+
+
+@contextmanager
+def nightly_lock(directory: Path) -> Iterator[None]:
+    """Hold the lock of the nightly run. Raises BusyError at once when there is one; StoreError."""
+    with _held(directory, ".nightly.lock", "another nightly run is at work", 0.0):
+        yield
+
+
+@contextmanager
+def layer_lock(directory: Path, key: str, wait: Callable[[], None]) -> Iterator[None]:
+    """Hold the lock of a layer that is to be made: who needs the same one waits, and then has it.
+
+    Parameters:
+        wait: called once when somebody else makes it.
+
+    Raises StoreError.
+    """
+    path = directory / "locks" / f".layer-{key[:32]}.lock"
+    waits = False
+    while True:
+        fd = _open(path)
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.pread(fd, 32, 0).decode("ascii", "replace").strip() or "unknown"
-            raise BusyError(
-                f"another run is building {template}",
-                where=str(path),
-                why=f"process {holder} holds the lock",
-                hint="wait for it to end, or stop it",
-            ) from None
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if not waits:
+                    wait()
+                waits = True
+                fcntl.flock(fd, fcntl.LOCK_EX)
+            if os.fstat(fd).st_nlink == 0:
+                continue  # who held it has removed it: a lock on it locks nothing any more
+            try:
+                yield
+            finally:
+                path.unlink(missing_ok=True)
+            return
+        finally:
+            os.close(fd)
+
+
+@contextmanager
+def _held(directory: Path, name: str, busy: str, grace_s: float) -> Iterator[None]:
+    path = directory / "locks" / name
+    fd = _open(path)
+    try:
+        _take(fd, path, busy, grace_s)
         os.ftruncate(fd, 0)
-        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+        os.pwrite(fd, f"{os.getpid()} {time.time():.0f}\n".encode(), 0)
         yield
     finally:
         os.close(fd)
+
+
+def _open(path: Path) -> int:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise StoreError("the lock cannot be taken", where=str(path), why=str(error)) from error
+
+
+def _take(fd: int, path: Path, busy: str, grace_s: float) -> None:
+    deadline = time.monotonic() + grace_s
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() < deadline:
+                time.sleep(_LOOK_S)
+                continue
+        raise BusyError(
+            busy, where=str(path), why=_holder(fd), hint="wait for it to end, or stop it"
+        ) from None
+
+
+def _holder(fd: int) -> str:
+    pid, _, since = os.pread(fd, 64, 0).decode("ascii", "replace").strip().partition(" ")
+    when = ""
+    if since.isdecimal():
+        when = f" since {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(int(since)))}"
+    return f"process {pid or 'unknown'} holds the lock{when}"

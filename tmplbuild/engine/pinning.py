@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -24,16 +25,35 @@ DAY_S = 86400
 
 def request(recipe: Recipe, arch: str) -> str:
     """A hash of all in a recipe that decides which packages are asked for. Mirrors do not."""
+    return keys.digest(asked(recipe, arch))
+
+
+def asked(recipe: Recipe, arch: str) -> dict[str, Any]:
+    """All in a recipe that decides which packages are asked for, as plain values for a record."""
     archives = {
         role: [list(archive.suites), list(archive.components)] for role, archive in recipe.archives.items()
     }
-    asked = {
+    values: dict[str, Any] = {
         "arch": arch,
         "archives": archives,
         "bootstrap": keys.without_timeouts(plain(recipe.bootstrap)),
         "install": keys.without_timeouts(plain(recipe.install)),
     }
-    return keys.digest(asked)
+    plain_values: dict[str, Any] = json.loads(keys.canonical(values))  # as a record will give it back
+    return plain_values
+
+
+def more_asked(recipe: Recipe, arch: str, last: Mapping[str, Any]) -> tuple[str, ...]:
+    """The packages that a recipe asks for beside those that the last good build's did; nothing where it
+    differs in anything else: then the tree is made anew."""
+    old = last.get("asked")
+    if not isinstance(old, Mapping):
+        return ()  # a record of an earlier version of this program
+    new = asked(recipe, arch)
+    before, after = old.get("install", {}).get("packages", []), new["install"]["packages"]
+    more = tuple(name for name in after if name not in before)
+    rest = {**new, "install": {**new["install"], "packages": before}}
+    return more if set(before) <= set(after) and rest == old else ()
 
 
 def unmoved(
@@ -77,17 +97,29 @@ def choose(
         return today, "a rebuild was asked for"
     if old is None or last is None:
         return today, "first build"
+    more: tuple[str, ...] = ()
     if last.get("request") != request(recipe, arch):
-        return today, "the recipe asks for other packages or archives"
-    if old.target.digest == target.digest:
+        more = more_asked(recipe, arch, last)
+        if not more or not target.versions().keys() >= set(more):
+            return today, "the recipe asks for other packages or archives"
+    if old.target.digest == target.digest and not more:
         return old, "no package moved in the archives"
+    what = f"the recipe asks for more packages ({', '.join(more)})" if more else "packages moved"
+    if too_old := _too_old(old, now, recipe.rebuild_after_days):
+        return today, f"{what} and {too_old}"
+    return replace(old, target=target, archives=describe_archives(states)), (
+        what if more else f"{what} in the archives"
+    )
+
+
+def _too_old(old: Pins, now: int, days: int) -> str:
+    """Why the base must be made anew, or ""."""
     age_days = (now - old.resolved_at) / DAY_S
-    if age_days > recipe.rebuild_after_days:
-        return today, (
-            f"packages moved and the base is {age_days:.0f} days old"
-            f" (rebuild_after_days = {recipe.rebuild_after_days})"
-        )
-    return replace(old, target=target, archives=describe_archives(states)), "packages moved in the archives"
+    if age_days > days:
+        return f"the base is {age_days:.0f} days old (rebuild_after_days = {days})"
+    if age_days < -1:
+        return "the base was made at a time that is still to come: this machine's clock went back"
+    return ""
 
 
 def choose_upgrade(

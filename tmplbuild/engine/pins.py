@@ -30,6 +30,11 @@ class Pinned:
         """A hash of what the packages are, whatever mirror or day they came from."""
         return keys.digest([sorted(p.sha256 for p in self.packages), sorted(self.auto)])
 
+    @property
+    def asked(self) -> frozenset[str]:
+        """The names of the packages that were asked for, or that the base consists of."""
+        return frozenset(package.name for package in self.packages) - self.auto
+
     def versions(self) -> dict[str, str]:
         """Version by package name (name:arch for a foreign architecture is not needed here)."""
         return {package.name: package.version for package in self.packages}
@@ -79,6 +84,11 @@ class Pins:
             "target": self.target.to_json(),
             "resolved_at": self.resolved_at,
         }
+
+    @property
+    def added(self) -> tuple[str, ...]:
+        """Packages that were asked for after `full` was installed: the upgrade brings them as such."""
+        return tuple(sorted(self.target.asked - self.full.asked))
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Pins:

@@ -9,14 +9,17 @@ from typing import Any
 from tmplbuild.engine.pins import Pins
 from tmplbuild.engine.steps import Step
 
+Record = Mapping[str, Any]
+
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A step, whether it will run, and why."""
+    """A step, whether it will run, and why; `again`: whatever lies there by then."""
 
     step: Step
     runs: bool
     reason: str
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +40,13 @@ class Plan:
         """True when nothing has to run."""
         return not self.todo
 
-
-Record = Mapping[str, Any]
+    def repeats(self, last: Record | None) -> bool:
+        """Whether the last good build was this very one: nothing has to run, and what its steps made is
+        what was published. A run that ended between its last step and that has not done it."""
+        if last is None or self.todo:
+            return False
+        made = {row["key"] for row in last.get("steps", ())}
+        return all(row.step.key in made for row in self.steps)
 
 
 def make_plan(
@@ -63,10 +71,12 @@ def make_plan(
     """
     planned: list[Planned] = []
     ran = ""  # the first step that runs
+    asked = False
     forced = False  # a tree is made anew: what lies on it must be, too
     for step in steps:
-        forced = forced or step.name == rerun_from
-        if has(step.key) and not forced and not rebuild:
+        asked = asked or step.name == rerun_from
+        forced = forced or asked
+        if has(step.key) and not forced and not rebuild and not _failed(step, failed):
             planned.append(Planned(step, False, _since(step, last)))
             continue
         reason = _why(step, pins, has, last, failed) or f"comes after {ran}"
@@ -74,7 +84,8 @@ def make_plan(
             reason = "asked for by --rebuild"
         elif step.name == rerun_from:
             reason = "asked for by --from"
-        planned.append(Planned(step, True, reason))
+        again = rebuild or asked or _failed(step, failed)
+        planned.append(Planned(step, True, reason, again))
         ran = ran or step.name
         forced = forced or step.makes_layer
     return Plan(template, tuple(planned), pins_reason)
@@ -91,10 +102,10 @@ def _why(
     step: Step, pins: Pins, has: Callable[[str], bool], last: Record | None, failed: Record | None
 ) -> str:
     """Why a step must run by itself, or "" when only what lies below it changed."""
+    if _failed(step, failed):
+        return "failed or was interrupted in the last run"
     if has(step.key):
         return ""
-    if failed is not None and failed.get("stage") == step.name and failed.get("key") == step.key:
-        return "failed or was interrupted in the last run"
     old = _old(step, last)
     if old is None or last is None:
         return "first build"
@@ -112,6 +123,11 @@ def _why(
     if old["key"] == step.key:
         return "its layer is no longer in the store"
     return ""
+
+
+def _failed(step: Step, failed: Record | None) -> bool:
+    # of a rebuild that failed an older result may be there under the same key: it is no answer any more
+    return failed is not None and failed.get("stage") == step.name and failed.get("key") == step.key
 
 
 def _moved(step: Step, pins: Pins, last: Record) -> str:

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tmplbuild import __version__
-from tmplbuild.artifact import manifest, typed
-from tmplbuild.changes.comparison import Comparison
-from tmplbuild.changes.history import Build
 from tmplbuild.engine import keys, pinning
-from tmplbuild.engine.chronicle import told
 from tmplbuild.engine.deliver import deliver, is_delivered
-from tmplbuild.engine.execute import Done
 from tmplbuild.engine.pins import Pins
 from tmplbuild.engine.plan import Plan
 from tmplbuild.engine.world import Resolved, World
 from tmplbuild.recipes.model import plain
+
+if TYPE_CHECKING:
+    from tmplbuild.artifact import manifest
+    from tmplbuild.changes.comparison import Comparison
+    from tmplbuild.changes.history import Build
+    from tmplbuild.engine.execute import Done
 
 Record = dict[str, Any]
 
@@ -34,6 +35,7 @@ def make_record(world: World, resolved: Resolved, plan: Plan, done: list[Done]) 
         "recipe": world.loaded.name,
         "made": time.time(),
         "request": pinning.request(world.loaded.recipe, world.loaded.arch),
+        "asked": pinning.asked(world.loaded.recipe, world.loaded.arch),
         "pins": resolved.pins.to_json(),
         "steps": [
             {"name": row.step.name, "key": row.step.key, "handed": row.step.handed} for row in plan.steps
@@ -67,6 +69,9 @@ def with_changes(
 ) -> Record:
     """The record with its place in the history, and with how the result differs from the build before it
     and from a clean one."""
+    from tmplbuild.artifact import typed
+    from tmplbuild.engine.chronicle import told
+
     summary = {**record["summary"], "build": build.id}
     if differences is not None:
         summary["differences"] = list(differences)

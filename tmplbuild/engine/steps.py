@@ -20,20 +20,8 @@ from tmplbuild.engine import keys
 from tmplbuild.engine.pins import Pins
 from tmplbuild.recipes.model import Archive, Recipe, Section, plain
 from tmplbuild.recipes.release import begins_packed
-from tmplbuild.stages import (
-    boot,
-    bootstrap,
-    check,
-    clean,
-    configure,
-    install,
-    leftovers,
-    pack,
-    release,
-    strip,
-    unpack,
-    upgrade,
-)
+from tmplbuild.stages import versions
+from tmplbuild.stages.work import work_of
 
 Digests = Callable[[Section], dict[str, str]]
 
@@ -83,24 +71,24 @@ RELEASE_NAMES = (
 """Where the tree begins with one that somebody has packed: an earlier release's template, a tarball."""
 
 _VERSIONS = {
-    "bootstrap": bootstrap.VERSION,
-    "install": install.VERSION,
-    "configure": configure.VERSION,
-    "strip": strip.VERSION,
-    "clean": clean.VERSION,
-    "upgrade": upgrade.VERSION,
-    "leftovers": leftovers.VERSION,
-    "clean-again": clean.VERSION,
-    "check": check.VERSION,
-    "pack": pack.VERSION,
-    "boot": boot.VERSION,
+    "bootstrap": versions.BOOTSTRAP,
+    "install": versions.INSTALL,
+    "configure": versions.CONFIGURE,
+    "strip": versions.STRIP,
+    "clean": versions.CLEAN,
+    "upgrade": versions.UPGRADE,
+    "leftovers": versions.LEFTOVERS,
+    "clean-again": versions.CLEAN,
+    "check": versions.CHECK,
+    "pack": versions.PACK,
+    "boot": versions.BOOT,
 }
 _RELEASE_VERSIONS = {
     **_VERSIONS,
-    "bootstrap": unpack.VERSION,
-    "upgrade": release.VERSION,
-    "configure-again": configure.VERSION,
-    "strip-again": strip.VERSION,
+    "bootstrap": versions.UNPACK,
+    "upgrade": versions.RELEASE,
+    "configure-again": versions.CONFIGURE,
+    "strip-again": versions.STRIP,
 }
 _RELEASE_KEYS = ("from", "before", "first", "minimal", "after", "compare")
 LOOKS_ONLY = frozenset({"check", "pack", "boot"})
@@ -118,10 +106,10 @@ def steps(recipe: Recipe, digests: Digests, pins: Pins) -> tuple[Step, ...]:
         digests: sha256 by name of the files beside the recipe that a section takes in.
     """
     handed = _handed(recipe, digests, pins)
-    versions = _VERSIONS
+    numbers = _VERSIONS
     if begins_packed(recipe):
         handed |= _handed_upgrade(recipe, handed, pins)
-        versions = _RELEASE_VERSIONS
+        numbers = _RELEASE_VERSIONS
     result: list[Step] = []
     tree: str | None = None  # the layer below; steps that only look hang below the last tree
     last: str | None = None
@@ -130,7 +118,7 @@ def steps(recipe: Recipe, digests: Digests, pins: Pins) -> tuple[Step, ...]:
             continue
         parent = last if name == "boot" else tree  # boot tries what pack made
         plain_handed = json.loads(keys.canonical(handed[name]))  # as a record will give it back
-        key = keys.layer_key(name, versions[name], plain_handed, parent)
+        key = keys.layer_key(name, numbers[name], plain_handed, parent)
         layer = name not in LOOKS_ONLY
         result.append(Step(name, key, parent, plain_handed, layer))
         last = key
@@ -145,6 +133,7 @@ def _handed(recipe: Recipe, digests: Digests, pins: Pins) -> dict[str, dict[str,
     strip_, clean_ = keys.without_timeouts(plain(recipe.strip)), plain(recipe.clean)
     clean_["beside"] = digests(recipe.clean)
     check_ = plain(recipe.check)
+    added = added_of(recipe, pins)
     waive = {"waive": check_.pop("waive")}
     return {
         "bootstrap": {
@@ -175,6 +164,7 @@ def _handed(recipe: Recipe, digests: Digests, pins: Pins) -> dict[str, dict[str,
             **{key: value for key, value in upgrade_.items() if key not in _RELEASE_KEYS},
             "packages": pins.target.digest,
             "epoch": pins.target.epoch,
+            **({"added": list(added), "recommends": recipe.install.recommends} if added else {}),
         },
         "leftovers": {**plain(recipe.leftovers), "work": _work(recipe, digests)},
         "clean-again": clean_,
@@ -182,6 +172,15 @@ def _handed(recipe: Recipe, digests: Digests, pins: Pins) -> dict[str, dict[str,
         "pack": {**plain(recipe.pack), "epoch": pins.target.epoch},
         "boot": keys.without_timeouts(check_),
     }
+
+
+def added_of(recipe: Recipe, pins: Pins) -> tuple[str, ...]:
+    """The packages that were asked for after the tree was made, which the upgrade installs."""
+    if pins.target.auto:
+        return pins.added
+    # where the package manager does not tell apart what was asked for, the recipe does
+    named = {*recipe.bootstrap.include, *recipe.install.packages}
+    return tuple(name for name in pins.added if name in named)
 
 
 def _method(recipe: Recipe) -> dict[str, str]:
@@ -216,5 +215,5 @@ def _handed_upgrade(
 
 def _work(recipe: Recipe, digests: Digests) -> dict[str, Any]:
     # the earlier trees that the stage looks at too lie below this one: their keys are in its parent's
-    work = leftovers.work_of(recipe.configure, recipe.strip, recipe.clean)
+    work = work_of(recipe.configure, recipe.strip, recipe.clean)
     return {**plain(work), "beside": {**digests(recipe.configure), **digests(recipe.clean)}}

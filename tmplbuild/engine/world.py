@@ -3,42 +3,45 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tmplbuild.recipes as recipes
 from tmplbuild.archives import mirrors, packed
 from tmplbuild.archives.cache import PackageCache
 from tmplbuild.archives.fetch import Fetcher
-from tmplbuild.archives.gateway import Gateway
 from tmplbuild.archives.model import ArchiveState, Closure
 from tmplbuild.config import Settings
 from tmplbuild.core import Core
 from tmplbuild.engine import families, pinning
 from tmplbuild.engine.pins import Pins
 from tmplbuild.engine.plan import Plan, make_plan
-from tmplbuild.engine.source import Source
-from tmplbuild.engine.source import find as find_source
 from tmplbuild.engine.steps import NAMES, names_of, steps
 from tmplbuild.engine.store import Store
 from tmplbuild.errors import HostError, RecipeError, UsageError
 from tmplbuild.events import Emit, Note, Progress
+
+if TYPE_CHECKING:
+    from tmplbuild.archives.gateway import Gateway
+    from tmplbuild.engine.source import Source
 
 
 @dataclass(frozen=True, slots=True)
 class Wish:
     """What the user asked for beside the recipe's name.
 
-    `out_of` is the recipe of an earlier release whose template this one is to be made out of, and
-    `called` what the template is then called.
+    `seen` is for a run that another one started: the archives' state as it was read a moment ago is
+    taken, and packages are fetched all the same. `out_of` is the recipe of an earlier release whose
+    template this one is to be made out of, and `called` what the template is then called.
     """
 
     arch: str | None = None
     rerun_from: str | None = None
     rebuild: bool = False
     offline: bool = False
+    seen: bool = False
     allow_older: bool = False
     boot_test: bool = True
     out_of: str | None = None
@@ -135,30 +138,46 @@ def no_stage(name: str, where: str, stages: Sequence[str] = NAMES) -> UsageError
     return UsageError(f"there is no stage {name!r}", where=where, hint=f"the stages are: {', '.join(stages)}")
 
 
-def resolve(world: World, wish: Wish) -> Resolved:
-    """Ask the archives what is new, verify it, and choose the pins.
-
-    Raises FetchError, VerifyError, ResolveError.
-    """
+def read_states(world: World, wish: Wish) -> tuple[ArchiveState, ...]:
+    """Ask the archives what is new, and verify it. Raises FetchError, VerifyError."""
     loaded, recipe = world.loaded, world.loaded.recipe
-    source = source_of(world, wish) if recipes.begins_packed(recipe) else None
     world.emit(Progress("ask the archives what is new"))
-    states = families.of(recipe).read_archives(
+    return families.of(recipe).read_archives(
         recipe.archives,
         loaded.arch,
         fetcher=world.fetcher,
         cache=world.cache,
         keys_dir=keys_dirs(loaded),
-        offline=wish.offline,
+        offline=wish.offline or wish.seen,
         allow_older=wish.allow_older,
     )
+
+
+def resolve(
+    world: World,
+    wish: Wish,
+    *,
+    read: Callable[[World, Wish], tuple[ArchiveState, ...]] = read_states,
+    close: Callable[[World, tuple[ArchiveState, ...]], tuple[Closure, Closure]] | None = None,
+) -> Resolved:
+    """Ask the archives what is new, verify it, and choose the pins.
+
+    Parameters:
+        read, close: read the archives and work out `closures`; several templates may share what
+            comes of it (tmplbuild.engine.shared).
+
+    Raises FetchError, VerifyError, ResolveError.
+    """
+    loaded, recipe = world.loaded, world.loaded.recipe
+    source = source_of(world, wish) if recipes.begins_packed(recipe) else None
+    states = read(world, wish)
     last = world.record()
     same = pinning.unmoved(loaded.recipe, loaded.arch, states, last)
     begins = source.pinned(loaded.arch) if source is not None else None
     if same is not None and not wish.rebuild and begins in (None, same.base):
         return Resolved(states, same, "no index moved in the archives", source)
     world.emit(Progress("work out the packages"))
-    base, full = closures(world, states)
+    base, full = (close or closures)(world, states)
     if begins is not None:
         pins, reason = pinning.choose_upgrade(
             recipe,
@@ -187,13 +206,15 @@ def resolve(world: World, wish: Wish) -> Resolved:
 
 def source_of(world: World, wish: Wish) -> Source:
     """The packed tree that the recipe begins with. Raises StoreError, FetchError, VerifyError."""
-    return find_source(
+    from tmplbuild.engine.source import find
+
+    return find(
         world.loaded,
         world.settings,
         fetcher=world.fetcher,
         cache=world.cache,
         keys_dir=keys_dirs(world.loaded),
-        offline=wish.offline,
+        offline=wish.offline or wish.seen,
     )
 
 
@@ -241,6 +262,8 @@ def plan_of(world: World, resolved: Resolved, wish: Wish) -> Plan:
 
 def gateway_of(world: World, resolved: Resolved) -> Gateway:
     """What serves a VE's proxy socket: the pinned indexes, and the packages of the recipe's archives."""
+    from tmplbuild.archives.gateway import Gateway
+
     recipe = world.loaded.recipe
     routes = families.of(recipe).gateway_routes(
         recipe.archives, resolved.states, fetcher=world.fetcher, cache=world.cache

@@ -53,6 +53,7 @@ class Manager:
         minimal: upgrades what needs no new package and no removal; empty where there is no such call.
         no_recommends: what these are given where recommended packages are not wanted; `autoremove` then
             also takes what only a recommendation or a suggestion holds (`strict_autoremove`).
+        recommends: what `install` is given where recommended packages are wanted.
         purging: what these are given where the configuration of what is removed is to go too.
         manual: prints the names of the packages that were asked for; mark_auto: a prefix that makes
             packages such that were only pulled in.
@@ -85,6 +86,7 @@ class Manager:
     minimal: Argv = ()
     no_recommends: Argv = ()
     strict_autoremove: Argv = ()
+    recommends: Argv = ()
     purging: Argv = ()
     manual: Argv = ()
     mark_auto: Argv = ()

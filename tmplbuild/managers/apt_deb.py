@@ -76,6 +76,7 @@ TABLE = Manager(
         *("-o", "APT::AutoRemove::RecommendsImportant=false"),
         *("-o", "APT::AutoRemove::SuggestsImportant=false"),
     ),
+    recommends=("--install-recommends",),
     purging=("--purge",),
     manual=("apt-mark", "showmanual"),
     mark_auto=("apt-mark", "auto"),

@@ -12,8 +12,6 @@ from tmplbuild.managers import Manager
 from tmplbuild.recipes.model import Check
 from tmplbuild.stages.context import Ctx, Shell
 
-VERSION = 1
-
 _SYSCONFIG = "/etc/sysconfig/network"
 _HOSTNAME = "boot-test"
 _ADDRESS = "192.0.2.10"  # RFC 5737: for documentation, routed nowhere

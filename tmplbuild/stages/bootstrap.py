@@ -12,7 +12,6 @@ from tmplbuild.recipes.model import Bootstrap
 from tmplbuild.stages import debtree, rpmtree
 from tmplbuild.stages.context import Ctx
 
-VERSION = 1
 _ALWAYS_MERGED = ("bin", "lib", "sbin")
 _MERGED_IF_USED = ("lib32", "lib64", "libo32", "libx32")
 

@@ -15,8 +15,6 @@ from tmplbuild.events import Note
 from tmplbuild.recipes.model import Check
 from tmplbuild.stages.context import Ctx
 
-VERSION = 1
-
 
 def run(
     ctx: Ctx, options: Check, *, build_urls: tuple[str, ...], host_name: str, facts: Path

@@ -14,8 +14,6 @@ from tmplbuild.recipes.model import Clean
 from tmplbuild.stages import files
 from tmplbuild.stages.context import Ctx
 
-VERSION = 1
-
 
 def run(ctx: Ctx, options: Clean) -> dict[str, Any]:
     """Truncate, empty, remove, then put the neutral files in place."""

@@ -10,8 +10,6 @@ from tmplbuild.recipes.model import Archive, Configure
 from tmplbuild.stages import aptrpm, files
 from tmplbuild.stages.context import Ctx
 
-VERSION = 1
-
 
 def run(ctx: Ctx, options: Configure, archives: Mapping[str, Archive]) -> dict[str, Any]:
     """Write the sources list and the recipe's files, apply its edits, run its commands.

@@ -13,8 +13,6 @@ from tmplbuild.recipes.model import Install
 from tmplbuild.stages import debtree, rpmtree
 from tmplbuild.stages.context import Ctx
 
-VERSION = 1
-
 
 def run(
     ctx: Ctx, options: Install, packages: Sequence[Package], auto: frozenset[str], method: str = "deb"

@@ -13,8 +13,6 @@ from tmplbuild.managers import Manager
 from tmplbuild.recipes.model import Pack
 from tmplbuild.stages.context import Ctx
 
-VERSION = 1
-
 
 def run(
     ctx: Ctx, options: Pack, manager: Manager, *, out: Path, members: MemberCache | None, jobs: int = 0

@@ -14,8 +14,6 @@ from tmplbuild.recipes.model import Install, Upgrade
 from tmplbuild.stages.context import Ctx, Shell
 from tmplbuild.stages.upgrade import audit, changes, prepare, refuse_losses, report_held_back, versions, work
 
-VERSION = 1
-
 _Commands = Iterator[tuple[str, Argv]]
 
 

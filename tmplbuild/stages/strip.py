@@ -11,7 +11,6 @@ from tmplbuild.recipes.model import Strip
 from tmplbuild.stages import files
 from tmplbuild.stages.context import Ctx
 
-VERSION = 1
 _RC_FOLDERS = ("/etc", "/etc/rc.d")
 UNITS = "/etc/systemd/system"
 

@@ -10,8 +10,6 @@ from tmplbuild.core.untar import extract, open_tarball
 from tmplbuild.events import Progress
 from tmplbuild.stages.context import Ctx
 
-VERSION = 1
-
 
 def run(ctx: Ctx, tarball: Path, name: str) -> dict[str, Any]:
     """Unpack a verified template, which people call `name`, into the empty tree.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tmplbuild.errors import StageError
@@ -11,14 +11,22 @@ from tmplbuild.managers import Argv, Manager
 from tmplbuild.recipes.model import Upgrade
 from tmplbuild.stages.context import Ctx, Shell
 
-VERSION = 1
 
-
-def run(ctx: Ctx, options: Upgrade, manager: Manager, target: Mapping[str, str]) -> dict[str, Any]:
+def run(
+    ctx: Ctx,
+    options: Upgrade,
+    manager: Manager,
+    target: Mapping[str, str],
+    added: Sequence[str] = (),
+    *,
+    recommends: bool = False,
+) -> dict[str, Any]:
     """Boot the tree, dist-upgrade it, make sure its package database is whole, stop it cleanly.
 
     Parameters:
         target: version by package name that the pinned archives hold for this template.
+        added: packages that the recipe asks for since the tree was made: they are installed as such.
+        recommends: whether these bring what they recommend.
 
     Returns the packages that changed. Raises StageError when the VE does not become ready, a
     command fails, the database is not whole, or the VE does not stop by itself.
@@ -31,6 +39,9 @@ def run(ctx: Ctx, options: Upgrade, manager: Manager, target: Mapping[str, str])
             ("download the upgrades", manager.download),
             ("dist-upgrade", manager.upgrade),
         ]
+        if added:
+            with_more = manager.recommends if recommends else ()
+            steps.append(("install the added packages", (*manager.install, *with_more, *added)))
         if options.autoremove:
             steps.append(("remove packages that nothing needs", manager.autoremove))
         steps.append(("remove downloaded packages", manager.clean))
@@ -39,6 +50,7 @@ def run(ctx: Ctx, options: Upgrade, manager: Manager, target: Mapping[str, str])
         audit(ve, manager, options.timeout_s)
     after = versions(ctx, manager)
     refuse_losses(before, after, target)
+    refuse_missing(after, added)
     report_held_back(ctx, after, target)
     return changes(before, after)
 
@@ -104,6 +116,17 @@ def refuse_losses(before: Mapping[str, str], after: Mapping[str, str], target: M
             f"the upgrade lost {len(lost)} package{'s' * (len(lost) > 1)} that the recipe comes to",
             why=", ".join(lost[:20]),
             hint="the log tells whether they were removed; if not, the package database is damaged",
+        )
+
+
+def refuse_missing(after: Mapping[str, str], added: Sequence[str]) -> None:
+    """Make sure that the added packages are there. Raises StageError."""
+    missing = [name for name in added if name not in after]
+    if missing:
+        raise StageError(
+            "packages that the recipe asks for were not installed",
+            why=", ".join(missing),
+            hint="tmplbuild build NAME --rebuild makes the tree anew with them",
         )
 
 

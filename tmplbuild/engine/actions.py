@@ -1,0 +1,164 @@
+"""What each step of a plan does, and the bench that it does it on.
+
+Loaded only when something is to be done: see `tmplbuild.stages.versions`.
+"""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import Any
+
+from tmplbuild.archives import deb
+from tmplbuild.archives.gateway import Gateway
+from tmplbuild.archives.model import Package
+from tmplbuild.artifact.members import MemberCache
+from tmplbuild.core import Limits
+from tmplbuild.engine.bench import Bench
+from tmplbuild.engine.execute import Action, Shop
+from tmplbuild.engine.past import past_of
+from tmplbuild.engine.pins import Pins
+from tmplbuild.engine.plan import Plan
+from tmplbuild.engine.steps import added_of
+from tmplbuild.engine.store import Draft
+from tmplbuild.engine.world import Resolved, World, gateway_of
+from tmplbuild.events import Emit
+from tmplbuild.managers import manager
+from tmplbuild.stages import (
+    boot,
+    bootstrap,
+    check,
+    clean,
+    configure,
+    install,
+    leftovers,
+    pack,
+    release,
+    strip,
+    unpack,
+    upgrade,
+)
+from tmplbuild.stages.work import work_of
+
+
+def shop_of(world: World, resolved: Resolved, plan: Plan, emit: Emit) -> Shop:
+    return Shop(
+        store=world.store,
+        bench=lambda name, draft, sink: _bench(world, resolved, name, draft, sink),
+        actions=_actions(world, resolved, plan),
+        log_dir=world.store.log_dir(world.template),
+        emit=emit,
+    )
+
+
+def _bench(world: World, resolved: Resolved, name: str, draft: Draft, emit: Emit) -> Bench:
+    recipe = world.loaded.recipe
+    limits = recipe.limits
+
+    console = world.store.log_dir(world.template) / f"{name}.console"
+    console.unlink(missing_ok=True)  # it is appended to, and the history may have a link to the old one
+
+    def opened() -> Gateway:
+        return gateway_of(world, resolved)
+
+    def file_of(package: Package) -> Path:
+        deb.download([package], fetcher=world.fetcher, cache=world.cache)
+        return world.cache.path(package.sha256)
+
+    return Bench(
+        core=world.core,
+        rootfs=draft.rootfs,
+        template=draft.template,
+        arch=world.loaded.arch,
+        epoch=epoch_of(name, resolved.pins),
+        emit=emit,
+        read_beside=lambda name: _beside(world, name),
+        manager=manager(recipe.upgrade.manager),
+        limits=Limits(memory_mib=limits.memory_mib, pids=limits.pids, cpus=limits.cpus),
+        gateway=opened,
+        file_of=file_of,
+        scratch=world.store.dir / "drafts",
+        console=console,
+    )
+
+
+def epoch_of(step: str, pins: Pins) -> int:
+    """The epoch that a step works with: of the closure that its key knows."""
+    if step == "bootstrap":
+        return pins.base.epoch
+    before_upgrade = ("install", "configure", "strip", "clean")
+    return pins.full.epoch if step in before_upgrade else pins.target.epoch
+
+
+def _beside(world: World, name: str) -> bytes:
+    path = world.loaded.find(name)
+    assert path is not None, f"{name} was there when the keys were made"
+    return path.read_bytes()
+
+
+def _actions(world: World, resolved: Resolved, plan: Plan) -> dict[str, Action]:
+    recipe, pins = world.loaded.recipe, resolved.pins
+    table = manager(recipe.upgrade.manager)
+    base = {package.sha256 for package in pins.base.packages}
+    new = tuple(package for package in pins.full.packages if package.sha256 not in base)
+    key_of = {row.step.name: row.step.key for row in plan.steps}
+    artifact = world.store.artifact(key_of["pack"])
+    members = MemberCache(world.settings.cache_dir / "members")
+
+    def fetch(packages: tuple[Package, ...]) -> None:
+        deb.download(packages, fetcher=world.fetcher, cache=world.cache)
+
+    def do_bootstrap(ctx: Bench) -> dict[str, Any]:
+        if resolved.source is not None:
+            return unpack.run(ctx, resolved.source.bring(), resolved.source.filename)
+        fetch((*pins.base.packages, *new))  # all at once: what cannot be had is known before any work
+        bootstrap.run(ctx, recipe.bootstrap, pins.base.packages, pins.base.auto)
+        return {"packages": pins.base.digest, "epoch": pins.base.epoch}
+
+    def do_install(ctx: Bench) -> dict[str, Any]:
+        fetch(new)
+        install.run(ctx, recipe.install, new, pins.full.auto, recipe.bootstrap.method)
+        return {}
+
+    def do_upgrade(ctx: Bench) -> dict[str, Any]:
+        have = {package.sha256 for package in pins.full.packages}
+        fetch(tuple(package for package in pins.target.packages if package.sha256 not in have))
+        if resolved.source is not None:
+            target = pins.target.versions()
+            return release.run(ctx, recipe.upgrade, recipe.install, table, target, pins.target.auto)
+        wanted = pins.target.versions()
+        recommends = recipe.install.recommends
+        return upgrade.run(ctx, recipe.upgrade, table, wanted, added_of(recipe, pins), recommends=recommends)
+
+    def do_check(ctx: Bench) -> dict[str, Any]:
+        addresses = {address for row in world.mirrors.values() for address in row}
+        public = {archive.public for archive in recipe.archives.values()}
+        urls = tuple(sorted(addresses - public))
+        facts = world.store.facts(key_of["check"])
+        return check.run(ctx, recipe.check, build_urls=urls, host_name=socket.gethostname(), facts=facts)
+
+    def do_configure(ctx: Bench) -> dict[str, Any]:
+        return configure.run(ctx, recipe.configure, recipe.archives)
+
+    def do_strip(ctx: Bench) -> dict[str, Any]:
+        return strip.run(ctx, recipe.strip, table)
+
+    def do_leftovers(ctx: Bench) -> dict[str, Any]:
+        work = work_of(recipe.configure, recipe.strip, recipe.clean)
+        return leftovers.run(ctx, recipe.leftovers, work, past_of(world, plan))
+
+    return {
+        "bootstrap": do_bootstrap,
+        "install": do_install,
+        "configure": do_configure,
+        "strip": do_strip,
+        "clean": lambda ctx: clean.run(ctx, recipe.clean),
+        "upgrade": do_upgrade,
+        "leftovers": do_leftovers,
+        "configure-again": do_configure,
+        "strip-again": do_strip,
+        "clean-again": lambda ctx: clean.run(ctx, recipe.clean),
+        "check": do_check,
+        "pack": lambda ctx: pack.run(ctx, recipe.pack, table, out=artifact, members=members),
+        "boot": lambda ctx: boot.run(ctx, recipe.check, table, str(artifact)),
+    }
