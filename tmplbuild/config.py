@@ -16,8 +16,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
-from tmplbuild import vzconf
+from tmplbuild import nightlyconf, vzconf
 from tmplbuild.errors import UsageError
+from tmplbuild.nightlyconf import Nightly
 from tmplbuild.tomlfile import Fault, Node, Unreadable, did_you_mean, quote, read
 
 CONFIG = Path("/etc/tmplbuild/tmplbuild.toml")
@@ -44,6 +45,7 @@ class Settings:
     history: how many good builds of each template are remembered (not their files).
     mirror: addresses, or ROLE=ADDRESS, parted by blanks, that take the place of the recipes' mirrors.
     recipes: directories of recipes that are looked in first.
+    nightly: the settings' table of that name, which only the file has.
     origin: for each setting that is no default, what named it.
     """
 
@@ -58,6 +60,7 @@ class Settings:
     history: int = 60
     mirror: str = ""
     recipes: tuple[Path, ...] = ()
+    nightly: Nightly = field(default_factory=Nightly)
     origin: Mapping[str, str] = field(default_factory=dict, compare=False)
 
 
@@ -96,6 +99,13 @@ def load_settings(
         count = "a fault" if len(faults) == 1 else f"{len(faults)} faults"
         raise UsageError(f"the settings have {count}", why="\n".join(faults), hint="see tmplbuild(1), FILES")
     return Settings(**chosen, origin=origin)  # type: ignore[arg-type]
+
+
+def as_environment(settings: Settings) -> dict[str, str]:
+    """The variables that make another run of the tool take these settings, whatever its file says."""
+    values = {name: getattr(settings, name) for name in _KINDS}
+    values["recipes"] = ":".join(map(str, settings.recipes))
+    return {PREFIX + name.upper(): str(value) for name, value in values.items()}
 
 
 _Read = tuple[dict[str, object], dict[str, str]]
@@ -162,13 +172,15 @@ def _from_toml(path: Path, must: bool, faults: list[str]) -> _Read:
         if key == "mirrors":
             values["mirror"], fault = _mirrors(node)
             sources["mirror"] = str(node.place)
+        elif key == "nightly":
+            values[key], sources[key] = nightlyconf.from_table(node, faults), str(node.place)
         elif key in _KINDS:
             try:
                 values[key], sources[key] = _KINDS[key](node.plain(), False), str(node.place)
             except ValueError as error:
                 fault = Fault(node.place, key, str(error))
         else:
-            known = [*_KINDS, "mirrors"]
+            known = [*_KINDS, "mirrors", "nightly"]
             hint = did_you_mean(key, known) or "there are " + ", ".join(known)
             fault = Fault(node.place, key, "unknown setting", hint)
         if fault:
@@ -287,4 +299,4 @@ _KINDS: dict[str, Callable[[object, bool], object]] = {
     "mirror": _mirror,
     "recipes": _paths,
 }
-assert _KINDS.keys() == {found.name for found in fields(Settings)} - {"origin"}
+assert _KINDS.keys() == {found.name for found in fields(Settings)} - {"origin", "nightly"}

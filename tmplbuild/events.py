@@ -107,6 +107,39 @@ class RunDone(Event):
     summary: dict[str, object] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class NightStarted(Event):
+    """A run over several templates has looked at all of them: those in `templates` need work."""
+
+    templates: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateEvent(Event):
+    """An event of the build of one of several templates."""
+
+    template: str
+    of: Event
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateDone(Event):
+    """One of several templates is done with: `outcome` is "unchanged", "updated", "built", "failed",
+    "busy" or "skipped", `text` says why."""
+
+    template: str
+    outcome: str
+    text: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class NightDone(Event):
+    """A run over several templates ended; `report` is what `--json` prints of it."""
+
+    report: dict[str, object] = field(default_factory=dict)
+
+
 Emit = Callable[[Event], None]
 
 

@@ -13,6 +13,7 @@ from typing import TextIO
 
 import pytest
 
+from tests.unit.test_ui_night import NIGHT
 from tmplbuild import events, ui
 from tmplbuild.events import (
     Bytes,
@@ -75,7 +76,7 @@ class Clock:
 
 
 def test_every_event_has_been_thought_of() -> None:
-    known = {type(event).__name__ for event in RUN} | {StageFailed.__name__}
+    known = {type(event).__name__ for event in [*RUN, *NIGHT]} | {StageFailed.__name__}
     assert known == {kind.__name__ for kind in events.Event.__subclasses__()}
 
 
@@ -269,11 +270,7 @@ def test_the_live_line_shows_progress_and_the_bar() -> None:
     with Terminal(out, err, width=80, clock=Clock()) as emit:
         for event in RUN[:6]:
             emit(event)
-        from rich.console import Console
-
-        picture = io.StringIO()
-        Console(file=picture, width=80).print(emit._picture())
-    stage, bar = picture.getvalue().splitlines()
+        stage, bar = ("".join(text for text, _ in line) for line in emit._picture())
     assert re.match(r". install +\d+(\.\d)? s  2/2  50% Setting up \\x1b\[31mfoo$", stage)
     assert re.match(r"  packages:  17%\|.*\| 10\.0M/58\.0M \[", bar)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
@@ -17,6 +18,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     from tmplbuild.cli.signals import interruptible
 
+    if "TMPLBUILD_PARENT" in os.environ:
+        from tmplbuild.core.process import die_with_parent
+
+        die_with_parent()
     words = list(sys.argv[1:] if argv is None else argv)
     args = argparse.Namespace(json="--json" in words, debug="--debug" in words, color="auto")
     _tolerant_streams()

@@ -51,6 +51,11 @@ def add_build_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rebuild", action="store_true", help="run every stage again, from today's packages")
     parser.add_argument("--offline", action="store_true", help="use the archives as they were last seen")
     parser.add_argument(
+        "--seen",
+        action="store_true",
+        help="take the archives' state as an earlier run has read it; packages are fetched (nightly does so)",
+    )
+    parser.add_argument(
         "--allow-older", action="store_true", help="accept an archive that is older than it was the last time"
     )
     parser.add_argument(
@@ -65,6 +70,7 @@ def choices(args: argparse.Namespace) -> dict[str, Any]:
         "rerun_from": args.rerun_from,
         "rebuild": args.rebuild,
         "offline": args.offline,
+        "seen": args.seen,
         "allow_older": args.allow_older,
         "boot_test": not args.no_boot_test,
     }

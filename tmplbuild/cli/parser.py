@@ -9,10 +9,10 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NoReturn
 
 from tmplbuild import errors
-from tmplbuild.cli import about, build, cache, check, doctor, log, recipe, shell, upgrade, ve
+from tmplbuild.cli import about, build, cache, check, doctor, log, nightly, recipe, shell, status, upgrade, ve
 from tmplbuild.cli.options import GENERAL, add_global
 
-_MODULES = (build, upgrade, shell, log, check, recipe, ve, cache, doctor, about)
+_MODULES = (build, nightly, status, upgrade, shell, log, check, recipe, ve, cache, doctor, about)
 
 _DESCRIPTION = """\
 Builds, updates and checks OS templates (NAME.tar.gz with a root file system) for system containers.
@@ -24,6 +24,8 @@ _EXAMPLES = """\
 examples:
   tmplbuild build debian-12                 build or update the template
   tmplbuild plan debian-12                  show what a build would do, and why
+  tmplbuild nightly --quiet-unchanged       bring all templates up to date (from cron)
+  tmplbuild status                          which templates are fresh, due, failed or old
   tmplbuild upgrade debian-12 --to debian-13  make a template out of an earlier release's
   tmplbuild shell debian-12 --at upgrade    look into the tree as it was after a stage
   tmplbuild check debian-12-x86_64.tar.gz   lint any template, ours or not

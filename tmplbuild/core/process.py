@@ -12,12 +12,14 @@ import selectors
 import signal
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from tmplbuild.core import linux
 from tmplbuild.errors import HostError, StageError
 
 PASSED_ON = ("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL")
@@ -26,6 +28,7 @@ PASSED_ON = ("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL")
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _TAIL_LINES = 20
 _GRACE_S = 5.0
+_PARENT = "TMPLBUILD_PARENT"
 
 Output = Callable[[bytes, str], None]
 
@@ -214,6 +217,77 @@ class Helper:
     def running(self) -> bool:
         """True while it runs."""
         return self._process.poll() is None
+
+
+class Sibling:
+    """Another run of this tool beside us, as a process of its own: its crash is not ours.
+
+    It has our environment and no terminal, in a session of its own, so that a Ctrl-C at the terminal
+    reaches it only through `stop`. It dies with the thread that started it: see `die_with_parent`.
+    """
+
+    def __init__(self, words: Sequence[str], env: Mapping[str, str]) -> None:
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  # closed by `wait`
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "tmplbuild", *words],
+            env={**os.environ, **env, _PARENT: str(os.getpid())},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            start_new_session=True,
+        )
+
+    def lines(self) -> Iterator[bytes]:
+        """The lines of its output as they come."""
+        assert self._process.stdout is not None
+        yield from self._process.stdout
+
+    def stop(self) -> None:
+        """Ask it to clean up and leave."""
+        if self._process.poll() is None:
+            self._process.terminate()
+
+    def kill(self) -> None:
+        """End it and what it started at once."""
+        if self._process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+
+    def wait(self) -> tuple[int, str]:
+        """Its exit status (-N for signal N), and what it wrote to standard error."""
+        code = self._process.wait()
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+        with self._errors as errors:
+            errors.seek(0)
+            return code, errors.read().decode("utf-8", "replace")
+
+
+def die_with_parent() -> None:
+    """In a run that `Sibling` started: be killed when who started us dies (PR_SET_PDEATHSIG).
+
+    What is left of a killed run is found and removed by the next one, as after any crash.
+    """
+    parent = os.environ.pop(_PARENT, "")
+    if parent:
+        linux.die_with_parent()
+        if str(os.getppid()) != parent:
+            os.kill(os.getpid(), signal.SIGKILL)  # it was too late to be told
+
+
+def be_nice(nice: int, io_class: str) -> None:
+    """Let others go first: this process and all that it will start.
+
+    Parameters:
+        nice: 0 to 19; one that is higher already stays.
+        io_class: "idle", "best-effort", or "none" to leave it as it is.
+
+    Raises HostError when there is no ionice(1), StageError when it fails.
+    """
+    os.setpriority(os.PRIO_PROCESS, 0, max(nice, os.getpriority(os.PRIO_PROCESS, 0)))
+    if io_class != "none":
+        number = {"idle": "3", "best-effort": "2"}[io_class]
+        run(["ionice", "-c", number, "-p", str(os.getpid())], what="set the class for the disk")
 
 
 _left_alone: list[Helper] = []

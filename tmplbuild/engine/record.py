@@ -94,6 +94,8 @@ def delivered(world: World, record: Record) -> bool:
 
 def put(world: World, record: Record) -> Record:
     """Put the packed file into the template cache; the record of the last good build follows it."""
+    from tmplbuild.artifact import manifest
+
     key = next(row["key"] for row in record["steps"] if row["name"] == "pack")
     mark = deliver(
         world.store.artifact(key),
@@ -115,6 +117,8 @@ def put(world: World, record: Record) -> Record:
 
 
 def _manifest(world: World, record: Record) -> manifest.Manifest:
+    from tmplbuild.artifact import manifest
+
     pins, packed = record["pins"], record["notes"]["pack"]
     pinned = Pins.from_json(pins)
     return manifest.Manifest(
@@ -161,6 +165,8 @@ def stage_row(row: Done) -> Record:
 
 
 def _leftover(row: Record) -> manifest.Leftover:
+    from tmplbuild.artifact import manifest
+
     hashes = row.get("sha256", {})
     return manifest.Leftover(
         path=row["path"],

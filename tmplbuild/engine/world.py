@@ -82,13 +82,23 @@ class Resolved:
     source: Source | None = None
 
 
-def open_world(name: str, wish: Wish, settings: Settings, emit: Emit) -> World:
+def open_world(
+    name: str,
+    wish: Wish,
+    settings: Settings,
+    emit: Emit,
+    *,
+    loaded: recipes.LoadedRecipe | None = None,
+) -> World:
     """Load the recipe and open the store, the caches and the core. No network yet.
+
+    Parameters:
+        loaded: the recipe, if it has been read already.
 
     Raises UsageError, RecipeError, StoreError.
     """
     roots = recipes.recipe_roots(settings.recipes)
-    loaded = recipes.load(name, arch=wish.arch, roots=roots)
+    loaded = loaded or recipes.load(name, arch=wish.arch, roots=roots)
     if wish.out_of is not None:
         earlier = recipes.load(wish.out_of, arch=wish.arch, roots=roots)
         loaded = recipes.as_upgrade(loaded, earlier, wish.called)
@@ -223,11 +233,15 @@ def keys_dirs(loaded: recipes.LoadedRecipe) -> tuple[Path, ...]:
     return tuple(dict.fromkeys(path.parent for path in loaded.key_files()))
 
 
-def closures(world: World, states: tuple[ArchiveState, ...]) -> tuple[Closure, Closure]:
-    """The base's packages, and all of the template's. Raises ResolveError."""
+def closures(world: World, states: tuple[ArchiveState, ...], pool: Any = None) -> tuple[Closure, Closure]:
+    """The base's packages, and all of the template's. Raises ResolveError.
+
+    Parameters:
+        pool: what the family's `open_pool` makes of the states, if it is there already.
+    """
     recipe, arch = world.loaded.recipe, world.loaded.arch
     family = families.of(recipe)
-    pool = family.open_pool(states, arch)
+    pool = family.open_pool(states, arch) if pool is None else pool
     common: dict[str, Any] = {
         "arch": arch,
         "priorities": recipe.bootstrap.priorities,

@@ -6,6 +6,7 @@ is asked about single values only.
 
 from __future__ import annotations
 
+import functools
 import types
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -14,6 +15,9 @@ import msgspec
 
 from tmplbuild.recipes.model import Section
 from tmplbuild.tomlfile import Fault, KeyPath, Node, did_you_mean, quote, quote_key, spell
+
+fields_of = functools.cache(msgspec.structs.fields)
+"""The fields of a section; msgspec itself works them out anew each time."""
 
 
 def faults_of(node: Node, kind: Any, path: KeyPath = ()) -> Iterator[Fault]:
@@ -35,7 +39,7 @@ def free_text(node: Node, kind: Any) -> Iterator[int]:
     if is_free(kind):
         yield id(node)
     elif isinstance(node.value, dict) and isinstance(inner, type) and issubclass(inner, Section):
-        for field in msgspec.structs.fields(inner):
+        for field in fields_of(inner):
             if field.encode_name in node.value:
                 yield from free_text(node.value[field.encode_name], field.type)
     elif isinstance(node.value, dict) and get_origin(inner) is dict:
@@ -108,7 +112,7 @@ def _section(node: Node, kind: type[Section], path: KeyPath) -> Iterator[Fault]:
     if not isinstance(node.value, dict):
         yield Fault(node.place, spell(path), f"expected a table, found {found(node)}")
         return
-    fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
+    fields = {field.encode_name: field for field in fields_of(kind)}
     for key, item in node.value.items():
         if key in fields:
             yield from faults_of(item, fields[key].type, (*path, key))

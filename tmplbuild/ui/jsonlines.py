@@ -1,7 +1,8 @@
 """--json: one JSON object a line on stdout, for programs.
 
 Each object has "event" (the event's class in lower case with underscores: run_started,
-stage_started, progress, stage_done, stage_failed, bytes, command, note, run_done, output) and
+stage_started, progress, stage_done, stage_failed, bytes, command, note, run_done, output; of a run
+over several templates night_started, template_event, template_done, night_done) and
 "time" (seconds since the epoch); the other fields are those of `tmplbuild.events`, by name. The
 last object is "run_done", or "error" with "exit_code", "class", "what", "where", "why", "hint".
 Output of commands is only sent with -v; "bytes" at most twice a second for each label, and once
@@ -14,24 +15,50 @@ import dataclasses
 import json
 import re
 import time
-from collections.abc import Callable
-from typing import TextIO
+from collections.abc import Callable, Mapping
+from typing import Any, TextIO
 
-from tmplbuild.events import Bytes, Command, Event, Output
+from tmplbuild.events import Bytes, Command, Event, Output, TemplateEvent
 from tmplbuild.ui.screen import Screen
 
 BYTES_EVERY_S = 0.5
 """Least seconds between two "bytes" objects of one label."""
 
 
+def _name(kind: type[Event]) -> str:
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", kind.__name__).lower()
+
+
+_KINDS = {_name(kind): kind for kind in Event.__subclasses__()}
+
+
 def event_object(event: Event) -> dict[str, object]:
     """`event` as a JSON object, without the time."""
-    name = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(event).__name__).lower()
-    found: dict[str, object] = {"event": name}
+    found: dict[str, object] = {"event": _name(type(event))}
     for field in dataclasses.fields(event):
         value = getattr(event, field.name)
-        found[field.name] = value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value
+        if isinstance(value, bytes):
+            value = value.decode("utf-8", "backslashreplace")
+        found[field.name] = event_object(value) if isinstance(value, Event) else value
     return found
+
+
+def event_of(found: Mapping[str, Any]) -> Event | None:
+    """The event that an object was made from; None for an object of another kind ("error")."""
+    kind = _KINDS.get(str(found.get("event")))
+    if kind is None:
+        return None
+    values: dict[str, Any] = {}
+    for field in dataclasses.fields(kind):
+        value = found.get(field.name)
+        if isinstance(value, list):
+            value = tuple(value)
+        elif field.type == "bytes":
+            value = str(value).encode()
+        elif field.type == "Event":
+            value = event_of(value or {})
+        values[field.name] = value
+    return kind(**values)
 
 
 class JsonLines(Screen):
@@ -52,7 +79,8 @@ class JsonLines(Screen):
 
     def show(self, event: Event) -> None:
         """Write one event."""
-        if isinstance(event, (Output, Command)) and not self._verbose:
+        inner = event.of if isinstance(event, TemplateEvent) else event
+        if isinstance(inner, (Output, Command)) and not self._verbose:
             return
         if isinstance(event, Bytes) and not self._due(event):
             return
