@@ -175,9 +175,15 @@ def _row(settings: Settings, one: Seen, outcome: str, text: str, ended: Ended | 
         "error": error if outcome == "failed" else None,
         "sha256": (one.last or {}).get("summary", {}).get("sha256"),
         "stages": summary.get("stages", []),
-        "changes": summary.get("changes", []),
+        "changes": _changes(summary),
         "warnings": summary.get("warnings", []),
     }
+
+
+def _changes(summary: dict[str, Any]) -> list[str]:
+    """What a build changed, a line each: what may break those who use the template first."""
+    headline = summary.get("changed")
+    return [*summary.get("breaking", ()), *([str(headline)] if headline else [])]
 
 
 def _report(began: float, seconds: float, rows: list[Row]) -> Report:

@@ -101,6 +101,10 @@ def choose(
     if last.get("request") != request(recipe, arch):
         more = more_asked(recipe, arch, last)
         if not more or not target.versions().keys() >= set(more):
+            if {one.digest for one in (old.full, old.target)} == {target.digest} and old.base.digest == (
+                today.base.digest
+            ):
+                return old, "no package moved in the archives"  # the recipe asks for them in other words
             return today, "the recipe asks for other packages or archives"
     if old.target.digest == target.digest and not more:
         return old, "no package moved in the archives"

@@ -153,6 +153,8 @@ def _manifest(world: World, record: Record) -> manifest.Manifest:
 
 
 def _changes(told: object) -> manifest.Changes | None:
+    from tmplbuild.artifact import manifest, typed
+
     if told is None:
         return None
     faults: list[str] = []
