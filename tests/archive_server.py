@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Callable
@@ -49,10 +50,19 @@ class ArchiveServer:
 
     Parameters:
         ranges, validators: whether Range is honoured, and ETag and Last-Modified are sent.
+        tls: speak HTTPS.
     """
 
-    def __init__(self, root: Path, *, ranges: bool = True, validators: bool = True) -> None:
+    def __init__(
+        self,
+        root: Path,
+        *,
+        ranges: bool = True,
+        validators: bool = True,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self.root = root
+        self.tls = tls
         self.ranges = ranges
         self.validators = validators
         self.faults: list[Fault] = []
@@ -67,7 +77,7 @@ class ArchiveServer:
     def url(self) -> str:
         """The address of the archive."""
         assert self._server is not None
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        return f"http{'s' if self.tls else ''}://127.0.0.1:{self._server.server_address[1]}"
 
     def fail(self, pattern: str, kind: str, **options: object) -> Fault:
         """Add a fault; see `Fault`."""
@@ -84,6 +94,10 @@ class ArchiveServer:
         self.released.clear()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
+        if self.tls is not None:
+            self._server.socket = self.tls.wrap_socket(
+                self._server.socket, server_side=True, do_handshake_on_connect=False
+            )
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
         self._thread.start()
         return self

@@ -19,6 +19,7 @@ from pathlib import Path
 from tmplbuild import nightlyconf, vzconf
 from tmplbuild.errors import UsageError
 from tmplbuild.nightlyconf import Nightly
+from tmplbuild.pubconf import PublishSettings, read_publish
 from tmplbuild.tomlfile import Fault, Node, Unreadable, did_you_mean, quote, read
 
 CONFIG = Path("/etc/tmplbuild/tmplbuild.toml")
@@ -46,6 +47,7 @@ class Settings:
     mirror: addresses, or ROLE=ADDRESS, parted by blanks, that take the place of the recipes' mirrors.
     recipes: directories of recipes that are looked in first.
     nightly: the settings' table of that name, which only the file has.
+    publish: the mirror (only in the file, as the table [publish]).
     origin: for each setting that is no default, what named it.
     """
 
@@ -61,6 +63,7 @@ class Settings:
     mirror: str = ""
     recipes: tuple[Path, ...] = ()
     nightly: Nightly = field(default_factory=Nightly)
+    publish: PublishSettings = field(default_factory=PublishSettings)
     origin: Mapping[str, str] = field(default_factory=dict, compare=False)
 
 
@@ -174,13 +177,17 @@ def _from_toml(path: Path, must: bool, faults: list[str]) -> _Read:
             sources["mirror"] = str(node.place)
         elif key == "nightly":
             values[key], sources[key] = nightlyconf.from_table(node, faults), str(node.place)
+        elif key == "publish":
+            values["publish"], wrong = read_publish(node)
+            sources["publish"] = str(node.place)
+            faults += map(str, wrong)
         elif key in _KINDS:
             try:
                 values[key], sources[key] = _KINDS[key](node.plain(), False), str(node.place)
             except ValueError as error:
                 fault = Fault(node.place, key, str(error))
         else:
-            known = [*_KINDS, "mirrors", "nightly"]
+            known = [*_KINDS, "mirrors", "nightly", "publish"]
             hint = did_you_mean(key, known) or "there are " + ", ".join(known)
             fault = Fault(node.place, key, "unknown setting", hint)
         if fault:
@@ -299,4 +306,4 @@ _KINDS: dict[str, Callable[[object, bool], object]] = {
     "mirror": _mirror,
     "recipes": _paths,
 }
-assert _KINDS.keys() == {found.name for found in fields(Settings)} - {"origin", "nightly"}
+assert _KINDS.keys() == {found.name for found in fields(Settings)} - {"origin", "nightly", "publish"}

@@ -27,6 +27,7 @@ RANKS = {
     "tomlfile": 1,
     "vzconf": 2,
     "nightlyconf": 2,
+    "pubconf": 2,
     "recipes": 2,
     "config": 3,
     "core": 4,  # imports nothing below but errors and events: see test_the_core_could_be_used_alone

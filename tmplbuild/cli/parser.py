@@ -9,10 +9,24 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NoReturn
 
 from tmplbuild import errors
-from tmplbuild.cli import about, build, cache, check, doctor, log, nightly, recipe, shell, status, upgrade, ve
+from tmplbuild.cli import (
+    about,
+    build,
+    cache,
+    check,
+    doctor,
+    log,
+    nightly,
+    publish,
+    recipe,
+    shell,
+    status,
+    upgrade,
+    ve,
+)
 from tmplbuild.cli.options import GENERAL, add_global
 
-_MODULES = (build, nightly, status, upgrade, shell, log, check, recipe, ve, cache, doctor, about)
+_MODULES = (build, nightly, status, upgrade, shell, log, check, publish, recipe, ve, cache, doctor, about)
 
 _DESCRIPTION = """\
 Builds, updates and checks OS templates (NAME.tar.gz with a root file system) for system containers.

@@ -1,4 +1,4 @@
-"""One build of a template, and one nightly run, at a time.
+"""One run at a time: on a template, of the night, on a mirror.
 
 flock(2) on a file: the kernel frees it whatever happens to the holder, so a dead one is no obstacle.
 """
@@ -26,14 +26,15 @@ def template_lock(directory: Path, template: str) -> Iterator[None]:
     Raises BusyError, naming the process that holds it and since when, when another run works on this
     template; StoreError when the lock's directory cannot be used.
     """
-    with _held(directory, f"{template}.lock", f"another run is building {template}", _GRACE_S):
+    path = directory / "locks" / f"{template}.lock"
+    with exclusive(path, f"another run is building {template}", grace_s=_GRACE_S):
         yield
 
 
 @contextmanager
 def nightly_lock(directory: Path) -> Iterator[None]:
     """Hold the lock of the nightly run. Raises BusyError at once when there is one; StoreError."""
-    with _held(directory, ".nightly.lock", "another nightly run is at work", 0.0):
+    with exclusive(directory / "locks" / ".nightly.lock", "another nightly run is at work"):
         yield
 
 
@@ -70,8 +71,15 @@ def layer_lock(directory: Path, key: str, wait: Callable[[], None]) -> Iterator[
 
 
 @contextmanager
-def _held(directory: Path, name: str, busy: str, grace_s: float) -> Iterator[None]:
-    path = directory / "locks" / name
+def exclusive(path: Path, busy: str, *, grace_s: float = 0.0) -> Iterator[None]:
+    """Hold the lock of a file, which is made (and its directory) where it is missing.
+
+    Parameters:
+        busy: what the BusyError says when another process holds it.
+        grace_s: seconds to wait for that.
+
+    Raises BusyError, StoreError.
+    """
     fd = _open(path)
     try:
         _take(fd, path, busy, grace_s)
@@ -85,7 +93,7 @@ def _held(directory: Path, name: str, busy: str, grace_s: float) -> Iterator[Non
 def _open(path: Path) -> int:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
     except OSError as error:
         raise StoreError("the lock cannot be taken", where=str(path), why=str(error)) from error
 

@@ -1,0 +1,247 @@
+"""A mirror on a local web server, read by the clients that people use."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+import ssl
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.archive_server import ArchiveServer
+from tests.pack_trees import as_packed, differences, facts, nasty_tree
+from tests.publishing import NAME, Gpg, Press, add_template, needs
+
+pytestmark = pytest.mark.root
+
+
+@dataclass
+class Web:
+    """A signed mirror and its servers. `ca` is the certificate of the one that speaks HTTPS."""
+
+    press: Press
+    gpg: Gpg
+    tree: Path
+    http: ArchiveServer
+    https: ArchiveServer
+    ca: Path
+    keyring: Path
+
+    @functools.cached_property
+    def host(self) -> str:
+        """Address of the HTTPS server without the scheme."""
+        return self.https.url.removeprefix("https://")
+
+
+@pytest.fixture(scope="module")
+def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
+    needs("gpg", "gpg")
+    needs("openssl", "openssl")
+    place = tmp_path_factory.mktemp("web")
+    tree = place / "tree"
+    nasty_tree(tree)
+    # what importd looks at, and what lxc-create edits
+    (tree / "etc/os-release").write_text("ID=debian\n")
+    (tree / "etc/hostname").write_text("LXC_NAME\n")
+    (tree / "usr/sbin").mkdir()
+    gpg = Gpg(place / "gnupg")
+    press = Press(place / "press", gpg)
+    add_template(press.cache, tree)
+    press.publish()
+    keyring = place / "keyring.gpg"
+    keyring.write_bytes(gpg.run("--export", gpg.key))
+    ca, key = place / "ca.pem", place / "key.pem"
+    words = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "ed25519",
+        "-nodes",
+        "-days",
+        "2",
+        "-subj",
+        "/CN=127.0.0.1",
+    ]
+    words += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(ca)]
+    subprocess.run(words, capture_output=True, check=True)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(ca, key)
+    with ArchiveServer(press.mirror) as http, ArchiveServer(press.mirror, tls=tls) as https:
+        yield Web(press, gpg, tree, http, https, ca, keyring)
+    gpg.forget()
+
+
+def run(*argv: object, env: dict[str, str] | None = None, ok: bool = True) -> str:
+    done = subprocess.run(
+        [str(word) for word in argv],
+        env={**os.environ, "LC_ALL": "C.UTF-8", **(env or {})},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=False,
+    )
+    told = (done.stdout + done.stderr).decode(errors="replace")
+    assert (done.returncode == 0) == ok, told
+    return told
+
+
+# -- systemd -----------------------------------------------------------------------------------------
+
+
+def pull(web: Web, url: str, place: Path, *, ok: bool = True) -> str:
+    """systemd-pull with our key as its keyring, which is fixed: in a mount namespace of its own."""
+    program = needs("systemd-pull", "systemd-container")
+    ring = Path("/usr/lib/systemd/import-pubring.gpg")
+    if not ring.exists():
+        ring = Path("/usr/lib/systemd/import-pubring.pgp")
+    place.mkdir(exist_ok=True)
+    words = [program, "tar", "--verify=signature", f"--image-root={place}", url, "it"]
+    script = 'mount --bind "$1" "$2" && shift 2 && exec "$@"'
+    return run("unshare", "-m", "sh", "-c", script, "sh", web.keyring, ring, *words, ok=ok)
+
+
+@pytest.mark.parametrize("form", ["fixed", "dated"])
+def test_systemd_pulls_and_verifies(web: Web, tmp_path: Path, form: str) -> None:
+    build = web.press.state().listed(NAME)[0]
+    file = build.file("tar.xz")
+    assert file is not None
+    path = f"{NAME}.tar.xz" if form == "fixed" else file.path
+    pull(web, f"{web.http.url}/{path}", tmp_path / "machines")
+    found = facts(tmp_path / "machines/it", xattrs=False)
+    assert differences(as_packed(web.tree, xattrs=False), found) == []
+
+
+def test_systemd_refuses_a_mirror_that_another_key_signed(web: Web, tmp_path: Path) -> None:
+    other = Gpg(tmp_path / "gnupg")
+    (tmp_path / "ring.gpg").write_bytes(other.run("--export", other.key))
+    other.forget()
+    stranger = Web(web.press, other, web.tree, web.http, web.https, web.ca, tmp_path / "ring.gpg")
+    told = pull(stranger, f"{web.http.url}/{NAME}.tar.xz", tmp_path / "machines", ok=False)
+    assert "ignature" in told
+    assert not (tmp_path / "machines/it").exists()
+
+
+# -- LXC ---------------------------------------------------------------------------------------------
+
+
+def lxc_env(web: Web, place: Path) -> dict[str, str]:
+    (place / "wgetrc").write_text(f"ca_certificate = {web.ca}\n")
+    return {
+        "WGETRC": str(place / "wgetrc"),
+        "LXC_CACHE_PATH": str(place / "cache"),
+        "HOME": str(place),
+    }
+
+
+def test_lxc_lists_the_mirror(web: Web, tmp_path: Path) -> None:
+    needs("lxc-create", "lxc")
+    needs("wget", "wget")
+    program = "/usr/share/lxc/templates/lxc-download"
+    env = lxc_env(web, tmp_path)
+    listing = run(program, "--list", "--server", web.host, env=env, ok=False)  # it lists, and exits with 1
+    build = web.press.state().listed(NAME)[0].build
+    assert any(line.split() == ["debian", "12", "amd64", "default", build] for line in listing.splitlines())
+
+
+@pytest.mark.parametrize("template", ["download", "local"])
+def test_lxc_creates_a_container(web: Web, tmp_path: Path, template: str) -> None:
+    needs("lxc-create", "lxc")
+    needs("wget", "wget")
+    build = web.press.state().listed(NAME)[0]
+    words = ["--server", web.host, "--dist", "debian", "--release", "12", "--arch", "amd64"]
+    if template == "local":
+        folder = web.press.mirror / build.folder
+        words = ["--metadata", str(folder / "meta.tar.xz"), "--fstree", str(folder / "rootfs.tar.xz")]
+    place = tmp_path / "containers"
+    place.mkdir()
+    env = lxc_env(web, tmp_path)
+    told = run("lxc-create", "-P", place, "-n", "it", "-t", template, "-B", "dir", "--", *words, env=env)
+    assert "Debian 12" in told
+    rootfs = place / "it/rootfs"
+    assert (rootfs / "etc/hostname").read_text() == "it\n"
+    config = (place / "it/config").read_text()
+    assert "lxc.include = /usr/share/lxc/config/common.conf" in config
+    assert "lxc.arch = linux64" in config
+    (rootfs / "etc/hostname").write_text("LXC_NAME\n")
+    os.utime(rootfs / "etc/hostname", (web.tree / "etc/hostname").stat()[7:9])
+    found, wanted = facts(rootfs, xattrs=False, folder_times=False), facts(web.tree, xattrs=False)
+    changed = {
+        line.split("'")[1]
+        for line in differences(
+            {path: fact._replace(mtime=None) for path, fact in wanted.items()},
+            {path: fact._replace(mtime=None) for path, fact in found.items()},
+        )
+    }
+    # LXC makes these itself, and does not unpack device nodes
+    assert changed <= {"dev", "dev/null", "dev/disk", "dev/pts", "etc/fstab", "selinux", "etc/hosts"}, changed
+
+
+# -- LXD ---------------------------------------------------------------------------------------------
+
+
+def test_the_lxd_client_lists_and_inspects_the_remote(web: Web, tmp_path: Path) -> None:
+    needs("lxc", "lxd-client")
+    env = {"HOME": str(tmp_path), "LXD_CONF": str(tmp_path / "conf"), "SSL_CERT_FILE": str(web.ca)}
+    (tmp_path / "conf").mkdir()
+    run("lxc", "remote", "add", "it", web.https.url, "--protocol", "simplestreams", env=env)
+    images = json.loads(run("lxc", "image", "list", "it:", "--format", "json", env=env).splitlines()[-1])
+    build = web.press.state().listed(NAME)[0]
+    assert {image["fingerprint"] for image in images} == {one.sha256 for one in build.combined}
+    (image,) = [one for one in images if "debian/12" in [alias["name"] for alias in one["aliases"] or []]]
+    assert image["architecture"] == "x86_64"
+    assert image["properties"]["serial"] == build.build
+    assert "debian/bookworm/default" in [alias["name"] for alias in image["aliases"]]
+    told = run("lxc", "image", "info", "it:debian/12", env=env)
+    assert build.build in told
+    # the client computes the fingerprint of what it exports, and refuses another one
+    run("lxc", "image", "export", "it:debian/12", tmp_path / "got", env=env)
+    meta = build.file("incus")
+    assert meta is not None
+    exported = sorted((tmp_path).glob("got*"))
+    assert exported, told
+    root = next((build.file(kind) for kind in ("squashfs", "tar.xz") if build.file(kind)), None)
+    assert root is not None
+    sums = {hashlib.sha256(path.read_bytes()).hexdigest() for path in exported}
+    assert meta.sha256 in sums
+    assert root.sha256 in sums
+
+
+# -- vztmpl-dl, gpg ----------------------------------------------------------------------------------
+
+
+def test_what_vztmpl_dl_does(web: Web, tmp_path: Path) -> None:
+    """Its own steps (bin/vztmpl-dl.in): the list, a HEAD, wget -N, gpg --verify."""
+    needs("wget", "wget")
+    wget = ["wget", "-q", "-P", str(tmp_path)]
+    run(*wget, f"{web.http.url}/.listing")
+    assert (tmp_path / ".listing").read_text().splitlines() == [NAME]
+    run("wget", "-q", "--spider", f"{web.http.url}/{NAME}.tar.gz")
+    for _ in range(2):  # the second one finds by Last-Modified that there is nothing new
+        run(*wget, "-N", f"{web.http.url}/{NAME}.tar.gz")
+    bodies = [one for one in web.http.asked(rf"^/{NAME}\.tar\.gz$") if one.method == "GET"]
+    assert bodies
+    run(*wget, f"{web.http.url}/{NAME}.tar.gz.asc")
+    run("gpgv", "--keyring", web.keyring, tmp_path / f"{NAME}.tar.gz.asc", tmp_path / f"{NAME}.tar.gz")
+
+
+def test_everything_signed_is_good_and_nothing_is_forgotten(web: Web) -> None:
+    root = web.press.mirror
+    signed = 0
+    for path in sorted(root.rglob("*")):
+        if path.suffix in (".asc", ".gpg") and path.is_file() and path.name != "signing-key.asc":
+            run("gpgv", "--keyring", web.keyring, path, path.with_suffix(""))
+            signed += 1
+    assert signed >= 9
+    for sums in root.rglob("SHA256SUMS"):
+        run("sh", "-c", 'cd "$1" && sha256sum --check --strict --quiet SHA256SUMS', "sh", sums.parent)
+    for folder in root.glob("images/*/*/*/*/*"):
+        listed = {line.split("  ")[1] for line in (folder / "SHA256SUMS").read_text().splitlines()}
+        there = {path.name for path in folder.iterdir()}
+        unsigned = {name for name in there - listed if not name.startswith("SHA256SUMS")}
+        assert unsigned == {path.name for path in folder.glob("*.tar.gz.asc")}

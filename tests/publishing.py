@@ -1,0 +1,183 @@
+"""A place to publish from: a template cache, a GnuPG home with a key, settings, a mirror."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import hashlib
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.pack_trees import EPOCH, packed
+from tmplbuild import cli
+from tmplbuild.artifact import manifest as forms
+from tmplbuild.artifact.pack import Packed
+from tmplbuild.config import Settings, load_settings
+from tmplbuild.events import silent
+from tmplbuild.publish.mirror import Mirror
+from tmplbuild.publish.model import State
+from tmplbuild.publish.publish import Published, publish
+
+ROOT = Path(__file__).resolve().parent.parent
+NAME = "debian-12-x86_64"
+
+
+def add_template(
+    cache: Path, tree: Path, name: str = NAME, *, recipe: str = "debian-12", epoch: int = EPOCH
+) -> forms.Manifest:
+    """Pack a tree as a template of the cache, with a manifest as a build writes it."""
+    cache.mkdir(exist_ok=True)
+    done = packed(tree, cache / f"{name}.tar.gz", epoch=epoch)
+    return _manifest(cache, name, recipe, epoch, done)
+
+
+def add_packed(cache: Path, tar: bytes, name: str, *, recipe: str) -> forms.Manifest:
+    """Put the bytes of a tar into the cache as a template with its manifest."""
+    data = gzip.compress(tar, mtime=0)
+    (cache / f"{name}.tar.gz").write_bytes(data)
+    digests = [hashlib.sha256(one).hexdigest() for one in (data, tar)]
+    done = Packed(len(data), digests[0], len(tar), digests[1], members=1, reused=0, entries=1)
+    return _manifest(cache, name, recipe, EPOCH, done)
+
+
+def _manifest(cache: Path, name: str, recipe: str, epoch: int, done: Packed) -> forms.Manifest:
+    made = forms.Manifest(
+        template=name,
+        recipe=forms.RecipeRef(recipe, "0" * 64),
+        tool="tmplbuild 0.1",
+        arch="amd64",
+        epoch=epoch,
+        pins=forms.Pins(
+            archives=(forms.Pin("debian", "bookworm", epoch, "1" * 64, ("A" * 40,)),),
+            base_closure="2" * 64,
+            closure="3" * 64,
+        ),
+        packages=(
+            forms.PackageRef("bash", "5.2.15-2+b7", "amd64", "bash"),
+            forms.PackageRef("libc6", "2:2.36-9~deb12u1", "amd64", "glibc"),
+        ),
+        stages=(forms.StageRef("pack", "4" * 64),),
+        artifact=forms.Artifact(
+            f"{name}.tar.gz", done.size, done.sha256, done.tar_size, done.tar_sha256, done.entries
+        ),
+    )
+    forms.write_manifest(cache / f"{name}.manifest.json", made)
+    return made
+
+
+@dataclass(frozen=True)
+class Ran:
+    """How a command line ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+class Gpg:
+    """GnuPG with a home of its own and one key."""
+
+    def __init__(self, home: Path, passphrase: str = "") -> None:
+        self.home = home
+        home.mkdir(mode=0o700)
+        (home / "gpg-agent.conf").write_text("s2k-count 65536\n")  # measuring the machine takes seconds
+        self._passphrase = passphrase
+        self.run("--quick-generate-key", "mirror@example.org", "ed25519", "sign", "never")
+        rows = self.run("--list-keys", "--with-colons").decode().splitlines()
+        self.key = next(row.split(":")[9] for row in rows if row.startswith("fpr"))
+
+    def run(self, *words: str) -> bytes:
+        """Run gpg; its output."""
+        argv = ["gpg", "--homedir", str(self.home), "--batch", "--yes", "--quiet", "--no-tty"]
+        argv += ["--pinentry-mode=loopback", f"--passphrase={self._passphrase}", *words]
+        done = subprocess.run(argv, capture_output=True, check=False)
+        assert done.returncode == 0, done.stderr.decode()
+        return done.stdout
+
+    def forget(self) -> None:
+        """End the agent, and with it what it remembers of passphrases."""
+        subprocess.run(["gpgconf", "--homedir", str(self.home), "--kill", "all"], check=False)
+
+
+class Press:
+    """A cache, settings and a mirror below one directory.
+
+    Parameters:
+        gpg: what signs; None: nothing is signed.
+        publish: further keys of the [publish] table.
+    """
+
+    def __init__(self, place: Path, gpg: Gpg | None = None, **conf: object) -> None:
+        self.place = place
+        self.cache = place / "cache"
+        self.mirror = place / "mirror"
+        self.cache.mkdir(parents=True)
+        self.config = place / "tmplbuild.toml"
+        self.gpg = gpg
+        self.configure(**conf)
+
+    def configure(self, **conf: object) -> None:
+        """Write the settings."""
+        table: dict[str, object] = {"to": str(self.mirror), "url": "https://mirror.example/t", **conf}
+        if self.gpg is not None:
+            table = {"key": self.gpg.key, "gnupghome": str(self.gpg.home), **table}
+        lines = [f"{key} = {json.dumps(value)}" for key, value in table.items() if value is not None]
+        text = f'template_cache = "{self.cache}"\njobs = 2\n[publish]\n' + "\n".join(lines) + "\n"
+        self.config.write_text(text)
+
+    @property
+    def settings(self) -> Settings:
+        """The settings as the tool reads them."""
+        return load_settings(self.config, environ={"HOME": str(self.place)}, vz_conf=self.place / "none")
+
+    def publish(self, *names: str, force: bool = True, **options: Any) -> Published:
+        """Publish in this process; small trees are no whole systems, so the check is overruled."""
+        options = {"to": None, "emit": silent, **options}
+        return publish(names, settings=self.settings, force=force, **options)
+
+    def state(self) -> State:
+        """What the mirror serves."""
+        return Mirror(self.mirror).state()
+
+    def run(self, *words: str) -> Ran:
+        """A command line, in this process."""
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            status = cli.main(["--config", str(self.config), *words])
+        return Ran(status, out.getvalue(), err.getvalue())
+
+    def argv(self, *words: str) -> list[str]:
+        """The command line of the tool, for a process of its own."""
+        return [sys.executable, "-m", "tmplbuild", "--config", str(self.config), *words]
+
+    def env(self) -> dict[str, str]:
+        """The environment of the tool."""
+        return {"PATH": os.environ["PATH"], "HOME": str(self.place), "PYTHONPATH": str(ROOT)}
+
+
+def snapshot(root: Path) -> dict[str, str]:
+    """Every path below a mirror with its link, or its size and time: what must not change on an error."""
+    found = {}
+    for path in sorted(root.rglob("*")):
+        state = path.lstat()
+        told = os.readlink(path) if path.is_symlink() else f"{state.st_size} {state.st_mtime_ns}"
+        found[str(path.relative_to(root))] = told if not path.is_dir() or path.is_symlink() else "directory"
+    found.pop(".tmplbuild.lock", None)
+    return found
+
+
+def needs(program: str, package: str) -> str:
+    """The path of a program; the test skips where it is missing."""
+    import pytest
+
+    found = shutil.which(program, path=f"{os.environ['PATH']}:/usr/lib/systemd:/lib/systemd:/usr/sbin")
+    if found is None:
+        pytest.skip(f"{program} is missing: apt-get install {package}")
+    return found

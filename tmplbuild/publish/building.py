@@ -1,0 +1,133 @@
+"""From a template to a published build: all its files, in a draft of the mirror."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+
+from tmplbuild.errors import HostError
+from tmplbuild.events import Emit
+from tmplbuild.pubconf import PublishSettings
+from tmplbuild.publish import provenance, sbom
+from tmplbuild.publish.draft import Draft
+from tmplbuild.publish.formats import AFTERWARDS, STREAMED, incus
+from tmplbuild.publish.indexes.sums import NAME as SUMS
+from tmplbuild.publish.indexes.sums import sums
+from tmplbuild.publish.mirror import Mirror
+from tmplbuild.publish.model import Build, State
+from tmplbuild.publish.sign import Signer
+from tmplbuild.publish.source import Source
+from tmplbuild.publish.walk import walk
+
+_SKEW_S = 300
+
+
+def name_of(state: State, template: str, now: int) -> str:
+    """A new build's name: the time, or the second after the newest one's where that is not earlier."""
+    stamp = time.strftime("%Y%m%d_%H%M%S", time.gmtime(now))
+    builds = state.of(template)
+    while builds and stamp <= builds[0].build:
+        now += 1
+        stamp = time.strftime("%Y%m%d_%H%M%S", time.gmtime(now))
+    return stamp
+
+
+def check_clock(state: State, source: Source | None, now: int) -> None:
+    """Raises HostError where the clock is behind what the mirror or a template has seen already."""
+    seen = [("the mirror was last changed", state.made)]
+    if source is not None:
+        seen.append((f"the archives of {source.template} were signed", source.manifest.epoch))
+    for what, moment in seen:
+        if now + _SKEW_S < moment:
+            raise HostError(
+                "the clock of this machine is behind",
+                why=f"it is {_utc(now)} here; {what} {_utc(moment)}",
+                hint="set the clock (timedatectl); dates decide which build clients take for the newest",
+            )
+
+
+def make_build(
+    mirror: Mirror,
+    source: Source,
+    name: str,
+    *,
+    settings: PublishSettings,
+    signer: Signer | None,
+    forced: str,
+    now: int,
+    jobs: int,
+    emit: Emit,
+) -> Build:
+    """Write all files of a new build into the mirror; no index names it yet.
+
+    Parameters:
+        name: the build's (`name_of`).
+        forced: why the check refused the template, if it did.
+        now: seconds since the epoch.
+
+    Raises VerifyError for a template that is not its manifest's, StoreError, StageError, HostError; then
+    nothing is left.
+    """
+    manifest = source.manifest
+    build = Build(
+        template=source.template,
+        build=name,
+        distro=source.distro,
+        release=source.release,
+        suite=source.suite,
+        arch=source.arch,
+        variant=source.variant,
+        title=source.title,
+        eol=source.eol,
+        epoch=manifest.epoch,
+        published=now,
+        artifact=manifest.artifact.sha256,
+        manifest=source.manifest_sha256,
+        files=(),
+        key=signer.key if signer else "",
+        forced=forced,
+        formats=settings.formats,
+    )
+    with mirror.draft(build.folder) as place:
+        draft = Draft(source, name, place, build.folder, settings, jobs, emit)
+        _fill(draft)
+        _sign(draft, signer)
+        return _with(build, draft)
+
+
+def _fill(draft: Draft) -> None:
+    formats = draft.settings.formats
+    sinks = [make(draft) for name, make in STREAMED.items() if name in formats]
+    walk(draft, sinks)
+    for name, write in AFTERWARDS.items():
+        if name in formats:
+            write(draft)
+    source = draft.source
+    draft.put("manifest.json", "manifest", source.raw)
+    draft.put("sbom.spdx.json", "spdx", sbom.spdx(source))
+    draft.put("sbom.cdx.json", "cyclonedx", sbom.cyclonedx(source))
+    draft.put("provenance.json", "provenance", provenance.statement(draft))
+    for kind in ("changes",):
+        beside = source.file.with_name(f"{source.template}.{kind}.json")
+        if beside.is_file():
+            draft.put(f"{kind}.json", kind, beside.read_bytes())
+
+
+def _sign(draft: Draft, signer: Signer | None) -> None:
+    """SHA256SUMS of everything, its signatures, and one beside the .tar.gz for vztmpl-dl."""
+    data = sums((name, draft.sha256(name)) for name in draft.kinds)
+    draft.put(SUMS, "sums", data)
+    if signer is None:
+        return
+    draft.put(f"{SUMS}.gpg", "signature", signer.detached(data, armor=False))
+    draft.put(f"{SUMS}.asc", "signature", signer.detached(data))
+    archive = draft.dated("tar.gz")
+    draft.put(f"{archive}.asc", "tar.gz.asc", signer.detached_file(draft.place / archive))
+
+
+def _with(build: Build, draft: Draft) -> Build:
+    return dataclasses.replace(build, combined=incus.combined(draft), files=draft.seal())
+
+
+def _utc(moment: int) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(moment))

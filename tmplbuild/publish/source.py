@@ -1,0 +1,143 @@
+"""What is published: a template of the cache with its manifest, and what its recipe says of it."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tmplbuild.artifact.manifest import Manifest, read_manifest
+from tmplbuild.errors import RecipeError, StoreError, UsageError
+from tmplbuild.recipes import VE_ARCHES, LoadedRecipe, load
+from tmplbuild.tomlfile import did_you_mean
+
+_SUFFIX = ".manifest.json"
+_WORD = re.compile(r"[a-z0-9][A-Za-z0-9.+~_-]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A template at hand: `file` is its .tar.gz, `raw` the manifest's text, `arch` the distribution's word.
+
+    `recipe` is None where it is not in the catalogue any more; the facts then come from the names.
+    """
+
+    file: Path
+    manifest: Manifest
+    raw: bytes
+    recipe: LoadedRecipe | None
+    distro: str
+    release: str
+    suite: str
+    arch: str
+    ve_arch: str
+    variant: str
+    title: str
+    eol: str
+
+    @property
+    def template(self) -> str:
+        """The template's name."""
+        return self.manifest.template
+
+    @property
+    def family(self) -> str:
+        """The form of its packages: "deb" or "rpm"."""
+        if self.recipe is not None:
+            return "rpm" if self.recipe.recipe.upgrade.manager == "apt-rpm" else "deb"
+        return "rpm" if self.distro == "altlinux" else "deb"
+
+    @property
+    def manifest_sha256(self) -> str:
+        """The digest of the manifest's text."""
+        return hashlib.sha256(self.raw).hexdigest()
+
+
+def names_in(cache: Path) -> list[str]:
+    """The templates in the cache that have a manifest."""
+    try:
+        files = sorted(path.name for path in cache.iterdir() if not path.name.startswith("."))
+    except OSError as error:
+        raise StoreError(
+            "the template cache cannot be read", where=str(cache), why=error.strerror or ""
+        ) from error
+    found = [name.removesuffix(_SUFFIX) for name in files if name.endswith(_SUFFIX)]
+    return [name for name in found if f"{name}.tar.gz" in files]
+
+
+def find(cache: Path, wanted: Sequence[str], roots: Sequence[Path]) -> list[Source]:
+    """The templates that are asked for, by template or recipe name; all of the cache if none is named.
+
+    Parameters:
+        roots: the directories of recipes.
+
+    Raises UsageError for a name that nothing has, StoreError for a manifest that is damaged.
+    """
+    there = names_in(cache)
+    if not wanted and not there:
+        raise UsageError(
+            "there is no template to publish", where=str(cache), hint="build one: tmplbuild build debian-12"
+        )
+    sources = []
+    for name in wanted or there:
+        word = name.removesuffix(".tar.gz")
+        chosen = [word] if word in there else [one for one in there if recipe_of(cache, one) == word]
+        if not chosen:
+            near = did_you_mean(word, there)
+            raise UsageError(
+                f'the template cache has no template "{name}" with a manifest',
+                where=str(cache),
+                hint=near or (f"it has {', '.join(there)}" if there else "build one first"),
+            )
+        sources += [open_source(cache, one, roots) for one in chosen]
+    return list({source.template: source for source in sources}.values())
+
+
+def recipe_of(cache: Path, name: str) -> str:
+    """The name of the recipe that a template was built by."""
+    return read_manifest(cache / f"{name}{_SUFFIX}").recipe.name
+
+
+def open_source(cache: Path, name: str, roots: Sequence[Path]) -> Source:
+    """One template of the cache. Raises StoreError, UsageError."""
+    path = cache / f"{name}{_SUFFIX}"
+    manifest = read_manifest(path)
+    if manifest.template != name or manifest.artifact.file != f"{name}.tar.gz":
+        raise StoreError("a manifest is another template's", where=str(path), why=f"of {manifest.template}")
+    try:
+        loaded = load(manifest.recipe.name, arch=manifest.arch, roots=roots)
+    except (UsageError, RecipeError):
+        loaded = None
+    ve_arch = VE_ARCHES.get(manifest.arch, manifest.arch)
+    if loaded is not None:
+        image = loaded.recipe.image
+        distro, release, suite, title = image.distro, image.release, image.suite, image.title
+        eol = image.eol.isoformat() if image.eol else ""
+    else:
+        distro, release, *_ = [*name.removesuffix(f"-{ve_arch}").split("-"), "0"]
+        suite, title, eol = release, name, ""
+    middle = name.removesuffix(f"-{ve_arch}").removeprefix(f"{distro}-{release}").strip("-")
+    source = Source(
+        file=cache / f"{name}.tar.gz",
+        manifest=manifest,
+        raw=path.read_bytes(),
+        recipe=loaded,
+        distro=distro,
+        release=release,
+        suite=suite,
+        arch=manifest.arch,
+        ve_arch=ve_arch,
+        variant=middle or "default",
+        title=title or f"{distro} {release}",
+        eol=eol,
+    )
+    for word in (source.template, source.distro, source.release, source.arch, source.variant):
+        if not _WORD.fullmatch(word):
+            raise UsageError(
+                f'"{word}" cannot be part of an address',
+                where=str(path),
+                hint="letters, digits, dots and dashes can",
+            )
+    return source
