@@ -122,6 +122,13 @@ def test_relative_paths_of_a_user_are_from_here(tmp_path: Path, monkeypatch: pyt
         ("[mirrors]\ndebian = 1", "mirrors.debian: expected an address"),
         ('mirror = "http://a"\n[mirrors]\n', "mirrors: mirror is set too; set one of them"),
         ('recipes = "/x"', "recipes: expected a list of paths"),
+        ("publish = 1", "publish: expected a table"),
+        ('[publish]\nkey = "ABCD1234"', "publish.key: expected a key's whole fingerprint"),
+        ('[publish]\nformats = ["zip"]', 'publish.formats: unknown format "zip"'),
+        ('[publish]\nformat = ["oci"]', "publish.format: unknown setting; did you mean"),
+        ('[publish]\nto = "mirror"', "publish.to: expected an absolute path"),
+        ('[publish]\nurl = "mirror"', "publish.url: expected an address"),
+        ("[publish]\nkeep = 0", "publish.keep: expected a whole number from 1 to 1000"),
         ("jobs = ", "not valid TOML"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import calendar
 import dataclasses
 import time
 
@@ -20,16 +21,16 @@ from tmplbuild.publish.source import Source
 from tmplbuild.publish.walk import walk
 
 _SKEW_S = 300
+_NAME = "%Y%m%d_%H%M%S"  # as tmplbuild.publish.model.BUILD has it
 
 
 def name_of(state: State, template: str, now: int) -> str:
     """A new build's name: the time, or the second after the newest one's where that is not earlier."""
-    stamp = time.strftime("%Y%m%d_%H%M%S", time.gmtime(now))
     builds = state.of(template)
-    while builds and stamp <= builds[0].build:
-        now += 1
-        stamp = time.strftime("%Y%m%d_%H%M%S", time.gmtime(now))
-    return stamp
+    if builds:
+        newest = calendar.timegm(time.strptime(builds[0].build, _NAME))
+        now = max(now, newest + 1)
+    return time.strftime(_NAME, time.gmtime(now))
 
 
 def check_clock(state: State, source: Source | None, now: int) -> None:
