@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from tmplbuild.artifact.typed import decode
+from tmplbuild.artifact.typed import decode, plain
 from tmplbuild.errors import StoreError
 
 SCHEMA = 1
@@ -137,7 +137,7 @@ class State:
 
 def state_bytes(state: State) -> bytes:
     """The state as canonical JSON."""
-    data = {"schema": SCHEMA, **dataclasses.asdict(state)}
+    data = {"schema": SCHEMA, **plain(state)}
     return json_bytes(data)
 
 
