@@ -15,15 +15,19 @@ import pytest
 
 from tmplbuild.core import Core, Rootfs, cgroup
 
-PACKAGES = {
-    "systemd": "systemd-sysv,dbus,ifupdown,libcap2-bin,procps,acl",
-    "sysvinit": "sysvinit-core,ifupdown,procps",
+# suite and packages of each tree
+TREES = {
+    "systemd": ("bookworm", "systemd-sysv,dbus,ifupdown,libcap2-bin,procps,acl"),
+    "sysvinit": ("bookworm", "sysvinit-core,ifupdown,procps"),
+    "systemd-11": ("bullseye", "systemd-sysv,dbus"),
+    "systemd-13": ("trixie", "systemd-sysv,dbus"),
+    "openrc": ("bookworm", "openrc,sysvinit-core,procps"),
 }
 
 
 @functools.cache
 def debian(kind: str) -> Path:
-    """A Debian 12 tree that boots by "systemd" or "sysvinit", never to be changed.
+    """A Debian tree of TREES, never to be changed.
 
     TMPLBUILD_TEST_TREES names a directory that keeps the trees between runs.
     """
@@ -53,8 +57,16 @@ def _make(kind: str, tree: Path) -> None:
     assert mirror is not None
     tree.parent.mkdir(parents=True, exist_ok=True)
     tarball = tree.with_suffix(".tar")
-    include = f"--include={PACKAGES[kind]}"
-    command = ["mmdebstrap", "--quiet", "--variant=minbase", include, "bookworm", str(tarball), mirror]
+    suite, packages = TREES[kind]
+    command = [
+        "mmdebstrap",
+        "--quiet",
+        "--variant=minbase",
+        f"--include={packages}",
+        suite,
+        str(tarball),
+        mirror,
+    ]
     made = subprocess.run(command, capture_output=True, text=True, check=False)
     assert made.returncode == 0, made.stderr
     draft = tree.with_suffix(".new")

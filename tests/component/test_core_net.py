@@ -37,7 +37,7 @@ def host() -> Iterator[None]:
     home = os.open("/proc/self/ns/net", os.O_RDONLY)
     linux.unshare(linux.CLONE_NEWNET)
     linux.loopback_up()
-    ip(f"addr add {HOST4}/32 dev lo", f"addr add {HOST6}/128 dev lo")
+    ip(f"addr add {HOST4}/32 dev lo", f"addr add {HOST6}/128 dev lo nodad")
     yield
     linux.setns(home, linux.CLONE_NEWNET)
     os.close(home)
@@ -69,7 +69,7 @@ def lan() -> None:
 def network() -> str:
     """Devices, addresses, routes and neighbours of what is the host here."""
     looks = ("-o link", "-o addr", "route show table all", "-6 route show table all", "neigh show proxy")
-    return ip(*looks, "-6 neigh show proxy")
+    return ip(*looks, "-6 neigh show proxy").replace(" tentative", "")
 
 
 @contextmanager
@@ -137,7 +137,7 @@ def test_addresses_come_and_go_while_it_runs(core: Core, tmp_path: Path) -> None
         for address in ("192.0.2.101", "2001:db8::101", "192.0.2.103"):
             ve.add_address(address)
         assert core.attach("101").addresses == ("192.0.2.101", "2001:db8::101", "192.0.2.103")
-        assert ve.exec(["cat", "/proc/net/if_inet6"]).stdout.startswith(b"20010db8")
+        assert ve.exec(["cat", "/proc/net/if_inet6"]).stdout.count(b"20010db8") == 1
         ve.remove_address("192.0.2.101")
         ve.remove_address("2001:0db8::0101")
         assert ve.addresses == ("192.0.2.103",)

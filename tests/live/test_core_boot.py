@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.core_trees import NOTHING, copy, debian, layers, traces
-from tmplbuild.core import Core, Rootfs
-from tmplbuild.errors import BusyError, StageError
+from tests.core_trees import NOTHING, copy, debian, layers, traces, wait_until
+from tmplbuild.core import Core, Limits, Rootfs
+from tmplbuild.core.console import LIMIT
+from tmplbuild.errors import BusyError, HostError, StageError
 
 pytestmark = [pytest.mark.root, pytest.mark.network, pytest.mark.live]
 
@@ -62,6 +63,78 @@ def test_sysvinit_boots_to_its_run_level_and_stops(core: Core, tmp_path: Path) -
         assert not ve.exec(["test", "-e", "/run/systemd"]).ok
         assert b"INIT: Entering runlevel: 2" in ve.console_log.read_bytes()
         assert ve.stop() == "clean"
+
+
+@pytest.mark.parametrize("kind", ["systemd-11", "systemd-13"])
+def test_older_and_newer_systemds(core: Core, tmp_path: Path, kind: str) -> None:
+    rootfs = layers(tmp_path, kind)
+    for _ in range(2):
+        with core.start("sd", rootfs, init=True) as ve:
+            assert ve.kind == "systemd"
+            assert ve.exec(["systemctl", "is-system-running"]).stdout == b"running\n"
+            assert ve.stop() == "clean"
+
+
+@pytest.mark.parametrize("kind", ["sysvinit", "openrc"])
+def test_openrc_boots_below_sysvinit_and_by_itself(core: Core, tmp_path: Path, kind: str) -> None:
+    rootfs = layers(tmp_path, "openrc")
+    if kind == "openrc":
+        assert rootfs.upper is not None
+        (rootfs.upper / "usr/sbin").mkdir(parents=True)
+        (rootfs.upper / "usr/sbin/init").symlink_to("openrc-init")
+    for _ in range(2):
+        with core.start("rc", rootfs, init=True) as ve:
+            assert ve.kind == kind
+            assert ve.exec(["rc-status", "--runlevel"]).stdout == b"default\n"
+            assert b"rc.local" in ve.exec(["rc-status"]).stdout
+            assert ve.stop() == "clean"
+
+
+def test_a_command_as_process_1(core: Core, tmp_path: Path) -> None:
+    log = tmp_path / "console"
+    script = "echo begun; trap 'echo over; exit 0' TERM; while :; do sleep 0.05; done"
+    for _ in range(2):
+        with core.start("cmd", layers(tmp_path), init=["sh", "-c", script], console_log=log) as ve:
+            assert ve.kind == "command"
+            assert ve.exec(["ps", "-p", "1", "-o", "comm="]).stdout == b"sh\n"
+            assert wait_until(lambda: b"begun" in log.read_bytes())
+            assert ve.stop() == "clean"
+    assert log.read_text().count("over") == 2
+    ve = core.start("cmd", layers(tmp_path), init=["sleep", "4603"])
+    assert ve.stop(timeout_s=0.2) == "killed"  # process 1 gets no signal that it does not handle
+    ve.detach()
+    with pytest.raises(HostError, match="nowhere"):
+        core.start("cmd", layers(tmp_path), init=["nowhere"])
+
+
+def test_a_ve_that_reboots_itself_comes_back_as_it_was(core: Core, tmp_path: Path) -> None:
+    ve = core.start("re", layers(tmp_path), init=True, tether=False, net="venet", limits=Limits(pids=900))
+    ve.detach()
+    ve.set_limits(Limits(pids=800))
+    first = ve.pid
+    ve.exec(["systemctl", "reboot"])
+
+    def is_back() -> bool:
+        found = core.list()
+        return [info.state for info in found] == ["running"] and found[0].pid != first
+
+    assert wait_until(is_back, 60)
+    again = core.attach("re")
+    assert again.limits == Limits(pids=800)
+    assert again.exec(["systemctl", "is-system-running", "--wait"]).stdout == b"running\n"
+    assert again.exec(["cat", "/proc/net/dev"]).stdout.count(b"venet0") == 1
+    assert again.console_log.read_text().count("Welcome to") == 2
+    assert again.stop() == "clean"
+
+
+def test_the_consoles_log_does_not_grow_without_end(core: Core, tmp_path: Path) -> None:
+    log = tmp_path / "console"
+    much = ["sh", "-c", "seq 1500000; echo last; exec sleep 4604"]  # 10 MB
+    with core.start("log", layers(tmp_path), init=much, console_log=log) as ve:
+        assert wait_until(lambda: log.read_bytes().endswith(b"last\r\n"), 60)
+        assert log.stat().st_size <= LIMIT
+        assert log.with_name("console.1").stat().st_size <= LIMIT
+        ve.kill()
 
 
 def test_the_host_keeps_its_mounts_through_a_sysvinit_boot(core: Core, tmp_path: Path) -> None:

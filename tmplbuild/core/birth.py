@@ -73,7 +73,7 @@ def _first_process(sock: socket.socket, config: wire.Message) -> None:
                 os.close(fd)
             become_plain(Plain(32 if about["bits"] == 32 else 64, bool(config["suppress_sync"])))
             if config["init"]:
-                _run_init(config, kind)
+                _run_init(config, kind)  # never returns
             _reap(sock)
         except OSError as error:
             wire.send(sock, {"error": f"{error}", "step": "set up the VE"})
@@ -95,7 +95,7 @@ def _furnish(config: wire.Message, fds: list[int]) -> str:
         linux.loopback_up()
     inside.offer_notify(notify)
     os.close(notify)
-    kind = inside.init_kind()
+    kind = inside.init_kind() if not config["command"] else "command"
     units = config["mask"]
     if config["init"] and kind == "systemd" and isinstance(units, list):
         inside.mask_units(units)
@@ -113,7 +113,8 @@ def _report(config: wire.Message, kind: str) -> tuple[wire.Message, list[int]]:
         listener.bind(("127.0.0.1", PROXY_PORT))
         listener.listen(256)
         out.append(listener.detach())
-    bits = config["bits"] or inside.elf_bits(os.path.realpath("/sbin/init" if config["init"] else "/bin/sh"))
+    init = kind not in ("none", "command") and config["init"]
+    bits = config["bits"] or inside.elf_bits(os.path.realpath("/sbin/init" if init else "/bin/sh"))
     return {"step": "armed", "kind": kind, "bits": bits}, out
 
 
@@ -138,7 +139,7 @@ def become_plain(how: Plain) -> None:
 
 
 def _run_init(config: wire.Message, kind: str) -> None:
-    """Become /sbin/init. Returns only by an OSError."""
+    """Become /sbin/init, or the command that was asked for. Returns only by an OSError."""
     env = {"PATH": SEARCH_PATH, "container": "tmplbuild", "TERM": "dumb"}
     if kind == "systemd":
         env["NOTIFY_SOCKET"] = "/run/host/notify.d/s"
@@ -149,7 +150,12 @@ def _run_init(config: wire.Message, kind: str) -> None:
     console = os.open("/dev/console", os.O_RDWR | os.O_NOCTTY)
     for number in range(3):
         os.dup2(console, number)
-    os.execve("/sbin/init", ["/sbin/init"], env)
+    command = config["command"]
+    argv = [str(word) for word in command] if isinstance(command, list) and command else ["/sbin/init"]
+    try:
+        os.execvpe(argv[0], argv, env)
+    except FileNotFoundError:
+        raise FileNotFoundError(2, "it is not in the tree", argv[0]) from None
 
 
 def _reap(sock: socket.socket) -> None:

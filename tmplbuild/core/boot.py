@@ -7,7 +7,7 @@ import os
 import socket
 from collections.abc import Mapping
 
-from tmplbuild.core import birth, cgroup, layers, line, linux, remains, resources, wire
+from tmplbuild.core import birth, cgroup, layers, line, linux, quota, remains, resources, wire
 from tmplbuild.errors import TmplbuildError
 
 IDS = 65536
@@ -37,7 +37,9 @@ class Born:
         self.console = -1
         self.console_slave = -1
         self.proxy = -1
+        self.root = -1
         self.line: line.Line | None = None
+        self.project: quota.Project | None = None
 
 
 def give_birth(config: wire.Message, notify: socket.socket) -> Born:
@@ -73,18 +75,19 @@ def _raise_child(
     userns = os.open(f"/proc/{child}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
     root, mode = _root(config, userns)
     os.close(userns)
+    project = _project(config)
     message, _fds = _ask(sock, {"go": True}, "pid")
     os.waitpid(child, 0)
     pid = whole(message["pid"])
     cable = _line(config, pid)
     notify_dir = _notify_tree(config, notify)
     message, fds = _ask(sock, {"go": True}, "armed", [root, notify_dir])
-    os.close(root)
     os.close(notify_dir)
     born = Born(pid, str(message["kind"]), whole(message["bits"]), mode, joins)
+    born.root = root
     born.console, born.console_slave = fds[:2]
     born.proxy = fds[2] if len(fds) > 2 else -1
-    born.line = cable
+    born.line, born.project = cable, project
     wire.send(sock, {"run": True})
     try:
         message, _fds = wire.receive(sock)
@@ -120,14 +123,21 @@ def _root(config: wire.Message, userns: int) -> tuple[int, str]:
         return _plain_root(directory, str(config["copy"]), userns, uid)
     scratch = f"{config['state']}/{config['veid']}/scratch"
     os.mkdir(scratch)
-    upper = str(rootfs["upper"])
+    upper, image = str(rootfs["upper"]), str(rootfs["image"])
     if upper:
         remains.clean_work(str(rootfs["work"]))
         os.mkdir(str(rootfs["work"]), 0o700)
     try:
         lower = [str(path) for path in rootfs["lower"]]
         fd = layers.stacked(
-            lower, upper, str(rootfs["work"]), scratch, userns=userns, uid=uid, read_only=not upper
+            lower,
+            upper,
+            str(rootfs["work"]),
+            scratch,
+            image=image,
+            userns=userns,
+            uid=uid,
+            read_only=not (upper or image),
         )
     except OSError as error:
         raise StartError("stack the layers", str(error)) from error
@@ -146,6 +156,18 @@ def _plain_root(directory: str, copy: str, userns: int, uid: int) -> tuple[int, 
 
     shift.shift(directory, uid)
     return layers.whole(directory), "shift"
+
+
+def _project(config: wire.Message) -> quota.Project | None:
+    """The quota that holds the VE's limits on disk space, where the file system has such."""
+    rootfs, limits = config["rootfs"], numbers(config["limits"])
+    assert isinstance(rootfs, dict)
+    where = str(rootfs["upper"] or rootfs["directory"])
+    if not where or {"disk_mib", "inodes"}.isdisjoint(limits) or not quota.usable(where):
+        return None
+    project = quota.Project(where, str(rootfs["work"]))
+    project.limit(limits)
+    return project
 
 
 def _line(config: wire.Message, pid: int) -> line.Line | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 
 LIMIT = 4 << 20
@@ -14,18 +15,27 @@ class ConsoleLog:
     def __init__(self, path: str, limit: int = LIMIT) -> None:
         self.path = path
         self._limit = limit
-        self._open()
+        self._open(path)
 
-    def _open(self) -> None:
-        self._file = open(self.path, "ab", buffering=0)  # noqa: SIM115  (open as long as the VE runs)
+    def _open(self, path: str) -> None:
+        self._file = open(path, "ab", buffering=0)  # noqa: SIM115  (open as long as the VE runs)
         self._size = os.fstat(self._file.fileno()).st_size
+
+    def _put_aside(self) -> None:
+        """Begin a new file; a reader finds one by that name at any moment."""
+        self._file.close()
+        draft = f"{self.path}.new"
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(draft)
+        os.link(self.path, draft)
+        os.replace(draft, f"{self.path}.1")
+        self._open(draft)
+        os.replace(draft, self.path)
 
     def write(self, data: bytes) -> None:
         """Append. A full disk loses text, and hurts nobody else."""
         if self._size + len(data) > self._limit:
-            self._file.close()
-            os.replace(self.path, f"{self.path}.1")
-            self._open()
+            self._put_aside()
         try:
             self._size += self._file.write(data) or 0
         except OSError:

@@ -120,7 +120,7 @@ class Core:
         A tree that a VE or another writer uses is refused. Raises BusyError, HostError.
         """
         self._need_root()
-        if rootfs.lower and rootfs.upper is None:
+        if rootfs.changes is None:
             writable = False
         locks = self._lock_tree(rootfs, shared=not writable)
         try:
@@ -132,7 +132,7 @@ class Core:
                 return
             with Tree(self._mounted(rootfs, writable)) as tree:
                 yield tree
-            if writable:
+            if writable and rootfs.work:
                 remains.clean_work(str(rootfs.work))
         finally:
             for fd in locks:
@@ -140,7 +140,7 @@ class Core:
 
     def _mounted(self, rootfs: Rootfs, writable: bool) -> int:
         self.state_dir.mkdir(mode=0o711, parents=True, exist_ok=True)
-        if writable:
+        if writable and rootfs.work:
             remains.clean_work(str(rootfs.work))
             os.mkdir(str(rootfs.work), 0o700)
         config = {**rootfs.as_message(), "scratch": str(self.state_dir), "read_only": not writable}
@@ -148,7 +148,7 @@ class Core:
         if not fds:
             raise HostError(
                 "The layers cannot be stacked.",
-                where=str(rootfs.upper or rootfs.lower[0]),
+                where=str(rootfs.changes or rootfs.lower[0]),
                 why=str(answer.get("error")),
                 hint="tmplbuild doctor tells what this machine can do",
             )
@@ -168,7 +168,7 @@ class Core:
                 helper.wait()
 
     def _lock_tree(self, rootfs: Rootfs, *, shared: bool) -> Fds:
-        path = rootfs.whole or rootfs.upper
+        path = rootfs.changes
         if path is None:
             return []
         try:
@@ -185,7 +185,7 @@ class Core:
         veid: str,
         rootfs: Rootfs,
         *,
-        init: bool,
+        init: bool | Sequence[str],
         net: Net | Venet = "none",
         limits: Limits | None = None,
         hostname: str = "localhost",
@@ -201,7 +201,8 @@ class Core:
 
         Parameters:
             veid: its id, unique among the VEs of the state directory.
-            init: boot /sbin/init; else process 1 is a small reaper, and commands are all that runs.
+            init: boot /sbin/init; False: process 1 is a small reaper, and commands are all that runs; a
+                command: it is process 1 itself, on the console, and what `stop` sends SIGTERM to.
             net: "none" is loopback alone; "proxy" adds a listener that the caller serves; a Venet is a
                 routed device with addresses ("venet": with none yet); "host" is the host's own network,
                 with all that listens in it.
@@ -209,7 +210,8 @@ class Core:
             mask_units: systemd units to mask beside DEFAULT_MASK, for this run.
             env: added to init's environment.
             timeout_s: seconds until init must be ready.
-            tether: the VE ends when this process does; else it lives on.
+            tether: the VE ends when this process does; else it lives on, and starts again when it
+                reboots itself.
             bits: 32 makes uname(2) name a 32-bit machine; 0 looks at the tree's programs.
             suppress_sync: fsync(2) and its kin return at once (where the kernel has seccomp): for a
                 tree that is thrown away when something goes wrong, and synced when it is done.
@@ -227,7 +229,9 @@ class Core:
         locks = [lock]
         try:
             remains.clear(str(self.state_dir), veid, self.owner, keep=True)
-            locks += self._lock_tree(rootfs, shared=rootfs.lower != () and rootfs.upper is None)
+            locks += self._lock_tree(rootfs, shared=rootfs.changes is None)
+            if rootfs.image is not None and limits is not None and limits.disk_mib is not None:
+                _fit(rootfs.image, limits.disk_mib)
             config: wire.Message = {
                 "veid": veid,
                 "state": str(self.state_dir),
@@ -235,7 +239,8 @@ class Core:
                 "uid": self.uid_base,
                 "rootfs": rootfs.as_message(),
                 "copy": self.copy,
-                "init": init,
+                "init": bool(init),
+                "command": [] if isinstance(init, bool) else list(init),
                 "net": "venet" if isinstance(net, Venet) else net,
                 "venet": line,
                 "limits": self._checked(limits or Limits()),
@@ -384,6 +389,22 @@ def _line(venet: Venet) -> wire.Message:
 
         wanted["nat"] = program()
     return wanted
+
+
+def _fit(image: Path, disk_mib: int) -> None:
+    """Make an image as large as the limit says. Raises HostError when it is larger."""
+    from tmplbuild.core import images
+
+    size = images.size_mib(image)
+    if size > disk_mib:
+        raise HostError(
+            "A VE's disk cannot be made smaller.",
+            where=str(image),
+            why=f"it has {size} MiB",
+            hint="make a new VE",
+        )
+    if size < disk_mib:
+        images.grow(image, disk_mib)
 
 
 def _listed(value: object) -> Sequence[object]:

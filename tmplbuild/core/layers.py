@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 
-from tmplbuild.core import linux
+from tmplbuild.core import images, linux
 
 _OPTIONS = "index=off,metacopy=off,redirect_dir=off,xino=off"
 
@@ -22,7 +22,10 @@ def private_mounts() -> None:
 
 def whole(directory: str, *, userns: int = 0) -> int:
     """A detached copy of the mount at `directory`, with its owners seen through `userns` (0: as they are)."""
-    fd = linux.open_tree(directory)
+    return _mapped(linux.open_tree(directory), userns)
+
+
+def _mapped(fd: int, userns: int) -> int:
     if userns:
         try:
             linux.mount_setattr(fd, linux.MOUNT_ATTR_IDMAP, userns=userns)
@@ -33,7 +36,15 @@ def whole(directory: str, *, userns: int = 0) -> int:
 
 
 def stacked(
-    lower: list[str], upper: str, work: str, scratch: str, *, userns: int = 0, uid: int = 0, read_only: bool
+    lower: list[str],
+    upper: str,
+    work: str,
+    scratch: str,
+    *,
+    image: str = "",
+    userns: int = 0,
+    uid: int = 0,
+    read_only: bool,
 ) -> int:
     """A detached overlay mount of the layers (kernel: Documentation/filesystems/overlayfs.rst).
 
@@ -41,29 +52,35 @@ def stacked(
         lower: the read-only layers, topmost first.
         upper, work: where changes go; `upper` may be "" for a read-only tree.
         scratch: a directory to mount things on.
+        image: a file whose file system has `upper` and `work` instead.
         userns: descriptor of the user namespace through which owners are seen (0: as they are).
         uid: the host's id of that namespace's root.
         read_only: nothing can be changed; `upper` becomes the topmost lower layer.
     """
     if read_only and upper:
         lower, upper, work = [upper, *lower], "", ""
-    if not upper and len(lower) == 1:
+    if not upper and not image and len(lower) == 1:
         return _frozen(whole(lower[0], userns=userns))
-    base = os.path.commonpath([os.path.dirname(upper), os.path.dirname(work)]) if upper else ""
     # All layers are opened before anything is mounted: one of them may lie where `scratch` is.
-    names = [f"l{number}" for number in range(len(lower))]
-    layers = [whole(layer, userns=userns) for layer in lower]
-    options = f"{_OPTIONS},lowerdir={':'.join(names)}"
-    if upper:
-        names.append("u")
-        layers.append(whole(base, userns=userns))
-        options += f",upperdir={_inside(base, upper)},workdir={_inside(base, work)}"
+    parts = {f"l{number}": whole(layer, userns=userns) for number, layer in enumerate(lower)}
+    names = list(parts)
+    changes = ""
+    if image:
+        parts["u"] = _mapped(images.opened(image), userns)
+        changes = f",upperdir=u/{images.UPPER},workdir=u/{images.WORK}"
+        if read_only:
+            names, changes = [f"u/{images.UPPER}", *names], ""
+    elif upper:
+        base = os.path.commonpath([os.path.dirname(upper), os.path.dirname(work)])
+        parts["u"] = whole(base, userns=userns)
+        changes = f",upperdir={_inside(base, upper)},workdir={_inside(base, work)}"
     linux.mount("tmpfs", scratch, "tmpfs", options="mode=0700,size=1m")
-    for name, layer in zip(names, layers, strict=True):
+    for name, layer in parts.items():
         os.mkdir(f"{scratch}/{name}")
         linux.move_mount(layer, f"{scratch}/{name}")
         os.close(layer)
-    _mount_as(uid if userns else 0, scratch, options, read_only=not upper)
+    options = f"{_OPTIONS},lowerdir={':'.join(names)}{changes}"
+    _mount_as(uid if userns else 0, scratch, options, read_only=not changes)
     fd = linux.open_tree(f"{scratch}/merged")
     linux.umount(f"{scratch}/merged")
     return fd

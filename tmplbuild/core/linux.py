@@ -37,13 +37,13 @@ SECBIT_NO_SETUID_FIXUP = 1 << 2
 PER_LINUX32 = 0x0008
 
 _OPEN_TREE, _MOVE_MOUNT, _FSOPEN, _FSCONFIG, _FSMOUNT = 428, 429, 430, 431, 432
-_CLOSE_RANGE, _MOUNT_SETATTR = 436, 442
+_CLOSE_RANGE, _MOUNT_SETATTR, _QUOTACTL_FD = 436, 442, 443
 _OPEN_TREE_CLONE = 1
 _AT_EMPTY_PATH = 0x1000
 _AT_RECURSIVE = 0x8000
 _AT_FDCWD = -100
 _MOVE_MOUNT_F_EMPTY_PATH = 4
-_FSCONFIG_CMD_CREATE = 6
+_FSCONFIG_SET_FLAG, _FSCONFIG_SET_STRING, _FSCONFIG_CMD_CREATE = 0, 1, 6
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -130,28 +130,48 @@ def mount_setattr(fd: int, attributes: int, *, userns: int = 0) -> None:
     _check(result, "mount_setattr")
 
 
-def new_mount(fstype: str, attributes: int = 0) -> int:
+def new_mount(fstype: str, attributes: int = 0, *, source: str = "", flags: tuple[str, ...] = ()) -> int:
     """A descriptor of a new file system of that type, attached nowhere (fsopen(2), Linux 5.2)."""
     context = _check(
         _libc.syscall(ctypes.c_long(_FSOPEN), ctypes.c_char_p(_bytes(fstype)), ctypes.c_uint(1)),
         f"fsopen {fstype}",
     )
     try:
-        result = _libc.syscall(
-            ctypes.c_long(_FSCONFIG),
-            ctypes.c_int(context),
-            ctypes.c_uint(_FSCONFIG_CMD_CREATE),
-            None,
-            None,
-            ctypes.c_int(0),
-        )
-        _check(result, f"fsconfig {fstype}")
+        if source:
+            _configure(context, _FSCONFIG_SET_STRING, "source", source)
+        for flag in flags:
+            _configure(context, _FSCONFIG_SET_FLAG, flag)
+        _configure(context, _FSCONFIG_CMD_CREATE)
         result = _libc.syscall(
             ctypes.c_long(_FSMOUNT), ctypes.c_int(context), ctypes.c_uint(1), ctypes.c_uint(attributes)
         )
         return _check(result, f"fsmount {fstype}")
     finally:
         os.close(context)
+
+
+def _configure(context: int, command: int, key: str = "", value: str = "") -> None:
+    result = _libc.syscall(
+        ctypes.c_long(_FSCONFIG),
+        ctypes.c_int(context),
+        ctypes.c_uint(command),
+        _bytes(key) or None,
+        _bytes(value) or None,
+        ctypes.c_int(0),
+    )
+    _check(result, f"fsconfig {key} {value}".rstrip())
+
+
+def quotactl(fd: int, command: int, number: int, data: ctypes.Array[ctypes.c_char]) -> None:
+    """Quotas of the file system that `fd` is on (quotactl_fd(2), Linux 5.14); `data` is in and out."""
+    result = _libc.syscall(
+        ctypes.c_long(_QUOTACTL_FD),
+        ctypes.c_uint(fd),
+        ctypes.c_uint(command),
+        ctypes.c_uint(number),
+        data,
+    )
+    _check(result, "quotactl_fd")
 
 
 def close_from(low: int) -> None:

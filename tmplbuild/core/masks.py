@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 DEFAULT_MASK = (
-    # The kernel's file systems: a user namespace may not mount them.
+    # The kernel's modules and file systems: a user namespace may neither load nor mount them.
+    "systemd-modules-load.service",
     "sys-kernel-debug.mount",
     "sys-kernel-tracing.mount",
     "sys-kernel-config.mount",

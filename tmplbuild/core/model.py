@@ -22,16 +22,21 @@ class Rootfs:
         work: overlayfs' own directory; made when missing, emptied after use. It must be on the
             file system of `upper`; a sibling is best.
         directory: a plain directory instead of layers.
+        image: a file that `images.make` made, which takes the changes instead of `upper`: the VE can
+            write no more than fits into it.
     """
 
     lower: tuple[Path, ...] = ()
     upper: Path | None = None
     work: Path | None = None
     directory: Path | None = None
+    image: Path | None = None
 
     def __post_init__(self) -> None:
         if (self.directory is None) == (self.upper is None and not self.lower):
             raise UsageError("A root file system is either layers or one plain directory.")
+        if self.image is not None and (self.upper is not None or not self.lower):
+            raise UsageError("An image takes the changes to layers, and no other directory does.")
         if self.lower and self.upper is not None and self.work is None:
             object.__setattr__(self, "work", self.upper.parent / "work")
 
@@ -39,6 +44,11 @@ class Rootfs:
     def overlay(cls, lower: tuple[Path, ...], upper: Path | None, work: Path | None = None) -> Rootfs:
         """Layers, topmost first, and the directory for the changes (None: read only)."""
         return cls(lower=tuple(lower), upper=upper, work=work)
+
+    @classmethod
+    def imaged(cls, lower: tuple[Path, ...], image: Path) -> Rootfs:
+        """Layers, topmost first, and the image for the changes."""
+        return cls(lower=tuple(lower), image=image)
 
     @classmethod
     def plain(cls, directory: Path) -> Rootfs:
@@ -52,6 +62,11 @@ class Rootfs:
             return None
         return self.directory or self.upper
 
+    @property
+    def changes(self) -> Path | None:
+        """What takes the changes: a directory or an image; None when the tree is read only."""
+        return self.whole or self.upper or self.image
+
     def as_message(self) -> dict[str, object]:
         """The same as plain values, for the helpers."""
         return {
@@ -59,6 +74,7 @@ class Rootfs:
             "upper": str(self.upper.absolute()) if self.lower and self.upper else "",
             "work": str(self.work.absolute()) if self.lower and self.upper and self.work else "",
             "directory": str(self.whole.absolute()) if self.whole else "",
+            "image": str(self.image.absolute()) if self.image else "",
         }
 
 

@@ -10,20 +10,23 @@ when the tool does. Should the monitor itself be killed, the kernel kills the VE
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import selectors
 import signal
 import socket
 import stat
+import sys
 import time
 from collections.abc import Callable
 
 from tmplbuild.core import birth, boot, cgroup, enter, layers, linux, ready, remains, wire
 from tmplbuild.core.console import ConsoleLog
-from tmplbuild.core.diskuse import Measured
 from tmplbuild.core.upkeep import Upkeep
 
-_POWER_OFF = signal.SIGRTMIN + 3  # systemd(1): start poweroff.target
+_STOP_SIGNALS = {"systemd": signal.SIGRTMIN + 3, "command": signal.SIGTERM}  # systemd(1): poweroff.target
+# These know no signal for it (sysvinit's SIGPWR is the power supply's, and Debian ignores it).
+_STOP_COMMANDS = {"sysvinit": ["/sbin/init", "0"], "openrc": ["openrc-shutdown", "--poweroff", "now"]}
 _TAIL = 4000
 
 
@@ -42,6 +45,7 @@ class Monitor:
 
     def __init__(self, config: wire.Message, tether: socket.socket, locks: list[int]) -> None:
         self.config = config
+        self.number = tether.fileno()
         self.tether: socket.socket | None = tether
         self.locks = locks
         self.folder = f"{config['state']}/{config['veid']}"
@@ -86,7 +90,7 @@ class Monitor:
         seconds = boot.whole(self.config["timeout_s"])
         self.deadline = time.monotonic() + seconds
         self.born = boot.give_birth(self.config, self.notify)
-        self.upkeep = Upkeep(self.config, self.born.line, self._gauge())
+        self.upkeep = Upkeep(self.config, self.born)
         self.control.bind(self._address(remains.CONTROL))
         self.control.listen(64)
         self._watch(self.control, self._accept)
@@ -95,7 +99,7 @@ class Monitor:
         if self.tether is not None:
             self._watch(self.tether, self._tether_moved)
         self._write_state("starting")
-        if not self.config["init"]:
+        if not self.config["init"] or self.born.kind == "command":
             self._is_ready()
         elif self.born.kind != "systemd":
             self.watch = ready.Watch(self.born.pid)
@@ -126,13 +130,6 @@ class Monitor:
         for command in self.commands.values():
             if command.client is not None:
                 self._tell(command.client, {"over": reason})
-
-    def _gauge(self) -> Measured | None:
-        rootfs = self.config["rootfs"]
-        assert isinstance(rootfs, dict)
-        where = str(rootfs["upper"] or rootfs["directory"])
-        group = cgroup.unified(str(self.config["owner"]), str(self.config["veid"]))
-        return Measured(where, group) if where else None
 
     def _terminated(self, number: int, frame: object) -> None:
         self.over = self.over or "killed"
@@ -225,7 +222,9 @@ class Monitor:
             if pid == 0:
                 return
             if self.born is not None and pid == self.born.pid:
-                self.over = self.over or "ended"
+                # Linux ends the init of a VE that calls reboot(2) by one of two signals.
+                asked = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGHUP
+                self.over = self.over or ("rebooted" if asked else "ended")
             command = self.commands.pop(pid, None)
             if command is not None:
                 self._command_ended(command, status)
@@ -239,8 +238,7 @@ class Monitor:
                 self.groups.remove(group)
         if command.client is not None:
             assert self.upkeep is not None
-            now = self.upkeep.failures()
-            hit = [name for name, count in now.items() if count > command.failures.get(name, 0)]
+            hit = self.upkeep.hit_since(command.failures)
             self._tell(command.client, {"status": status, "over_limit": hit})
             self._hang_up(command.client)
 
@@ -351,12 +349,12 @@ class Monitor:
         self.deadline = time.monotonic() + timeout_s
         self.watch = None
         self.ready = True
-        if self.born.kind == "systemd":
-            signal.pidfd_send_signal(self.born.pidfd, _POWER_OFF)
+        number = _STOP_SIGNALS.get(self.born.kind)
+        if number is not None:
+            signal.pidfd_send_signal(self.born.pidfd, number)
             return
-        # sysvinit knows no signal for it (SIGPWR is the power supply's, and Debian ignores it).
         request: wire.Message = {
-            "argv": ["/sbin/init", "0"] if self.born.kind == "sysvinit" else ["poweroff"],
+            "argv": _STOP_COMMANDS.get(self.born.kind, ["poweroff"]),
             "env": {},
             "cwd": "/",
             "user": "root",
@@ -383,15 +381,33 @@ class Monitor:
             self._release_mounts()
             if not self.ready:
                 self._answer_start(self._failure())
-            remains_error = self._clear()
-            trouble = remains_error
+            if self.over == "rebooted" and self.ready and not self.config["tether"] and not self.waiting:
+                self._start_again()
+            trouble = self._clear()
         except (OSError, TimeoutError) as error:
             trouble = str(error)
         for fd in self.locks:
             os.close(fd)
-        how = "clean" if self.over == "ended" else "killed"
+        how = "clean" if self.over in ("ended", "rebooted") else "killed"
         for client in self.waiting:
             self._tell(client, {"error": trouble} if trouble else {"ending": how})
+
+    def _start_again(self) -> None:
+        """Give a VE that rebooted itself a new monitor, in our place. Returns only by an OSError."""
+        assert self.upkeep is not None
+        remains.remove_line(self.folder)
+        remains.remove_folder(self.folder, keep=True, spare=(remains.CONSOLE, f"{remains.CONSOLE}.1"))
+        self.config["limits"] = self.upkeep.limits
+        if isinstance(self.config["venet"], dict):
+            self.config["venet"]["addresses"] = self.upkeep.about()["addresses"]
+        remains.write(f"{self.folder}/{remains.CONFIG}", self.config)
+        ours, theirs = wire.pair()
+        wire.send(ours, self.config, self.locks)
+        # Nobody reads what is kept; its being open says that the start is wanted. Both ends get numbers
+        # above the one that the next monitor looks at: a new pair may have that.
+        fcntl.fcntl(ours, fcntl.F_DUPFD, self.number + 1)
+        os.dup2(fcntl.fcntl(theirs, fcntl.F_DUPFD_CLOEXEC, self.number + 1), self.number)
+        os.execv(sys.executable, sys.orig_argv)
 
     def _clear(self) -> str:
         # The tree's lock is ours: give it back, so that `clear` can take it.
@@ -408,12 +424,14 @@ class Monitor:
         why = {
             "late": f"its init did not report that it is ready within {self.config['timeout_s']} seconds",
             "ended": "its init ended",
+            "rebooted": "it rebooted",
         }.get(self.over, self.reason or "it was stopped")
         return {"error": why, "step": "boot", "tail": self.console_log.tail(_TAIL)}
 
     def _release_mounts(self) -> None:
         if self.born is not None:
             self._drain_console()
+            os.close(self.born.root)
         scratch = f"{self.folder}/scratch"
         # Nothing is mounted there for a plain directory, or where the start failed early.
         with contextlib.suppress(OSError):

@@ -39,8 +39,8 @@ def lock_veid(state_dir: str, veid: str) -> int:
 
 
 def lock_tree(path: str, *, shared: bool = False) -> int:
-    """Lock a directory that holds a tree. Raises BlockingIOError when a VE or a Tree uses it."""
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    """Lock a directory or image that holds a tree. Raises BlockingIOError when a VE or a Tree uses it."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         fcntl.flock(fd, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except OSError:
@@ -89,15 +89,20 @@ def clear(state_dir: str, veid: str, owner: str, *, keep: bool = False) -> None:
     """
     folder = f"{state_dir}/{veid}"
     cgroup.destroy(owner, veid)
-    if os.path.exists(f"{folder}/{NOTE}"):
-        from tmplbuild.core import line  # most VEs have none, and helpers must start fast
-
-        line.remove(folder)
+    remove_line(folder)
     rootfs = read(f"{folder}/{CONFIG}").get("rootfs")
     if isinstance(rootfs, dict):
         _tidy_tree(str(rootfs.get("upper") or ""), str(rootfs.get("work") or ""))
         _restore_owners(str(rootfs.get("directory") or ""))
     remove_folder(folder, keep=keep)
+
+
+def remove_line(folder: str) -> None:
+    """Remove a VE's network from the host, where it has one there. Raises OSError."""
+    if os.path.exists(f"{folder}/{NOTE}"):
+        from tmplbuild.core import line  # most VEs have none, and helpers must start fast
+
+        line.remove(folder)
 
 
 def _tidy_tree(upper: str, work: str) -> None:
@@ -138,11 +143,11 @@ def restore_owners(directory: str) -> None:
         shift.restore(directory)
 
 
-def remove_folder(folder: str, *, keep: bool = False) -> None:
-    """Remove a VE's directory; the lock's file goes last, or stays with `keep`."""
+def remove_folder(folder: str, *, keep: bool = False, spare: tuple[str, ...] = ()) -> None:
+    """Remove a VE's directory; the lock's file goes last, or stays with `keep`, as do those in `spare`."""
     if not os.path.isdir(folder):
         return
-    _empty(folder, spare=LOCK)
+    _empty(folder, spare=(LOCK, *spare))
     if keep:
         return
     os.unlink(f"{folder}/{LOCK}")
@@ -154,11 +159,11 @@ def remove_folder(folder: str, *, keep: bool = False) -> None:
         # The next holder was quick and has made it again.
 
 
-def _empty(folder: str, spare: str = "") -> None:
+def _empty(folder: str, spare: tuple[str, ...] = ()) -> None:
     with os.scandir(folder) as found:
         entries = list(found)
     for entry in entries:
-        if entry.name == spare:
+        if entry.name in spare:
             continue
         if entry.is_dir(follow_symlinks=False):
             _empty(entry.path)

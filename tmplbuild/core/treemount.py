@@ -21,6 +21,7 @@ def main(number: int) -> None:
             upper,
             work,
             str(config["scratch"]),
+            image=str(config["image"]),
             read_only=bool(config["read_only"]),
         )
     except OSError as error:

@@ -37,7 +37,8 @@ class VE:
         veid: its id.
         pid: the process id of its init, as the host has it.
         init: whether the tree's init runs in it.
-        kind: "systemd", "sysvinit", "other"; "none" where the tree has no init.
+        kind: "systemd", "sysvinit", "openrc", "other"; "command" where one was given; "none" where the
+            tree has no init.
         bits: 32 or 64 as its programs are, 0 where that is not known.
         mode: how its owners are mapped: "overlay", "idmap" or "shift".
         proxy_socket: listens on 127.0.0.1:3142 in the VE's network, for the tool to serve from the

@@ -18,7 +18,7 @@ _BUSY = 0.01
 
 
 class Gauge(Protocol):
-    """Tells what a VE takes on the disk. `enforced`: its file system holds the limit itself."""
+    """Tells what a VE takes on the disk."""
 
     def held(self) -> tuple[int, int]:
         """(bytes, inodes) in use."""
@@ -29,7 +29,7 @@ class Watchdog:
 
     Parameters:
         group: the VE's control group of version 2.
-        gauge: what measures its disk use; None where its file system holds the limit.
+        gauge: tells its disk use; where the file system holds the limit, that is never above it.
     """
 
     def __init__(self, group: str, limits: Mapping[str, float], gauge: Gauge | None) -> None:
