@@ -107,7 +107,7 @@ class Ground:
 
     @contextmanager
     def entered(self) -> Iterator[VeShell]:
-        with self.core.start("deb-trees", self.rootfs, init=False) as ve:
+        with self.core.start("deb-trees", self.rootfs, init=False, suppress_sync=True) as ve:
             env = {"LC_ALL": "C.UTF-8", "SOURCE_DATE_EPOCH": str(self.epoch)}
             yield VeShell(ve, env, self.emit, manager("apt-deb").progress)
 

@@ -123,9 +123,10 @@ SYSVINIT: Tree = {
     "/etc/rc2.d/S01ssh": link("../init.d/ssh"),
 }
 
+SHIPPED_CONF = "# fresh from the package\n"
 STATUS_HEAD = (
     "Package: demo\nEssential: yes\nStatus: install ok installed\nArchitecture: amd64\nVersion: 1.0-1\n"
-    "Conffiles:\n /etc/demo.conf 0cc175b9c0f1b6a831c399e269772661\n"
+    f"Conffiles:\n /etc/demo.conf {hashlib.md5(SHIPPED_CONF.encode(), usedforsecurity=False).hexdigest()}\n"
     "Description: files of the test\n more of it\n"
 )
 

@@ -13,6 +13,7 @@ import pytest
 
 from tests.unit.checks_trees import (
     PROGRAM,
+    SHIPPED_CONF,
     STATUS_HEAD,
     SYSTEMD_UNITS,
     Node,
@@ -231,6 +232,7 @@ BAD = [
     Case("source-of-build", {"/etc/yum.repos.d/a.repo": file("[a]\nbaseurl=http://10.1.2.3/repo\n")}, "/etc/yum.repos.d/a.repo"),
     Case("build-url-left", {"/etc/apt/sources.list": file("deb http://mirror.example.net/debian x main\n")}, "/etc/apt/sources.list", debian, {"build_urls": ["http://mirror.example.net/"]}),
     Case("build-host-name", {"/var/lib/demo/state": file("made on Forge17 today\n")}, "/var/lib/demo/state", debian, {"host_name": "forge17.example.net"}),
+    Case("build-host-name", {"/etc/demo.conf": file("# fresh from the oven\n")}, "/etc/demo.conf", debian, {"host_name": "fresh"}),
     Case("rpm-lock-left", {"/var/lib/rpm/__db.001": file("x")}, "/var/lib/rpm/__db.001", alt),
     Case("rpm-database-missing", {"/var/lib/rpm/Packages": None, "/var/lib/rpm": folder()}, "/var/lib/rpm", alt),
     Case("rpm-rebuild-left", {"/var/lib/rpmrebuilddb.17": folder()}, "/var/lib/rpmrebuilddb.17", alt),
@@ -351,6 +353,7 @@ GOOD = [
     Case("build-url-left", {}, "", debian, {"build_urls": ["http://mirror.example.net/", ""]}),
     Case("build-host-name", {"/var/lib/demo/state": file("made on reforge17 by forge17-b\n")}, "", debian, {"host_name": "forge17"}),
     Case("build-host-name", {"/etc/issue": file("Welcome to debian\n")}, "", debian, {"host_name": "debian"}),
+    Case("build-host-name", {"/etc/demo.conf": file(SHIPPED_CONF), "/var/lib/dpkg/info/demo.postinst": file("# a fresh install\n")}, "", debian, {"host_name": "fresh"}),
     Case("rpm-lock-left", {"/var/lib/rpm/Name": file("x")}, "", alt),
     Case("rpm-database-missing", {"/var/lib/rpm/Packages": None, "/usr/lib/sysimage/rpm/rpmdb.sqlite": file("SQLite")}, "", alt),
     Case("rpm-rebuild-left", {"/var/lib/rpm/.dbenv.lock": file()}, "", alt),

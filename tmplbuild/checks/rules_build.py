@@ -51,6 +51,11 @@ COMMON_NAMES = frozenset({
     "system", "template", "test", "ubuntu", "unknown", "user", "users", "virtual", "vm", "vps", "worker",
     "gateway", "kernel", "local", "public",
 })  # fmt: skip
+# What packages say of themselves, and certificates: a machine may well be named by a word in them.
+NOT_WRITTEN_HERE = re.compile(
+    r"/var/lib/(dpkg/(info/|status|available)|apt/lists/|ucf/|rpm/)|/var/cache/debconf/templates\.dat"
+    r"|/etc/(ssl|pki)/.*\.(pem|crt)$"
+)
 
 
 @rule(
@@ -167,7 +172,8 @@ def build_host_name(subject: Subject) -> Faults:
     words = b"|".join(re.escape(name.encode()) for name in wanted)
     pattern = re.compile(rb"(?<![\w-])(" + words + rb")(?![\w-])", re.IGNORECASE)
     for entry, content in subject.text_files(*SEARCHED):
-        if match := pattern.search(content):
+        match = pattern.search(content)
+        if match and not NOT_WRITTEN_HERE.match(entry.path) and not subject.as_shipped(entry):
             yield entry.path, f"it names {match[1].decode('utf-8', 'replace')}"
 
 

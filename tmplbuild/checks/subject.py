@@ -103,6 +103,14 @@ class Subject:
         except StageError:
             return frozenset()
 
+    def as_shipped(self, entry: Entry) -> bool:
+        """Whether a file is, or is a copy of, what some package brought (by dpkg's digests)."""
+        return self.view.md5(entry) in self._digests
+
+    @cached_property
+    def _digests(self) -> frozenset[str]:
+        return frozenset(self.owned[path].md5 or "" for path in self.shipped)
+
     def text_files(self, *tops: str) -> Iterator[tuple[Entry, bytes]]:
         """The small text files below `tops`, with their contents (no zero byte: no binary file)."""
         for top in tops:

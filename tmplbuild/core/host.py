@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal, NoReturn
 
-from tmplbuild.core import cgroup, remains, resources, wire
+from tmplbuild.core import cgroup, layers, remains, resources, wire
 from tmplbuild.core.masks import DEFAULT_MASK
 from tmplbuild.core.model import Limits, Net, Probe, Rootfs, VEInfo, Venet
 from tmplbuild.core.process import Helper
@@ -139,19 +139,28 @@ class Core:
                 os.close(fd)
 
     def _mounted(self, rootfs: Rootfs, writable: bool) -> int:
-        self.state_dir.mkdir(mode=0o711, parents=True, exist_ok=True)
         if writable and rootfs.work:
             remains.clean_work(str(rootfs.work))
             os.mkdir(str(rootfs.work), 0o700)
-        config = {**rootfs.as_message(), "scratch": str(self.state_dir), "read_only": not writable}
-        answer, fds = self._ask_helper("treemount", config)
-        if not fds:
+        try:
+            if rootfs.image:
+                return self._mounted_image(rootfs, writable)
+            lower = [str(path) for path in rootfs.lower]
+            return layers.merged(lower, str(rootfs.upper or ""), str(rootfs.work), read_only=not writable)
+        except OSError as error:
             raise HostError(
                 "The layers cannot be stacked.",
                 where=str(rootfs.changes or rootfs.lower[0]),
-                why=str(answer.get("error")),
+                why=str(error),
                 hint="tmplbuild doctor tells what this machine can do",
-            )
+            ) from error
+
+    def _mounted_image(self, rootfs: Rootfs, writable: bool) -> int:
+        self.state_dir.mkdir(mode=0o711, parents=True, exist_ok=True)
+        config = {**rootfs.as_message(), "scratch": str(self.state_dir), "read_only": not writable}
+        answer, fds = self._ask_helper("treemount", config)
+        if not fds:
+            raise OSError(str(answer.get("error")))
         return fds[0]
 
     def _ask_helper(self, module: str, config: wire.Message) -> tuple[wire.Message, Fds]:

@@ -11,6 +11,7 @@ import fcntl
 import os
 import socket
 import struct
+from collections.abc import Iterable
 
 CLONE_NEWNS = 0x00020000
 CLONE_NEWCGROUP = 0x02000000
@@ -130,8 +131,20 @@ def mount_setattr(fd: int, attributes: int, *, userns: int = 0) -> None:
     _check(result, "mount_setattr")
 
 
-def new_mount(fstype: str, attributes: int = 0, *, source: str = "", flags: tuple[str, ...] = ()) -> int:
-    """A descriptor of a new file system of that type, attached nowhere (fsopen(2), Linux 5.2)."""
+def new_mount(
+    fstype: str,
+    attributes: int = 0,
+    *,
+    source: str = "",
+    flags: tuple[str, ...] = (),
+    options: Iterable[tuple[str, str]] = (),
+) -> int:
+    """A descriptor of a new file system of that type, attached nowhere (fsopen(2), Linux 5.2).
+
+    Parameters:
+        attributes: MOUNT_ATTR_*.
+        flags, options: as mount(8) has them, without and with a value; a value has 255 bytes at most.
+    """
     context = _check(
         _libc.syscall(ctypes.c_long(_FSOPEN), ctypes.c_char_p(_bytes(fstype)), ctypes.c_uint(1)),
         f"fsopen {fstype}",
@@ -141,6 +154,8 @@ def new_mount(fstype: str, attributes: int = 0, *, source: str = "", flags: tupl
             _configure(context, _FSCONFIG_SET_STRING, "source", source)
         for flag in flags:
             _configure(context, _FSCONFIG_SET_FLAG, flag)
+        for key, value in options:
+            _configure(context, _FSCONFIG_SET_STRING, key, value)
         _configure(context, _FSCONFIG_CMD_CREATE)
         result = _libc.syscall(
             ctypes.c_long(_FSMOUNT), ctypes.c_int(context), ctypes.c_uint(1), ctypes.c_uint(attributes)
