@@ -66,7 +66,7 @@ echo "guest: Linux $(uname -r), cgroup2 with $(cat /sys/fs/cgroup/cgroup.control
 {command}
 echo "guest: pytest ended with $?"
 echo o > /proc/sysrq-trigger
-sleep 60
+while :; do :; done
 """
 
 
@@ -155,7 +155,7 @@ def _disk(place: Path, arguments: list[str]) -> Path:
         core_trees.debian(kind)
     tree.chmod(0o1777)
     python = _ROOT / ".venv/bin/python"
-    command = [str(python), "-m", "pytest", "-p", "no:cacheprovider", *arguments]
+    command = [str(python), "-m", "pytest", "-p", "no:cacheprovider", "--color=no", *arguments]
     (tree / "stage").write_text(_STAGE.format(root=shlex.quote(str(_ROOT)), command=shlex.join(command)))
     disk = place / "disk.img"
     subprocess.run(["mke2fs", "-q", "-t", "ext4", "-d", tree, disk, "6G"], check=True)

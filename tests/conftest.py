@@ -22,6 +22,9 @@ for _number, _usual in (
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, _usual)
 
+TREES = "TMPLBUILD_TEST_TREES"
+"""Names a directory that keeps the trees of `tests.core_trees` between runs."""
+
 # how fast a machine is, and what else it does, is no property of the code
 settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tests")
@@ -42,6 +45,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     if live and (reason := _no_ve()):
         pytest.skip(reason)
     if item.get_closest_marker("network") and (reason := _no_archive()):
+        pytest.skip(reason)
+    if item.get_closest_marker("trees") and not os.environ.get(TREES) and (reason := _no_archive()):
         pytest.skip(reason)
 
 

@@ -13,6 +13,7 @@ from time import monotonic, sleep
 
 import pytest
 
+from tests.conftest import TREES
 from tmplbuild.core import Core, Rootfs, cgroup
 
 # suite and packages of each tree
@@ -29,9 +30,9 @@ TREES = {
 def debian(kind: str) -> Path:
     """A Debian tree of TREES, never to be changed.
 
-    TMPLBUILD_TEST_TREES names a directory that keeps the trees between runs.
+    They are kept between runs in the directory that TMPLBUILD_TEST_TREES names, if it names one.
     """
-    kept = os.environ.get("TMPLBUILD_TEST_TREES")
+    kept = os.environ.get(TREES)
     home = Path(kept) if kept else _session_dir()
     tree = home / kind
     if not tree.exists():

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.real_rpm import install_words
 from tests.rpm_factory import File, Rpm, build_rpm
 from tmplbuild.archives.aptrpm.cpio import CpioReader
 from tmplbuild.archives.aptrpm.rpmfile import CONFIG, GHOST, NOREPLACE, open_rpm
@@ -101,7 +102,7 @@ def test_rpm_installs_our_packages(kind: str, tmp_path: Path) -> None:
     root = tmp_path / "root"
     root.mkdir()
     database = ("--root", root, "--dbpath", "/var/lib/rpm", "--nosignature")
-    run("rpm", *database, "-i", "--force-debian", "--nodeps", "--noscripts", path)
+    run("rpm", *database, "-i", *install_words(), "--nodeps", "--noscripts", path)
     assert stat.S_IMODE((root / "usr/bin/hello").stat().st_mode) == 0o4755
     assert (root / "usr/bin/hello").samefile(root / "usr/bin/hallo")
     assert os.readlink(root / "usr/bin/link") == "hello"

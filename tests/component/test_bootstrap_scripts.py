@@ -29,17 +29,29 @@ class Yard:
     choice: Choice
     debs: Path
 
-    def install(self, *packages: tuple[Package, Path], auto: Sequence[str] = (), timeout_s: int = 60) -> None:
+    def install(
+        self,
+        *packages: tuple[Package, Path],
+        auto: Sequence[str] = (),
+        timeout_s: int = 60,
+        background: tuple[str, ...] = (),
+        idle: tuple[str, ...] = (),
+    ) -> None:
         """Stage install of these on the base, in a new layer."""
         self.maker.new_layer()
         files = {found.sha256: path for found, path in packages}
         ground = Ground(self.maker.core, self.maker.full_rootfs, "amd64", files)
-        asked = Install(timeout_s=timeout_s)
+        asked = Install(timeout_s=timeout_s, background=background, idle=idle)
         install.run(ground, asked, [found for found, _ in packages], frozenset(auto))
 
     def tree(self) -> Tree:
         """The changes, as they lie in the layer."""
         return Tree(self.maker.place / "top")
+
+    def program(self, name: str, *lines: str) -> tuple[Package, Path]:
+        """A package with a program of that name, a script."""
+        path = f"usr/bin/{name}"
+        return self.package(name, {path: script(*lines)}, modes={path: 0o755})
 
     def package(
         self, name: str, files: Mapping[str, object] | None = None, **options: object
@@ -163,6 +175,25 @@ def test_wanted_and_automatic_packages(yard: Yard) -> None:
     assert names == ["Package: gpgv", "Package: library"]
 
 
+def test_a_program_goes_on_in_the_background_and_is_waited_for(yard: Yard) -> None:
+    slow = yard.program("slow", "until test -e /etc/go; do sleep 0.01; done", 'echo "$*" >> /etc/told')
+    # the first call would wait for ever if it were not left alone, and the second waits for the first
+    postinst = script("slow one 3>&1", "test ! -e /etc/told", "touch /etc/go", "slow two")
+    yard.install(slow, yard.package("app", scripts={"postinst": postinst}), background=("/usr/bin/slow",))
+    with yard.tree() as tree:
+        assert tree.read_text("/etc/told") == "one\ntwo\n"
+        assert tree.read_text("/usr/bin/slow").endswith("/etc/told\n"), "the program is itself again"
+
+
+def test_an_idle_program_does_nothing(yard: Yard) -> None:
+    useless = yard.program("useless", "touch /etc/useless")
+    app = yard.package("app", scripts={"postinst": script("useless", "touch /etc/app")})
+    yard.install(useless, app, idle=("/usr/bin/useless", "/usr/bin/not-there"))
+    with yard.tree() as tree:
+        assert tree.exists("/etc/app")
+        assert not tree.exists("/etc/useless")
+
+
 # -- failures --------------------------------------------------------------------------------------
 
 
@@ -182,6 +213,16 @@ def test_a_failing_preinst_is_named_with_its_output(yard: Yard) -> None:
         yard.install(app)
     assert "preinst script of package app" in caught.value.what
     assert any("not on this day" in line for line in caught.value.tail)
+
+
+def test_a_failure_in_the_background_is_told_with_its_output(yard: Yard) -> None:
+    slow = yard.program("slow", "echo no certificate is good", "exit 4")
+    app = yard.package("app", scripts={"postinst": script("slow --fresh")})
+    with pytest.raises(StageError) as caught:
+        yard.install(slow, app, background=("/usr/bin/slow",))
+    assert "in the background failed" in caught.value.what
+    assert caught.value.why == "/usr/bin/slow --fresh: exit status 4"
+    assert "no certificate is good" in caught.value.tail
 
 
 def test_a_script_that_hangs_is_stopped(yard: Yard) -> None:

@@ -17,7 +17,7 @@ from tests.core_trees import layers, wait_until
 from tmplbuild.core import VE, Core, cgroup
 from tmplbuild.errors import StageError, UsageError
 
-pytestmark = [pytest.mark.root, pytest.mark.network, pytest.mark.live]
+pytestmark = [pytest.mark.root, pytest.mark.trees, pytest.mark.live]
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ import pytest
 from tests.core_trees import NOTHING, layers, traces, wait_until
 from tmplbuild.core import Core, Rootfs
 
-pytestmark = [pytest.mark.root, pytest.mark.network, pytest.mark.live, pytest.mark.slow]
+pytestmark = [pytest.mark.root, pytest.mark.trees, pytest.mark.live, pytest.mark.slow]
 
 TOOL = """
 import sys

@@ -22,7 +22,7 @@ from tmplbuild.core.line import device_name
 from tmplbuild.core.netlink import Link
 from tmplbuild.errors import BusyError, HostError, UsageError
 
-pytestmark = [pytest.mark.root, pytest.mark.network, pytest.mark.live]
+pytestmark = [pytest.mark.root, pytest.mark.trees, pytest.mark.live]
 
 HOST4, HOST6 = "198.51.100.1", "2001:db8:51::1"
 LAN, LAN_PEER = "203.0.113.1", "203.0.113.9"

@@ -12,7 +12,7 @@ from tmplbuild.core import Core
 
 pytestmark = [
     pytest.mark.root,
-    pytest.mark.network,
+    pytest.mark.trees,
     pytest.mark.skipif(os.uname().machine != "x86_64", reason="asks by x86_64 call numbers"),
 ]
 

@@ -17,7 +17,7 @@ from tests.core_trees import NOTHING, copy, debian, kill_monitor, layers, traces
 from tmplbuild.core import VE, Core, Limits, Rootfs, cgroup
 from tmplbuild.errors import BusyError, HostError, TmplbuildError, UsageError
 
-pytestmark = [pytest.mark.root, pytest.mark.network, pytest.mark.live]
+pytestmark = [pytest.mark.root, pytest.mark.trees, pytest.mark.live]
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.real_rpm import install_words
 from tests.rpm_factory import File, Rpm, build_rpm
 from tests.unit.fake_bench import FakeBench, FakeShell
 from tmplbuild.archives.aptrpm.rpmfile import CONFIG, NOREPLACE
@@ -81,7 +82,7 @@ def test_what_rpm_leaves(tmp_path: Path) -> None:
     second = {name: (flags, NEW) for name, (flags, _) in first.items() if name not in ("gone", "same")}
     second |= {"same": (CONFIG, OLD), "early": (CONFIG | NOREPLACE, NEW), "orig": (CONFIG, NEW)}
     (installed / "etc").mkdir(parents=True)
-    rpm(installed, "-i", "--force-debian", "--nodeps", package(tmp_path, "app", "1.0", **first))
+    rpm(installed, "-i", *install_words(), "--nodeps", package(tmp_path, "app", "1.0", **first))
     (installed / "etc/early.conf").write_text("before its package\n")
     (installed / "etc/orig.conf").write_text("before its package\n")
 
@@ -100,7 +101,7 @@ def test_what_rpm_leaves(tmp_path: Path) -> None:
             tree.write(f"/etc/{name}.conf", OLD.replace("e = 1", "e = script"))
 
     shutil.copytree(before, root, symlinks=True)
-    rpm(root, "-U", "--force-debian", "--nodeps", package(tmp_path, "app", "2.0", **second))
+    rpm(root, "-U", *install_words(), "--nodeps", package(tmp_path, "app", "2.0", **second))
     left = sorted(path.name for path in (root / "etc").iterdir() if ".rpm" in path.name)
     assert left == [
         "early.conf.rpmnew",

@@ -17,7 +17,7 @@ from tmplbuild.core import Core, Limits, Rootfs
 from tmplbuild.core.console import LIMIT
 from tmplbuild.errors import BusyError, HostError, StageError
 
-pytestmark = [pytest.mark.root, pytest.mark.network, pytest.mark.live]
+pytestmark = [pytest.mark.root, pytest.mark.trees, pytest.mark.live]
 
 
 @pytest.fixture

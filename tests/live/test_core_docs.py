@@ -9,7 +9,7 @@ import pytest
 
 from tests.core_trees import debian, layers
 
-pytestmark = [pytest.mark.root, pytest.mark.network, pytest.mark.live]
+pytestmark = [pytest.mark.root, pytest.mark.trees, pytest.mark.live]
 
 
 def test_the_example(tmp_path: Path) -> None:

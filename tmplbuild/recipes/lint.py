@@ -300,6 +300,11 @@ def _paths(loaded: LoadedRecipe) -> Iterator[_Row]:
         for at, glob in enumerate(globs):
             if "/" + glob.strip("/") in _WHOLE_TREE:
                 yield "error", (*key, at), f"{quote(glob)} is the whole tree", ""
+    install = loaded.recipe.install
+    for name, programs in (("idle", install.idle), ("background", install.background)):
+        for at, program in enumerate(programs):
+            if not program.startswith("/"):
+                yield "error", ("install", name, at), f"{quote(program)} is no absolute path", ""
 
 
 def _leftovers(loaded: LoadedRecipe) -> Iterator[_Row]:

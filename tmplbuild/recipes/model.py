@@ -156,6 +156,10 @@ class Install(Section, frozen=True, kw_only=True):
         exclude: never taken, even where something recommends it; where something needs it, it is an error.
         prefer: of several packages that satisfy a dependency the first one named here is taken.
         recommends: take what packages recommend, too.
+        idle: programs that do nothing when the packages' own scripts call them: those whose work a later
+            stage would throw away.
+        background: programs that go on in the background when scripts call them: those that take long and
+            whose work no other package's script looks at.
         timeout_s: longest time that the packages' own scripts may take.
     """
 
@@ -163,6 +167,8 @@ class Install(Section, frozen=True, kw_only=True):
     exclude: tuple[str, ...] = ()
     prefer: tuple[str, ...] = ()
     recommends: bool = False
+    idle: tuple[str, ...] = ()
+    background: tuple[str, ...] = ()
     timeout_s: Seconds = 1800
 
 

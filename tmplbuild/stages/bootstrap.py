@@ -9,7 +9,7 @@ from tmplbuild.archives.model import Package
 from tmplbuild.core.tree import Tree
 from tmplbuild.managers.debpackage import DebPackage
 from tmplbuild.recipes.model import Bootstrap
-from tmplbuild.stages import debtree, rpmtree
+from tmplbuild.stages import debtree, rpmtree, standins
 from tmplbuild.stages.context import Ctx
 
 _ALWAYS_MERGED = ("bin", "lib", "sbin")
@@ -39,7 +39,7 @@ def run(ctx: Ctx, options: Bootstrap, packages: Sequence[Package], auto: frozens
         debtree.wait_with_scripts(tree, scripts)
         debtree.begin(tree)
     with ctx.entered() as shell:
-        debtree.say_chroot(shell)
+        standins.put_up(shell)
         # There is no shell before the first package is unpacked, so here they run after it.
         debtree.run_preinst(shell, scripts, options.timeout_s)
         debtree.configure(shell, options.timeout_s)

@@ -10,7 +10,7 @@ from tmplbuild.managers.deborder import configured_first
 from tmplbuild.managers.debpackage import DebPackage
 from tmplbuild.managers.dpkg import installed
 from tmplbuild.recipes.model import Install
-from tmplbuild.stages import debtree, rpmtree
+from tmplbuild.stages import debtree, rpmtree, standins
 from tmplbuild.stages.context import Ctx
 
 
@@ -40,17 +40,18 @@ def run(
         debtree.begin(tree)
     if early:
         with ctx.entered() as shell:
-            debtree.say_chroot(shell)
+            standins.put_up(shell, idle=options.idle)
             debtree.run_preinst(shell, early, options.timeout_s)
     first = configured_first(debs)
     with ctx.tree() as tree:
         in_order = [*first, *(package for package in debs if package not in first)]
         debtree.fill(ctx, tree, in_order, auto, debtree.aliases_of(tree))
     with ctx.entered() as shell:
-        debtree.say_chroot(shell)
+        standins.put_up(shell, idle=options.idle, background=options.background)
         debtree.configure(shell, options.timeout_s, first)
         debtree.run_preinst(shell, late, options.timeout_s)
         debtree.configure(shell, options.timeout_s)
+        standins.settle(shell, options.timeout_s)
     with ctx.tree() as tree:
         debtree.finish(tree, debs)
     return {"packages": len(debs)}
