@@ -30,7 +30,7 @@ template: $(VENV)/.ready ## build a template
 test: $(VENV)/.dev ## run all tests (as root: also those that boot containers); T=PATH for some
 	@sh tests/install-debian-packages
 	@$(if $(T),true,$(BIN)/python -m pytest -q -n auto tests/unit)
-	@$(BIN)/python -m pytest --durations=15 $(or $(T),tests/component tests/live)
+	@$(BIN)/python -m pytest --durations=15 $(or $(T),-n 2 --dist loadfile tests/component tests/live)
 
 check: $(VENV)/.dev ## lint, types and unit tests; what a commit must pass
 	@$(BIN)/ruff check .

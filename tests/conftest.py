@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import os
+import shutil
 import signal
+import tempfile
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -25,6 +27,9 @@ for _number, _usual in (
 TREES = "TMPLBUILD_TEST_TREES"
 """Names a directory that keeps the trees of `tests.core_trees` between runs."""
 
+_SESSION = "TMPLBUILD_TEST_SESSION"
+"""What all processes of a run of the tests share lies in the directory that it names."""
+
 # how fast a machine is, and what else it does, is no property of the code
 settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tests")
@@ -35,6 +40,28 @@ settings.load_profile("tests")
 for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
     if signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, lambda *_: None)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the shared directory; the workers of pytest-xdist find it in their environment."""
+    if _SESSION not in os.environ:
+        place = tempfile.mkdtemp(prefix="tmplbuild-tests-", dir="/var/tmp")
+        os.chmod(place, 0o755)
+        os.environ[_SESSION] = place
+        config.add_cleanup(lambda: shutil.rmtree(os.environ.pop(_SESSION), ignore_errors=True))
+
+
+def shared(name: str) -> Path:
+    """A directory that all processes of this run of the tests share; whoever fills it locks it."""
+    place = Path(os.environ[_SESSION]) / name
+    place.mkdir(exist_ok=True)
+    return place
+
+
+@pytest.fixture(scope="session")
+def packages() -> Path:
+    """The package cache of all whole builds and trees: what one has downloaded, the next ones have."""
+    return shared("packages")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

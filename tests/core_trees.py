@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
 import functools
 import os
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from time import monotonic, sleep
 
 import pytest
 
-from tests.conftest import TREES
+from tests.conftest import TREES, shared
 from tmplbuild.core import Core, Rootfs, cgroup
 
 # suite and packages of each tree
@@ -33,20 +33,14 @@ def debian(kind: str) -> Path:
     They are kept between runs in the directory that TMPLBUILD_TEST_TREES names, if it names one.
     """
     kept = os.environ.get(TREES)
-    home = Path(kept) if kept else _session_dir()
+    home = Path(kept) if kept else shared("trees")
+    home.mkdir(parents=True, exist_ok=True)
     tree = home / kind
-    if not tree.exists():
-        _make(kind, tree)
+    with (home / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not tree.exists():
+            _make(kind, tree)
     return tree
-
-
-@functools.cache
-def _session_dir() -> Path:
-    import atexit
-
-    home = Path(tempfile.mkdtemp(prefix="tmplbuild-trees-", dir="/var/tmp"))
-    atexit.register(shutil.rmtree, home, ignore_errors=True)
-    return home
 
 
 def _make(kind: str, tree: Path) -> None:
@@ -56,7 +50,6 @@ def _make(kind: str, tree: Path) -> None:
         pytest.skip("mmdebstrap is not installed: run `make test`, or apt-get install mmdebstrap")
     mirror = host_mirror("debian")
     assert mirror is not None
-    tree.parent.mkdir(parents=True, exist_ok=True)
     tarball = tree.with_suffix(".tar")
     suite, packages = TREES[kind]
     command = [

@@ -69,11 +69,11 @@ if RECIPE == "debian-13":  # presumably theirs made systemd's users before passw
 
 
 @pytest.fixture(scope="module")
-def source(tmp_path_factory: pytest.TempPathFactory) -> Source:
-    """The recipe's archives; the package cache serves all tests of this file."""
+def source(packages: Path) -> Source:
+    """The recipe's archives."""
     if shutil.which("mmdebstrap") is None:
         pytest.skip("mmdebstrap is not installed: run `make test`, or apt-get install mmdebstrap")
-    return open_source(RECIPE, tmp_path_factory.mktemp("cache"))
+    return open_source(RECIPE, packages)
 
 
 def by_mmdebstrap(choice: Choice, place: Path) -> dict[str, Fact]:

@@ -66,9 +66,9 @@ def script(*lines: str) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> tuple[Maker, Choice]:
+def base(tmp_path_factory: pytest.TempPathFactory, packages: Path) -> tuple[Maker, Choice]:
     """The base of Debian 12, made once."""
-    choice = open_source("debian-12", tmp_path_factory.mktemp("cache")).choose(packages=())
+    choice = open_source("debian-12", packages).choose(packages=())
     maker = Maker(tmp_path_factory.mktemp("trees"))
     maker.make_base(choice)
     return maker, choice

@@ -1,4 +1,4 @@
-"""Workshops for whole builds. The package cache is shared: what a run downloads, the next ones have."""
+"""Workshops for whole builds."""
 
 from __future__ import annotations
 
@@ -7,12 +7,6 @@ from pathlib import Path
 import pytest
 
 from tests.workshop import Workshop
-
-
-@pytest.fixture(scope="session")
-def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The package cache of all whole builds of this session."""
-    return tmp_path_factory.mktemp("packages")
 
 
 @pytest.fixture(scope="session")
