@@ -238,6 +238,13 @@ def test_dependency_that_cannot_be_met(toy: Toy) -> None:
 # -- the machine --------------------------------------------------------------------------------
 
 
+def test_as_an_ordinary_user(toy: Toy) -> None:
+    toy.suite()
+    files = "+dac_override,+dac_read_search"  # wherever the checkout lies, it can be read
+    wrap = ("setpriv", "--reuid=65534", f"--inh-caps={files}", f"--ambient-caps={files}")
+    toy.failed(toy.build(wrap=wrap), 4, "root")
+
+
 def test_without_the_privilege_to_make_namespaces(toy: Toy) -> None:
     toy.suite()
     wrap = ("setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin")
