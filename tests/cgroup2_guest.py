@@ -151,7 +151,7 @@ def _disk(place: Path, arguments: list[str]) -> Path:
     """The guest's disk: the trees that the tests boot, the script, and room."""
     tree = place / "disk"
     os.environ["TMPLBUILD_TEST_TREES"] = str(tree / "trees")
-    for kind in core_trees.PACKAGES:
+    for kind in core_trees.TREES:
         core_trees.debian(kind)
     tree.chmod(0o1777)
     python = _ROOT / ".venv/bin/python"

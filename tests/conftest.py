@@ -24,7 +24,7 @@ for _number, _usual in (
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, _usual)
 
-TREES = "TMPLBUILD_TEST_TREES"
+KEPT_TREES = "TMPLBUILD_TEST_TREES"
 """Names a directory that keeps the trees of `tests.core_trees` between runs."""
 
 _SESSION = "TMPLBUILD_TEST_SESSION"
@@ -73,7 +73,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip(reason)
     if item.get_closest_marker("network") and (reason := _no_archive()):
         pytest.skip(reason)
-    if item.get_closest_marker("trees") and not os.environ.get(TREES) and (reason := _no_archive()):
+    if item.get_closest_marker("trees") and not os.environ.get(KEPT_TREES) and (reason := _no_archive()):
         pytest.skip(reason)
 
 

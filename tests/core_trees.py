@@ -13,7 +13,7 @@ from time import monotonic, sleep
 
 import pytest
 
-from tests.conftest import TREES, shared
+from tests.conftest import KEPT_TREES, shared
 from tmplbuild.core import Core, Rootfs, cgroup
 
 # suite and packages of each tree
@@ -32,7 +32,7 @@ def debian(kind: str) -> Path:
 
     They are kept between runs in the directory that TMPLBUILD_TEST_TREES names, if it names one.
     """
-    kept = os.environ.get(TREES)
+    kept = os.environ.get(KEPT_TREES)
     home = Path(kept) if kept else shared("trees")
     home.mkdir(parents=True, exist_ok=True)
     tree = home / kind
