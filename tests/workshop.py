@@ -155,22 +155,40 @@ class Workshop:
     def remains(self) -> dict[str, list[str]]:
         """What is left on the machine of VEs and mounts of this workshop: should be nothing."""
         mounts = [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if self._ours(line)]
-        processes = []
-        for entry in Path("/proc").glob("[0-9]*/cmdline"):
-            try:
-                words = entry.read_bytes().decode("utf-8", "replace")
-                state = (entry.parent / "stat").read_text().rpartition(")")[2].split()[0]
-            except OSError:
-                continue
-            if self._ours(words) and state != "Z" and int(entry.parent.name) != os.getpid():
-                processes.append(words.replace("\0", " "))
+        processes = [words.replace("\0", " ") for words in self.processes().values()]
         states = [str(p) for p in self.run_dir.glob("*") if p.is_dir() and p.name not in ("locks",)]
         drafts = [str(p) for p in (self.templates).glob(".*")]
         found = {"mounts": mounts, "processes": processes, "state": states, "drafts": drafts}
         return {kind: rows for kind, rows in found.items() if rows}
 
+    def processes(self) -> dict[int, str]:
+        """The processes of this workshop that run, with their command lines."""
+        found = {}
+        for entry in Path("/proc").glob("[0-9]*/cmdline"):
+            pid = int(entry.parent.name)
+            try:
+                words = entry.read_bytes().decode("utf-8", "replace")
+                state = (entry.parent / "stat").read_text().rpartition(")")[2].split()[0]
+            except OSError:
+                continue
+            if self._ours(words) and state != "Z" and pid != os.getpid():
+                found[pid] = words
+        return found
+
+    def temporary(self) -> list[Path]:
+        """Files and directories in the making, which only a run that is under way has."""
+        places = [self.place / "state", self.packages, self.templates]
+        names = (".*", "*.part", "*.new", "*-new")
+        found = {path for place in places for name in names for path in place.rglob(name) if _is_ours(path)}
+        return sorted([*found, *(self.place / "state/drafts").glob("*"), *self.packages.glob("incoming/*")])
+
     def _ours(self, text: str) -> bool:
         return str(self.place) in text
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a path is the tool's own, not one within a layer's tree."""
+    return "fs" not in path.parts
 
 
 @contextmanager

@@ -8,6 +8,8 @@ the number of threads, nor on the time (a member's header carries none).
 from __future__ import annotations
 
 import hashlib
+import os
+import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -78,6 +80,7 @@ class GzipWriter:
         jobs: compressing threads.
         cache: kept members, or None.
         progress: called with the raw bytes that have been compressed and written so far.
+        niceness: of the compressing threads (nice(2)).
 
     One more thread hashes what comes in and what goes out, so that the caller's only reads and writes.
     Leaving the `with` block early drops what waits; nothing runs on after it.
@@ -91,12 +94,15 @@ class GzipWriter:
         jobs: int,
         cache: Members | None = None,
         progress: Callable[[int], None] | None = None,
+        niceness: int = 0,
     ) -> None:
         self._out = out
         self._level = level
         self._cache = cache
         self._progress = progress
-        self._pool = ThreadPoolExecutor(max(jobs, 1), thread_name_prefix="deflate")
+        self._pool = ThreadPoolExecutor(
+            max(jobs, 1), thread_name_prefix="deflate", initializer=_be_nice, initargs=(niceness,)
+        )
         self._hasher = ThreadPoolExecutor(1, thread_name_prefix="sha256")
         # Enough that no thread is idle while the first in the row is a slow one or the caller is held up.
         self._most = min(_PENDING, (2 * max(jobs, 1) + 4) * PIECE)
@@ -205,3 +211,9 @@ class GzipWriter:
         member = deflate.gzip_compress(raw, self._level)
         self._cache.put(key, member)
         return member, False
+
+
+def _be_nice(niceness: int) -> None:
+    """Lower the calling thread's priority: Linux keeps one for each thread (setpriority(2), NOTES)."""
+    if niceness:
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)

@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from tmplbuild.artifact import tarstream
 from tmplbuild.artifact.attributes import Record
@@ -90,6 +90,48 @@ def pack(
     return Packed(
         done.size, done.sha256, done.raw_size, done.raw_sha256, done.members, done.reused, writer.entries
     )
+
+
+def pack_ahead(
+    tree: Tree,
+    packages: Collection[str],
+    *,
+    epoch: int,
+    owners: Owners,
+    level: int,
+    members: MemberCache,
+    jobs: int,
+    over: Callable[[], bool],
+) -> None:
+    """Compress the members of some packages into the cache, for a later `pack` with the same epoch and level
+    of a tree that has the same files.
+
+    Parameters:
+        jobs: compressing threads, which get what nobody else wants of the processors.
+        over: asked between packages; the rest is left out when it says so.
+
+    Raises StoreError where the tree cannot be read.
+    """
+    seen = scan(tree)
+    out = cast(BinaryIO, _Nowhere())
+    with (
+        Folders(tree.fd) as folders,
+        GzipWriter(out, level=level, jobs=jobs, cache=members, niceness=19) as gz,
+    ):
+        writer = _TarWriter(folders, gz, epoch)
+        for name, entries in sorted(_by_package(seen.others, owners).items()):
+            if over():
+                return
+            if name in packages:
+                for entry in sorted(entries):
+                    writer.add(entry)
+                writer.cut()
+        gz.finish()
+
+
+class _Nowhere:
+    def write(self, data: bytes) -> int:
+        return len(data)
 
 
 def _write_groups(writer: _TarWriter, seen: Scan, owners: Owners, first: Sequence[str]) -> None:

@@ -1,0 +1,86 @@
+"""Packing ahead: packages' gzip members are compressed while the build waits for other things.
+
+Compressing at the level that pays off in every later night costs several times what a build may wait
+for. But what a member is made of is known long before the tree is packed: as soon as a layer with the
+package is committed. Most of a build is one maintainer script after another, on one processor; so a
+thread compresses on what is idle, for `pack` to find. What a later stage changes after all is only
+compressed again: members are found by what they are made of, so nothing here can change a byte.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+from types import TracebackType
+
+from tmplbuild.artifact.members import MemberCache
+from tmplbuild.artifact.pack import pack_ahead
+from tmplbuild.core import Tree
+from tmplbuild.errors import TmplbuildError
+from tmplbuild.managers import dpkg
+
+OpenTree = Callable[[], AbstractContextManager[Tree]]
+
+
+class Ahead:
+    """Compresses members of committed layers, one layer after the other, until the block is left.
+
+    Parameters:
+        members: where they go.
+        level, epoch: as `pack` will be told.
+        jobs: compressing threads; they have the lowest priority.
+    """
+
+    def __init__(self, members: MemberCache, *, level: int, epoch: int, jobs: int) -> None:
+        self._members = members
+        self._level = level
+        self._epoch = epoch
+        self._jobs = jobs
+        self._layers: queue.SimpleQueue[tuple[OpenTree, frozenset[str]] | None] = queue.SimpleQueue()
+        self._over = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def __enter__(self) -> Ahead:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.end()
+
+    def begin(self, tree: OpenTree, packages: Iterable[str]) -> None:
+        """Compress these packages of a committed layer's tree when there is time."""
+        wanted = frozenset(packages)
+        if not wanted or self._over.is_set():
+            return
+        self._layers.put((tree, wanted))
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, name="ahead", daemon=True)
+            self._thread.start()
+
+    def end(self) -> None:
+        """Stop; what is being compressed at this moment is finished, the rest is left to `pack`."""
+        self._over.set()
+        self._layers.put(None)
+        if self._thread is not None:
+            self._thread.join()
+
+    def _work(self) -> None:
+        while (one := self._layers.get()) is not None and not self._over.is_set():
+            open_tree, wanted = one
+            try:
+                with open_tree() as tree:
+                    pack_ahead(
+                        tree,
+                        wanted,
+                        epoch=self._epoch,
+                        owners=dpkg.listed_paths(tree),
+                        level=self._level,
+                        members=self._members,
+                        jobs=self._jobs,
+                        over=self._over.is_set,
+                    )
+            except (TmplbuildError, OSError):
+                return  # it only saves time: what is wrong, the stages will meet and tell
