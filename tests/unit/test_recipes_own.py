@@ -75,7 +75,7 @@ def test_lists_differ_by_their_items(tmp_path: Path) -> None:
         ("install.packages", "-", "two", "None"),
         ("install.packages", "+", "None", "four"),
         ("install.exclude", "~", "['x', 'y']", "['y', 'x']"),
-        ("pack.level", "~", "6", "9"),
+        ("pack.level", "~", "10", "9"),
     }
     assert difference(old, old) == []
 

@@ -6,6 +6,7 @@ Loaded only when something is to be done: see `tmplbuild.stages.versions`.
 from __future__ import annotations
 
 import socket
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,10 @@ from tmplbuild.archives.gateway import Gateway
 from tmplbuild.archives.model import Package
 from tmplbuild.artifact.members import MemberCache
 from tmplbuild.core import Limits
+from tmplbuild.engine.ahead import Ahead
 from tmplbuild.engine.bench import Bench
 from tmplbuild.engine.execute import Action, Shop
+from tmplbuild.engine.facts import rootfs_of
 from tmplbuild.engine.past import past_of
 from tmplbuild.engine.pins import Pins
 from tmplbuild.engine.plan import Plan
@@ -42,12 +45,38 @@ from tmplbuild.stages.work import work_of
 
 
 def shop_of(world: World, resolved: Resolved, plan: Plan, emit: Emit) -> Shop:
+    members = MemberCache(world.settings.cache_dir / "members")
+    ahead = _ahead(world, resolved, members)
     return Shop(
         store=world.store,
         bench=lambda name, draft, sink: _bench(world, resolved, name, draft, sink),
-        actions=_actions(world, resolved, plan),
+        actions=_actions(world, resolved, plan, members, ahead),
         log_dir=world.store.log_dir(world.template),
         emit=emit,
+        ahead=ahead,
+    )
+
+
+def _ahead(world: World, resolved: Resolved, members: MemberCache) -> Ahead:
+    recipe, pins = world.loaded.recipe, resolved.pins
+    base, full = pins.base.versions(), pins.full.versions()
+
+    def packages_of(step: str, note: dict[str, Any]) -> Collection[str]:
+        if recipe.upgrade.manager != "apt-deb":  # of rpm's, only the tree's own rpm knows the files
+            return ()
+        if step == "bootstrap":
+            return base.keys()
+        if step == "install":
+            return full.keys() - base.keys()
+        return [row.split()[0] for row in (*note.get("upgraded", ()), *note.get("added", ()))]
+
+    return Ahead(
+        lambda key: world.core.tree(rootfs_of(world, key), writable=False),
+        packages_of,
+        members,
+        level=recipe.pack.level,
+        epoch=pins.target.epoch,
+        jobs=world.settings.jobs,
     )
 
 
@@ -96,14 +125,15 @@ def _beside(world: World, name: str) -> bytes:
     return path.read_bytes()
 
 
-def _actions(world: World, resolved: Resolved, plan: Plan) -> dict[str, Action]:
+def _actions(
+    world: World, resolved: Resolved, plan: Plan, members: MemberCache, ahead: Ahead
+) -> dict[str, Action]:
     recipe, pins = world.loaded.recipe, resolved.pins
     table = manager(recipe.upgrade.manager)
     base = {package.sha256 for package in pins.base.packages}
     new = tuple(package for package in pins.full.packages if package.sha256 not in base)
     key_of = {row.step.name: row.step.key for row in plan.steps}
     artifact = world.store.artifact(key_of["pack"])
-    members = MemberCache(world.settings.cache_dir / "members")
 
     def fetch(packages: tuple[Package, ...]) -> None:
         deb.download(packages, fetcher=world.fetcher, cache=world.cache)
@@ -147,6 +177,10 @@ def _actions(world: World, resolved: Resolved, plan: Plan) -> dict[str, Action]:
         work = work_of(recipe.configure, recipe.strip, recipe.clean)
         return leftovers.run(ctx, recipe.leftovers, work, past_of(world, plan))
 
+    def do_pack(ctx: Bench) -> dict[str, Any]:
+        ahead.end()
+        return pack.run(ctx, recipe.pack, table, out=artifact, members=members)
+
     return {
         "bootstrap": do_bootstrap,
         "install": do_install,
@@ -159,6 +193,6 @@ def _actions(world: World, resolved: Resolved, plan: Plan) -> dict[str, Action]:
         "strip-again": do_strip,
         "clean-again": lambda ctx: clean.run(ctx, recipe.clean),
         "check": do_check,
-        "pack": lambda ctx: pack.run(ctx, recipe.pack, table, out=artifact, members=members),
+        "pack": do_pack,
         "boot": lambda ctx: boot.run(ctx, recipe.check, table, str(artifact)),
     }

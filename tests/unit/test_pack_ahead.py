@@ -1,0 +1,82 @@
+"""Packing ahead fills the cache with the very members that `pack` will ask for, and changes no byte."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.pack_trees import EPOCH, packed
+from tmplbuild.artifact.members import MemberCache
+from tmplbuild.artifact.pack import pack_ahead
+from tmplbuild.core.tree import Tree
+from tmplbuild.engine.ahead import Ahead
+from tmplbuild.errors import StoreError
+
+OWNERS = {"/usr/bin/one": "first", "/usr/share/one": "first", "/usr/bin/two": "second"}
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    root = tmp_path / "tree"
+    for path in (*OWNERS, "/etc/local"):
+        file = root / path.lstrip("/")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(os.urandom(3000))
+    os.link(root / "usr/bin/one", root / "usr/bin/uno")
+    return root
+
+
+def ahead(tree: Path, members: MemberCache, packages: set[str], over: Callable[[], bool]) -> None:
+    with Tree(tree) as opened:
+        pack_ahead(
+            opened,
+            packages,
+            epoch=EPOCH,
+            owners=OWNERS,
+            level=6,
+            members=members,
+            jobs=2,
+            over=over,
+        )
+
+
+def test_the_members_are_those_of_the_pack(tree: Path, tmp_path: Path) -> None:
+    plain = packed(tree, tmp_path / "plain.tar.gz", owners=OWNERS)
+    members = MemberCache(tmp_path / "members")
+    ahead(tree, members, {"first", "second"}, lambda: False)
+    done = packed(tree, tmp_path / "ahead.tar.gz", owners=OWNERS, members=members)
+    assert done.reused == 2
+    assert done.sha256 == plain.sha256
+
+
+def test_only_the_named_packages_and_none_when_it_is_over(tree: Path, tmp_path: Path) -> None:
+    members = MemberCache(tmp_path / "members")
+    ahead(tree, members, {"first", "second"}, lambda: True)
+    assert packed(tree, tmp_path / "a.tar.gz", owners=OWNERS, members=None).reused == 0
+    assert list(members.directory.glob("*/*")) == []
+    ahead(tree, members, {"second"}, lambda: False)
+    assert len(list(members.directory.glob("*/*"))) == 1
+
+
+def test_layers_are_taken_in_turn_and_a_broken_one_ends_it_quietly(tree: Path, tmp_path: Path) -> None:
+    members = MemberCache(tmp_path / "members")
+    asked: list[str] = []
+
+    @contextmanager
+    def tree_of(key: str) -> Iterator[Tree]:
+        asked.append(key)
+        if key == "gone":
+            raise StoreError("a layer is missing")
+        with Tree(tree) as opened:
+            yield opened
+
+    with Ahead(tree_of, lambda step, note: note["new"], members, level=6, epoch=EPOCH, jobs=1) as work:
+        work.committed("configure", "nothing", {"new": []})
+        work.committed("install", "gone", {"new": ["first"]})
+    assert asked in (["gone"], [])  # [] where it was over before it began
+    work.committed("upgrade", "late", {"new": ["first"]})
+    assert "late" not in asked
