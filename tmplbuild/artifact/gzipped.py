@@ -7,6 +7,7 @@ the number of threads, nor on the time (a member's header carries none).
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import os
 import threading
@@ -211,6 +212,14 @@ class GzipWriter:
         member = deflate.gzip_compress(raw, self._level)
         self._cache.put(key, member)
         return member, False
+
+
+def inflate(member: bytes) -> bytes:
+    """What a gzip member holds, its checksum verified. Raises gzip.BadGzipFile."""
+    try:
+        return deflate.gzip_decompress(member)
+    except deflate.DeflateError as error:
+        raise gzip.BadGzipFile(str(error)) from error
 
 
 def _be_nice(niceness: int) -> None:

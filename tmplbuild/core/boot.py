@@ -42,8 +42,11 @@ class Born:
         self.project: quota.Project | None = None
 
 
-def give_birth(config: wire.Message, notify: socket.socket) -> Born:
-    """Start the VE that `config` describes. Raises StartError; what it made is for `remains.clear`."""
+def give_birth(config: wire.Message, notify: socket.socket, mount: int = -1) -> Born:
+    """Start the VE that `config` describes; `mount` is its root, where that comes as a mount.
+
+    Raises StartError; what it made is for `remains.clear`.
+    """
     step = "make the control groups"
     try:
         joins = cgroup.create(
@@ -57,7 +60,7 @@ def give_birth(config: wire.Message, notify: socket.socket) -> Born:
             birth.leave_host(theirs, config, joins)
         theirs.close()
         ours.settimeout(whole(config["timeout_s"]))
-        return _raise_child(ours, child, config, joins, notify)
+        return _raise_child(ours, child, config, joins, notify, mount)
     except resources.Unenforceable as error:
         raise StartError(step, str(error)) from error
     except (OSError, EOFError) as error:
@@ -65,7 +68,12 @@ def give_birth(config: wire.Message, notify: socket.socket) -> Born:
 
 
 def _raise_child(
-    sock: socket.socket, child: int, config: wire.Message, joins: list[str], notify: socket.socket
+    sock: socket.socket,
+    child: int,
+    config: wire.Message,
+    joins: list[str],
+    notify: socket.socket,
+    mount: int,
 ) -> Born:
     _expect(sock, "userns")
     uid = whole(config["uid"])
@@ -73,7 +81,7 @@ def _raise_child(
         with open(f"/proc/{child}/{name}", "w", encoding="ascii") as file:
             file.write(f"0 {uid} {IDS}")
     userns = os.open(f"/proc/{child}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
-    root, mode = _root(config, userns)
+    root, mode = _root(config, userns, mount)
     os.close(userns)
     project = _project(config)
     message, _fds = _ask(sock, {"go": True}, "pid")
@@ -113,12 +121,15 @@ def _ask(
     return _expect(sock, step)
 
 
-def _root(config: wire.Message, userns: int) -> tuple[int, str]:
+def _root(config: wire.Message, userns: int, mount: int) -> tuple[int, str]:
     """The VE's root as a detached mount, and how it is made: overlay, idmap or shift."""
     rootfs = config["rootfs"]
     assert isinstance(rootfs, dict)
     directory = str(rootfs["directory"])
     uid = whole(config["uid"])
+    if mount >= 0:
+        linux.mount_setattr(mount, linux.MOUNT_ATTR_IDMAP, userns=userns)
+        return mount, "idmap"
     if directory:
         return _plain_root(directory, str(config["copy"]), userns, uid)
     scratch = f"{config['state']}/{config['veid']}/scratch"

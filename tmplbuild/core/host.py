@@ -138,6 +138,28 @@ class Core:
             for fd in locks:
                 os.close(fd)
 
+    @contextmanager
+    def memory(self, size: int, mounts: int) -> Iterator[Fds]:
+        """A new tree in memory that has no name anywhere: it is gone when nobody holds a mount of it.
+
+        Parameters:
+            size: the most bytes that it may take.
+            mounts: how many descriptors of it are wanted; each start of a VE uses one up.
+
+        Raises HostError.
+        """
+        self._need_root()
+        self.state_dir.mkdir(mode=0o711, parents=True, exist_ok=True)
+        config: wire.Message = {"scratch": str(self.state_dir), "size": size, "mounts": mounts}
+        answer, fds = self._ask_helper("memory", config)
+        if not fds:
+            raise HostError("A tree in memory cannot be made.", why=str(answer.get("error")))
+        try:
+            yield fds
+        finally:
+            for fd in fds:
+                os.close(fd)
+
     def _mounted(self, rootfs: Rootfs, writable: bool) -> int:
         if writable and rootfs.work:
             remains.clean_work(str(rootfs.work))
@@ -264,7 +286,7 @@ class Core:
                 "started": time.time(),
             }
             remains.write(f"{folder}/{remains.CONFIG}", config)
-            return self._launch(veid, config, locks)
+            return self._launch(veid, config, locks, [] if rootfs.mount is None else [rootfs.mount])
         finally:
             for fd in locks:
                 os.close(fd)
@@ -293,13 +315,13 @@ class Core:
                 ) from error
         return wanted
 
-    def _launch(self, veid: str, config: wire.Message, locks: Fds) -> VE:
+    def _launch(self, veid: str, config: wire.Message, locks: Fds, mounts: Fds) -> VE:
         ours, theirs = wire.pair()
         with theirs:
             helper = Helper("monitor", theirs.fileno())
         try:
             ours.settimeout(float(str(config["timeout_s"])) + _MARGIN_S)
-            answer, fds = wire.call(ours, config, locks)
+            answer, fds = wire.call(ours, config, [*locks, *mounts])
             if "error" in answer:
                 self._refuse(veid, answer)
         except BaseException as error:

@@ -24,6 +24,8 @@ class Rootfs:
         directory: a plain directory instead of layers.
         image: a file that `images.make` made, which takes the changes instead of `upper`: the VE can
             write no more than fits into it.
+        mount: the descriptor of a mount that is attached nowhere (`Core.memory`) instead of any of
+            these. The start of a VE takes it up; it stays the caller's to close.
     """
 
     lower: tuple[Path, ...] = ()
@@ -31,9 +33,11 @@ class Rootfs:
     work: Path | None = None
     directory: Path | None = None
     image: Path | None = None
+    mount: int | None = None
 
     def __post_init__(self) -> None:
-        if (self.directory is None) == (self.upper is None and not self.lower):
+        layers = self.upper is not None or bool(self.lower)
+        if layers + (self.directory is not None) + (self.mount is not None) != 1:
             raise UsageError("A root file system is either layers or one plain directory.")
         if self.image is not None and (self.upper is not None or not self.lower):
             raise UsageError("An image takes the changes to layers, and no other directory does.")
@@ -55,6 +59,11 @@ class Rootfs:
         """One directory that holds the whole tree."""
         return cls(directory=directory)
 
+    @classmethod
+    def mounted(cls, fd: int) -> Rootfs:
+        """A mount that is attached nowhere."""
+        return cls(mount=fd)
+
     @property
     def whole(self) -> Path | None:
         """The one directory that is the whole tree, or None when layers are stacked."""
@@ -75,6 +84,7 @@ class Rootfs:
             "work": str(self.work.absolute()) if self.lower and self.upper and self.work else "",
             "directory": str(self.whole.absolute()) if self.whole else "",
             "image": str(self.image.absolute()) if self.image else "",
+            "mounted": self.mount is not None,
         }
 
 

@@ -47,6 +47,9 @@ class Monitor:
         self.config = config
         self.number = tether.fileno()
         self.tether: socket.socket | None = tether
+        rootfs = config["rootfs"]
+        assert isinstance(rootfs, dict)
+        self.mount = locks.pop() if rootfs["mounted"] else -1
         self.locks = locks
         self.folder = f"{config['state']}/{config['veid']}"
         self.selector = selectors.DefaultSelector()
@@ -89,7 +92,7 @@ class Monitor:
     def _start(self) -> None:
         seconds = boot.whole(self.config["timeout_s"])
         self.deadline = time.monotonic() + seconds
-        self.born = boot.give_birth(self.config, self.notify)
+        self.born = boot.give_birth(self.config, self.notify, self.mount)
         self.upkeep = Upkeep(self.config, self.born)
         self.control.bind(self._address(remains.CONTROL))
         self.control.listen(64)

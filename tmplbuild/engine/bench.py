@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-import gzip
 import os
 import shutil
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tmplbuild.archives.gateway import Gateway
 from tmplbuild.archives.model import Package
+from tmplbuild.artifact.gunzipped import open_members
 from tmplbuild.core import VE, Core, Limits, Rootfs, Tree
+from tmplbuild.core.memory import room
 from tmplbuild.core.untar import extract
 from tmplbuild.errors import StageError
 from tmplbuild.events import Command, Emit, Output, Progress
 from tmplbuild.managers import Manager
 from tmplbuild.recipes.model import Upgrade
 
+_UNPACKED = 6  # a packed template comes to two to four times its size
+_TRIAL_ROOM = 64 << 20  # what two boots and a package write into it
+_BOOTS = 2
 _TAIL = 40  # lines of output that an error shows
 
 
@@ -216,20 +220,36 @@ class Bench:
     @contextmanager
     def trial(self, tarball: Path) -> Iterator[_Trial]:
         """See `Ctx.trial`."""
+        size = _UNPACKED * tarball.stat().st_size + _TRIAL_ROOM
+        with self._trial_in_memory(tarball, size) if room(size) else self._trial_on_disk(tarball) as trial:
+            yield trial
+
+    @contextmanager
+    def _trial_in_memory(self, tarball: Path, size: int) -> Iterator[_Trial]:
+        with self.core.memory(size, mounts=_BOOTS + 1) as (root, *mounts):
+            self._unpack(tarball, root)
+            yield _Trial(self, lambda: Rootfs.mounted(mounts.pop()), lambda: Tree(os.dup(root)))
+
+    @contextmanager
+    def _trial_on_disk(self, tarball: Path) -> Iterator[_Trial]:
         place = self.scratch / f"trial-{self.template}"
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir(parents=True)
         try:
-            self.emit(Progress("unpack the packed file"))
             root = os.open(place, os.O_RDONLY | os.O_DIRECTORY)
             try:
-                with gzip.open(tarball, "rb") as stream:
-                    extract(stream, root)
+                self._unpack(tarball, root)
             finally:
                 os.close(root)
-            yield _Trial(self, Rootfs.plain(place))
+            rootfs = Rootfs.plain(place)
+            yield _Trial(self, lambda: rootfs, lambda: self.core.tree(rootfs))
         finally:
             shutil.rmtree(place, ignore_errors=True)
+
+    def _unpack(self, tarball: Path, root: int) -> None:
+        self.emit(Progress("unpack the packed file"))
+        with open_members(tarball, jobs=len(os.sched_getaffinity(0))) as stream:
+            extract(stream, root)
 
     def beside(self, name: str) -> bytes:
         """See `Ctx.beside`."""
@@ -251,12 +271,8 @@ class _Trial:
     """A VE made from a packed template (`tmplbuild.stages.context.Trial`)."""
 
     bench: Bench
-    rootfs: Rootfs
-
-    @contextmanager
-    def tree(self) -> Iterator[Tree]:
-        with self.bench.core.tree(self.rootfs) as tree:
-            yield tree
+    rootfs: Callable[[], Rootfs]
+    tree: Callable[[], AbstractContextManager[Tree]]
 
     @contextmanager
     def live(self, *, boot_timeout_s: float, stop_timeout_s: float) -> Iterator[VeShell]:
@@ -264,7 +280,7 @@ class _Trial:
             yield stack.enter_context(
                 self.bench._booted(
                     self.bench._veid("trial"),
-                    self.rootfs,
+                    self.rootfs(),
                     mask=(),
                     hostname="localhost",
                     boot_timeout_s=boot_timeout_s,

@@ -11,7 +11,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from tmplbuild.artifact.atomic import atomic_file, write_atomic
+from tmplbuild.artifact.atomic import atomic_file, remove_stale, write_atomic
 from tmplbuild.errors import StoreError
 from tmplbuild.events import Emit, Note
 
@@ -52,10 +52,12 @@ def deliver(
     it, and names its sha256. Returns what `is_delivered` wants to see again.
     """
     target = directory / f"{name}.tar.gz"
+    remove_stale(target)
     link = target.with_name(f".{name}.tar.gz.{os.getpid()}.tmplbuild-part")
     try:
         os.link(artifact, link)
         os.rename(link, target)
+        link.unlink(missing_ok=True)  # rename(2) leaves it where both names are one file already
     except OSError:  # another file system, or one without hard links
         link.unlink(missing_ok=True)
         with artifact.open("rb") as source, atomic_file(target, needed=size) as file:
