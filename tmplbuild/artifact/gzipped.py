@@ -214,7 +214,7 @@ class GzipWriter:
         return member, False
 
 
-def inflate(member: bytes) -> bytes:
+def inflate(member: bytes) -> bytearray:
     """What a gzip member holds, its checksum verified. Raises gzip.BadGzipFile."""
     try:
         return deflate.gzip_decompress(member)
