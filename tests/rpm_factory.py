@@ -110,6 +110,7 @@ class Rpm:
     files: tuple[File, ...] = ()
     scripts: dict[str, str] = field(default_factory=dict)
     payload: str = "xz"
+    changelog: tuple[tuple[int, str, str], ...] = ()
 
     @property
     def evr(self) -> str:
@@ -210,6 +211,13 @@ def build_rpm(rpm: Rpm) -> bytes:
     cpio = _cpio(rows)
     payload = _WRITERS[rpm.payload][0](cpio)
     tags = common_tags(rpm) + _file_tags(rows) + _script_tags(rpm)
+    if rpm.changelog:
+        times, names, texts = zip(*rpm.changelog, strict=True)
+        tags += [
+            Tag(1080, header.INT32, times),
+            Tag(1081, header.STRINGS, names),
+            Tag(1082, header.STRINGS, texts),
+        ]
     tags += [
         Tag(1007, header.STRING, "localhost"),
         Tag(1014, header.STRING, "GPL-2.0-or-later"),

@@ -235,7 +235,8 @@ def _state(file: File) -> str:
 def _others(before: Facts, after: Facts) -> Iterator[Change]:
     for field in dataclasses.fields(before.traits):
         old, new = getattr(before.traits, field.name), getattr(after.traits, field.name)
-        if old != new:
+        of_ssh = field.name.startswith("ssh_") and not (before.traits.ssh and after.traits.ssh)
+        if old != new and not of_ssh:  # without a server on both sides there is no more to tell of it
             yield Change("trait", field.name, old, new)
     yield from _told("service", before.services, after.services, lambda one: one.name, lambda one: one.state)
     yield from _told("user", before.users, after.users, lambda one: one.name, _user)

@@ -23,7 +23,8 @@ class Package:
 
     `source_version` is the source package's, which its changelog counts by. `size` are the bytes of its
     files in this tree; `auto`: it was only pulled in; `priority` as dpkg has it; `origin` the archive
-    that it came from, where that is known.
+    that it came from, where that is known. `changed`: an RPM's newest changelog entry, seconds since the
+    epoch.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Package:
     auto: bool = False
     priority: str = ""
     origin: str = ""
+    changed: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 
 from tmplbuild.changes import facts as f
 from tmplbuild.changes.traits import os_release, traits
 from tmplbuild.checks.subject import Subject
 from tmplbuild.checks.view import View
-from tmplbuild.errors import StageError
+from tmplbuild.errors import StageError, VerifyError
 from tmplbuild.leftovers.intent import matches
-from tmplbuild.managers import dpkg
+from tmplbuild.managers import dpkg, rpmdb
 
 TEXT_MOST = 64 << 10
 """Bytes up to which the text of a file in /etc is kept, so that its changes can be shown later."""
@@ -36,8 +37,8 @@ _OF_EVERY_RUN = ("/etc/ld.so.cache",)  # made of what else is there: its changes
 def gather(subject: Subject) -> f.Facts:
     """The facts of a tree.
 
-    Packages are those of dpkg's database; where that is damaged there are none. Raises HostError where
-    files cannot be read.
+    Packages are those of dpkg's or rpm's database; where that is damaged there are none. Raises HostError
+    where files cannot be read.
     """
     view = subject.view
     family, packages, unowned = _packages(subject)
@@ -59,26 +60,18 @@ def gather(subject: Subject) -> f.Facts:
 
 def _packages(subject: Subject) -> tuple[str, tuple[f.Package, ...], int]:
     if "dpkg" in subject.families:
-        try:
+        with suppress(StageError):  # a damaged database: the check says so
             return ("dpkg", *_of_dpkg(subject))
-        except StageError:  # a damaged database: the check says so
-            pass
+    if "rpm" in subject.families:
+        with suppress(VerifyError, OSError):
+            return ("rpm", *_of_rpm(subject.view))
+        return "rpm", (), 0
     return "", (), 0
 
 
 def _of_dpkg(subject: Subject) -> tuple[tuple[f.Package, ...], int]:
-    view = subject.view
-    sizes: Counter[str] = Counter()
-    unowned = 0
-    owned = subject.owned
-    for path, entry in view.entries.items():
-        if entry.kind == "file":
-            owner = owned.get(path)
-            if owner is None:
-                unowned += entry.size
-            else:
-                sizes[owner.package] += entry.size
-    auto = _automatic(view)
+    sizes, unowned = _sizes(subject.view, {path: one.package for path, one in subject.owned.items()})
+    auto = _automatic(subject.view)
     found = [
         f.Package(
             name=one.name,
@@ -94,6 +87,39 @@ def _of_dpkg(subject: Subject) -> tuple[tuple[f.Package, ...], int]:
         if one.state not in ("not-installed", "config-files")
     ]
     return tuple(found), unowned
+
+
+def _of_rpm(view: View) -> tuple[tuple[f.Package, ...], int]:
+    rows = rpmdb.packages(view)
+    sizes, unowned = _sizes(view, {view.real(path): one.name for one in rows for path in one.paths})
+    auto = _automatic(view)
+    found = [
+        f.Package(
+            name=one.name,
+            version=one.version,
+            arch=one.arch,
+            source=one.source,
+            size=sizes[one.name],
+            auto=one.name in auto,
+            changed=max((seconds for seconds, _, _ in one.changelog), default=0),
+        )
+        for one in rows
+    ]
+    return tuple(found), unowned
+
+
+def _sizes(view: View, owners: Mapping[str, str]) -> tuple[Counter[str], int]:
+    """The bytes of each package's files that are in the tree, and of those that no package owns."""
+    sizes: Counter[str] = Counter()
+    unowned = 0
+    for path, entry in view.entries.items():
+        if entry.kind == "file":
+            owner = owners.get(path)
+            if owner is None:
+                unowned += entry.size
+            else:
+                sizes[owner] += entry.size
+    return sizes, unowned
 
 
 def _automatic(view: View) -> set[str]:

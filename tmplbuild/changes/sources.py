@@ -1,11 +1,14 @@
-"""Where the changelogs of packages come from: the tree that they are installed in, or their own files."""
+"""Where the changelogs of packages come from: the tree that they are installed in, rpm's database in it, or
+their own files."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from itertools import takewhile
 from pathlib import Path
 from typing import Protocol
 
+from tmplbuild.archives.aptrpm import evr
 from tmplbuild.archives.deb import version as debversion
 from tmplbuild.archives.deb.debfile import open_deb
 from tmplbuild.changes import changelog
@@ -13,7 +16,8 @@ from tmplbuild.changes.changelog import Entry
 from tmplbuild.changes.compare import Changelogs
 from tmplbuild.changes.facts import Package
 from tmplbuild.core.tarread import Limits, TarReader
-from tmplbuild.errors import TmplbuildError
+from tmplbuild.errors import TmplbuildError, VerifyError
+from tmplbuild.managers import rpmdb
 
 _LIMITS = Limits(members=200_000, size=4 << 30)
 _MOST = 8 << 20  # bytes of a changelog as it is packed
@@ -27,7 +31,27 @@ class Reads(Protocol):
 
 
 def of_tree(files: Reads) -> Changelogs:
-    """Debian changelogs in a tree's /usr/share/doc. The tree must stay open while they are asked for."""
+    """The changelogs in a tree, which must stay open while they are asked for: Debian's in /usr/share/doc,
+    an RPM's in rpm's database, which is read when the first one is asked for."""
+    known: dict[tuple[str, str], rpmdb.Package] | None = None
+
+    def look(old: Package, new: Package) -> Iterable[Entry]:
+        nonlocal known
+        if not new.changed:  # only an RPM has it
+            return debian(old, new)
+        if known is None:
+            try:
+                known = {(one.name, one.version): one for one in rpmdb.packages(files)}
+            except (OSError, VerifyError):
+                known = {}
+        found = known.get((new.name, new.version))
+        return _since(found, old) if found is not None else ()
+
+    debian = _debian(files)
+    return look
+
+
+def _debian(files: Reads) -> Changelogs:
 
     def look(old: Package, new: Package) -> Iterable[Entry]:
         for path in changelog.paths(new.name, new.arch):
@@ -81,6 +105,24 @@ def first_of(*sources: Changelogs) -> Changelogs:
         return known[key]
 
     return look
+
+
+def _since(package: rpmdb.Package, old: Package) -> tuple[Entry, ...]:
+    """What was added to an RPM's changelog since the newest entry of the older package. Entries of one day
+    bear the same time: then the version tells."""
+    if not old.changed:
+        return ()
+
+    def is_new(entry: Entry) -> bool:
+        same_day = entry.time == old.changed and entry.version
+        return entry.time > old.changed or bool(same_day and _is_later(entry.version, old.version))
+
+    return tuple(takewhile(is_new, changelog.parse_rpm(package.changelog)))
+
+
+def _is_later(version: str, than: str) -> bool:
+    one, two = evr.split(version), evr.split(than)
+    return (evr.vercmp(one.version, two.version) or evr.vercmp(one.release, two.release)) > 0
 
 
 def _between(data: bytes, old: Package, new: Package) -> tuple[Entry, ...]:

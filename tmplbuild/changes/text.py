@@ -118,12 +118,11 @@ def _more(one: PackageChange, ink: Ink) -> str:
 def _files(files: Sequence[FileChange], ink: Ink, diffs: bool) -> Iterator[str]:
     for one in files:
         sign = _SIGNS.get(one.change, " ")
+        mark = ink(sign, _STYLES[sign]) if sign in _STYLES else sign
         told = ", ".join(
             (*one.what, *([one.detail] if one.detail else []), *(["not shown"] if one.secret else []))
         )
-        yield f"  {ink(sign, _STYLES.get(sign, 'dim'))} {printable(one.path)}" + (
-            f": {printable(told)}" if told else ""
-        )
+        yield f"  {mark} {printable(one.path)}" + (f": {printable(told)}" if told else "")
         if diffs:
             # the first two lines only name the file again
             for line in one.diff.splitlines()[2:]:

@@ -1,4 +1,4 @@
-"""log: the steps' logs of the last run."""
+"""log: the steps' logs of the last run, or of an earlier one."""
 
 from __future__ import annotations
 
@@ -16,9 +16,13 @@ def add(verbs: Verbs) -> None:
     parser = verbs.add_parser(
         "log",
         help="show the log of a stage, or list the logs",
-        description="List the logs of a template's last run, or print one stage's log as it was written.",
+        description="List the logs of a template's last run, or print one stage's log as it was written. "
+        "NAME@-1 is the run before the last one that `tmplbuild history` lists, NAME@20261125 one by the "
+        "beginning of its id.",
     )
-    parser.add_argument("name", metavar="NAME", help="recipe (debian-12)")
+    parser.add_argument(
+        "name", metavar="NAME[@BUILD]", help="recipe (debian-12) or template, and a run of it"
+    )
     parser.add_argument("stage", metavar="STAGE", nargs="?", help="stage whose log is printed")
     add_arch(parser)
     parser.set_defaults(run=run)
@@ -26,14 +30,7 @@ def add(verbs: Verbs) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """List or print logs."""
-    template, directory = _directory(args)
-    logs = {path.stem.partition("-")[2]: path for path in sorted(directory.glob("*.log"))}
-    if not logs:
-        raise UsageError(
-            f"there is no log of {template}",
-            where=str(directory),
-            hint=f"tmplbuild build {args.name} writes them",
-        )
+    logs = _logs(args)
     if args.stage is not None:
         return _print(args, logs)
     if args.json:
@@ -66,9 +63,20 @@ def _print(args: argparse.Namespace, logs: dict[str, Path]) -> int:
     return 0
 
 
-def _directory(args: argparse.Namespace) -> tuple[str, Path]:
-    from tmplbuild.recipes import load, recipe_roots
+def _logs(args: argparse.Namespace) -> dict[str, Path]:
+    """The logs that there are, by stage. Raises UsageError where there are none."""
+    from tmplbuild.changes.history import History
+    from tmplbuild.engine.operands import build_of, template_of
 
     settings = settings_of(args)
-    template = load(args.name, arch=args.arch, roots=recipe_roots(settings.recipes)).recipe.image.name
-    return template, settings.state_dir / "logs" / template
+    named = build_of(args.name, settings, args.arch, good=False)
+    if named is not None:
+        what, directory = named[1].id, History(settings.state_dir).path(named[0], named[1].id) / "logs"
+    else:
+        what = template_of(args.name, settings, args.arch)
+        directory = settings.state_dir / "logs" / what
+    logs = {path.stem.partition("-")[2]: path for path in sorted(directory.glob("*.log"))}
+    if not logs:
+        hint = "" if named is not None else f"tmplbuild build {args.name} writes them"
+        raise UsageError(f"there is no log of {what}", where=str(directory), hint=hint)
+    return logs

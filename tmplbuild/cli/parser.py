@@ -15,6 +15,7 @@ from tmplbuild.cli import (
     cache,
     check,
     doctor,
+    history,
     log,
     nightly,
     publish,
@@ -26,7 +27,22 @@ from tmplbuild.cli import (
 )
 from tmplbuild.cli.options import GENERAL, add_global
 
-_MODULES = (build, nightly, status, upgrade, shell, log, check, publish, recipe, ve, cache, doctor, about)
+_MODULES = (
+    build,
+    nightly,
+    status,
+    upgrade,
+    shell,
+    history,
+    log,
+    check,
+    publish,
+    recipe,
+    ve,
+    cache,
+    doctor,
+    about,
+)
 
 _DESCRIPTION = """\
 Builds, updates and checks OS templates (NAME.tar.gz with a root file system) for system containers.
@@ -43,6 +59,7 @@ examples:
   tmplbuild upgrade debian-12 --to debian-13  make a template out of an earlier release's
   tmplbuild shell debian-12 --at upgrade    look into the tree as it was after a stage
   tmplbuild check debian-12-x86_64.tar.gz   lint any template, ours or not
+  tmplbuild diff debian-12                  show what the last build changed
 """
 
 
@@ -131,7 +148,10 @@ def _add_general_below(parser: argparse.ArgumentParser) -> None:
 
 def exit_codes() -> list[tuple[int, str]]:
     """Each exit status and what it means: the words are those of the error classes."""
-    rows = [(0, "All went well."), (1, "A bug in tmplbuild; or, from check, findings.")]
+    rows = [
+        (0, "All went well."),
+        (1, "A bug in tmplbuild; or, from check, findings; from diff, differences."),
+    ]
     classes = sorted(errors.TmplbuildError.__subclasses__(), key=lambda kind: kind.exit_code)
     rows += [
         (kind.exit_code, (kind.__doc__ or "").splitlines()[0].split(". ")[0].rstrip(".") + ".")

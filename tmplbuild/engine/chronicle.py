@@ -100,7 +100,7 @@ class Chronicle:
             seconds=self._seconds(),
             why=self.why,
             stage=stage,
-            error=_in_short(error),
+            error=_in_short(error, stage),
         )
         try:
             self.history.stage(build, logs=self._logs())
@@ -146,11 +146,19 @@ class Chronicle:
         return round(time.monotonic() - self._start, 3)
 
 
-def _in_short(error: BaseException) -> str:
+def _in_short(error: BaseException, stage: str) -> str:
+    """The error on one line, which names the stage."""
+    if isinstance(error, KeyboardInterrupt):
+        return f"stage {stage}: interrupted"
     if not isinstance(error, TmplbuildError):
-        return "interrupted" if isinstance(error, KeyboardInterrupt) else repr(error)
+        return f"stage {stage}: {error!r}"
     why = error.why.strip().partition("\n")[0]
-    return f"{error.what}: {why}" if why else error.what
+    what = (
+        error.what
+        if error.what.startswith(f"stage {stage}") or stage == "resolve"
+        else f"stage {stage}: {error.what}"
+    )
+    return f"{what}: {why}" if why else what
 
 
 def told(changes: Comparison) -> manifest.Changes:

@@ -24,7 +24,7 @@ rm -rf {_COPY}
 """
 _PACKAGES = r"%{NAME}\t%|EPOCH?{%{EPOCH}:}|%{VERSION}-%{RELEASE}\t%{ARCH}\t%{SOURCERPM}\n"
 _OWNERS = r"[%{=NAME}\t%{FILENAMES}\n]"
-_PUBKEY = "gpg-pubkey"  # what rpm lists an imported key as
+PUBKEY = "gpg-pubkey"  # what rpm lists an imported key as
 _ROW = re.compile(r"(?P<marks>[.S?M5DLUGTP]{8,9}|missing  )\s+(?:(?P<kind>[cdgalrm])\s+)?(?P<path>/.*)")
 # A configuration file may be edited; what a log or a state file holds is nobody's to say.
 _MAY_CHANGE = frozenset({"c", "g"})
@@ -46,7 +46,7 @@ def installed(place: Place) -> list[Installed]:
     found = [
         Installed(name, version, arch, source_of(source))
         for name, version, arch, source in (row for row in rows if len(row) == 4)
-        if name != _PUBKEY
+        if name != PUBKEY
     ]
     return sorted(found, key=lambda one: (one.name, one.version, one.arch))
 
