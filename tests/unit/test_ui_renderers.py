@@ -46,6 +46,8 @@ SUMMARY: dict[str, object] = {
     ],
     "stripped": [f"thing-{number}" for number in range(9)],
     "leftovers": ["/etc/a.dpkg-dist: deleted"],
+    "changed": "3 upgraded (1 security: CVE-2026-1001), 1 added; /etc: 2 files",
+    "breaking": ["another init: systemd -> openrc", "users removed: \x1b[2J"],
 }
 
 RUN: list[Event] = [
@@ -120,6 +122,15 @@ def test_plain_failure_names_the_log() -> None:
 def test_output_without_line_end_is_not_lost_at_the_end() -> None:
     _, err = plain([Output(b"last words")], verbose=True)
     assert "last words" in err
+
+
+def test_the_summary_tells_what_changed_and_what_breaks() -> None:
+    out, _ = plain(RUN)
+    at = out.splitlines().index("  changed    3 upgraded (1 security: CVE-2026-1001), 1 added; /etc: 2 files")
+    assert out.splitlines()[at + 1 : at + 3] == [
+        "             ! another init: systemd -> openrc",
+        "             ! users removed: \\x1b[2J",
+    ]
 
 
 def test_unchanged_is_one_line_with_the_reason() -> None:
