@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import shutil
 import sqlite3
 import subprocess
@@ -19,7 +20,8 @@ from tmplbuild.changes.sources import of_tree
 from tmplbuild.checks.subject import Subject
 from tmplbuild.checks.tarball import tarball_view
 from tmplbuild.core.tree import Tree
-from tmplbuild.managers import rpmdb
+from tmplbuild.errors import VerifyError
+from tmplbuild.managers import bdb, rpmdb
 
 pytestmark = [
     pytest.mark.root,
@@ -129,6 +131,31 @@ def test_berkeley_db_as_its_own_tools_write_it(
     assert listed(tmp_path) == listed(trees[0])
     if order == 1234:
         assert sorted(listed(tmp_path)) == by_rpm(tmp_path, "--define", "_db_backend bdb_ro")
+
+
+def test_a_damaged_berkeley_db_is_told_or_does_no_harm(trees: tuple[Path, Path], tmp_path: Path) -> None:
+    with sqlite3.connect(trees[0] / "var/lib/rpm/rpmdb.sqlite") as database:
+        rows = database.execute("SELECT hnum, blob FROM Packages").fetchall()[:20]
+    text = "VERSION=3\nformat=bytevalue\ntype=hash\ndb_pagesize=512\nHEADER=END\n"
+    text += "".join(f" {number.to_bytes(4, 'little').hex()}\n {blob.hex()}\n" for number, blob in rows)
+    file = tmp_path / "Packages"
+    subprocess.run(["db5.3_load", str(file)], input=f"{text}DATA=END\n".encode(), check=True)
+    whole = file.read_bytes()
+    assert len(list(bdb.records(whole, "whole"))) == len(rows)
+    told = 0
+    for seed in range(300):
+        rng = random.Random(seed)
+        data = bytearray(whole)
+        for _ in range(rng.randrange(1, 40)):
+            # most harm lies where pages begin
+            page = rng.randrange(len(data) // 512) * 512
+            data[page + rng.choice([rng.randrange(32), rng.randrange(512)])] = rng.randrange(256)
+        del data[rng.choice([len(data), rng.randrange(len(data))]) :]
+        try:
+            assert len(list(bdb.records(bytes(data), "damaged"))) <= 2 * len(rows)
+        except VerifyError:
+            told += 1
+    assert told > 100
 
 
 def facts_of(root: Path, place: Path) -> Facts:

@@ -58,12 +58,21 @@ def packages(files: Reads) -> list[Package]:
         for name, reader in (("rpmdb.sqlite", _sqlite), ("Packages.db", _ndb), ("Packages", _bdb)):
             path = f"{place}/{name}"
             if files.is_file(path) and (data := files.read_bytes(path)):
-                found = [_package(blob, path) for blob in reader(data, path)]
+                found = [_package(blob, path) for blob in _bounded(reader(data, path), len(data), path)]
                 return sorted(
                     (one for one in found if one.name != PUBKEY),
                     key=lambda one: (one.name, one.version, one.arch),
                 )
     return []
+
+
+def _bounded(blobs: Iterator[bytes], most: int, where: str) -> Iterator[bytes]:
+    """The blobs, as long as no byte of the file seems to be of several."""
+    for blob in blobs:
+        most -= len(blob)
+        if most < 0:
+            raise _bad(where, "its packages are larger than the file")
+        yield blob
 
 
 def _package(blob: bytes, where: str) -> Package:
