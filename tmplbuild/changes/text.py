@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Sequence
 
 from tmplbuild.changes.comparison import Change, Comparison, FileChange, PackageChange
@@ -9,6 +10,7 @@ from tmplbuild.ui.style import Ink
 from tmplbuild.ui.words import plural, printable, size
 
 _CVES_SHOWN = 3
+_WIDTH = 100  # of lines that may be long: lists of CVEs
 _ORDER = ("upgraded", "downgraded", "changed", "added", "removed")
 _SIGNS = {"added": "+", "removed": "-"}
 _KINDS = {
@@ -87,11 +89,13 @@ def _security(found: Comparison, ink: Ink) -> Iterator[str]:
         if one.security:
             sources.setdefault((one.source or one.name, one.cves, one.urgency), []).append(one.name)
     for (source, cves, urgency), names in sources.items():
-        named = ", ".join(cves) or "no CVE named"
         others = "" if names == [source] else f" ({', '.join(names)})"
-        yield f"  {ink(printable(source), 'yellow')}{printable(others)}: {named}" + (
-            f"; urgency {urgency}" if urgency else ""
-        )
+        told = f"{', '.join(cves) or 'no CVE named'}{f'; urgency {urgency}' if urgency else ''}"
+        text = printable(f"{source}{others}: {told}")
+        first, *more = textwrap.wrap(text, _WIDTH, break_on_hyphens=False, break_long_words=False)
+        name = len(printable(source))
+        yield f"  {ink(first[:name], 'yellow')}{first[name:]}"
+        yield from (f"      {line}" for line in more)
 
 
 def _packages(found: Comparison, change: str, ink: Ink) -> Iterator[str]:
