@@ -163,6 +163,15 @@ def test_the_history_tells_of_each_run(shop: Workshop) -> None:
     assert not (shop.place / "nowhere").exists()
 
 
+def test_a_build_that_a_crash_kept_out_of_the_history_gets_in(shop: Workshop) -> None:
+    """As if power had failed between the template's rename and that of the history."""
+    folder = shop.place / "state/builds" / NAME
+    before = sorted(path.name for path in folder.iterdir())
+    (folder / before[-1]).rename(folder / f".{before[-1]}")
+    assert shop.build(recipe_of(shop)).unchanged
+    assert sorted(path.name for path in folder.iterdir()) == before
+
+
 def test_offline_the_last_state_is_used(shop: Workshop) -> None:
     env = {"http_proxy": "http://127.0.0.1:9"}
     assert shop.run("build", recipe_of(shop), env=env).status == 5

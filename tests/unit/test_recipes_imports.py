@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.unit.test_cli_verbs import Run, run  # noqa: F401  (a fixture)
+from tests.unit.conftest import Run
 from tmplbuild.errors import RecipeError, TmplbuildError, UsageError
 from tmplbuild.recipes import load
 from tmplbuild.recipes.catalogue import shipped_root
@@ -221,7 +221,7 @@ def test_any_text_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, t
         tomllib.loads(found.text())
 
 
-def test_the_verb_writes_the_recipe_and_lists_what_is_left(run: Run, tmp_path: Path) -> None:  # noqa: F811
+def test_the_verb_writes_the_recipe_and_lists_what_is_left(run: Run, tmp_path: Path) -> None:
     (tmp_path / "dab.conf").write_text(DAB)
     words = ("recipe", "import", str(tmp_path / "dab.conf"), "debian-12-mail", "--to", str(tmp_path / "mine"))
     dry = run(*words, "--dry-run")

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.conftest import Run
 from tests.unit.recipe_files import tiny, write
-from tests.unit.test_cli_verbs import Run, run  # noqa: F401  (a fixture)
 from tmplbuild.checks import rules
 from tmplbuild.recipes import difference, lint, load, skeleton
 from tmplbuild.recipes.catalogue import shipped_root
 
 
-def test_a_new_recipe_is_its_model_under_another_name(run: Run, tmp_path: Path) -> None:  # noqa: F811
+def test_a_new_recipe_is_its_model_under_another_name(run: Run, tmp_path: Path) -> None:
     done = run("recipe", "new", "debian-12-web", "--like", "debian-12", "--to", str(tmp_path / "mine"))
     assert done.status == 0, done.err
     path = tmp_path / "mine/debian/12-web.toml"
@@ -39,7 +39,7 @@ def test_the_examples_in_the_skeleton_are_right(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "Debian-12", "-12", "debian-", "a/b-1", "1-2", "debian-../x"])
-def test_a_name_that_no_recipe_can_have(run: Run, tmp_path: Path, name: str) -> None:  # noqa: F811
+def test_a_name_that_no_recipe_can_have(run: Run, tmp_path: Path, name: str) -> None:
     done = run("recipe", "new", "--like=debian-12", f"--to={tmp_path / 'mine'}", "--", name)
     expected = 0 if name == "debian-" else 2
     assert done.status == expected
@@ -48,7 +48,7 @@ def test_a_name_that_no_recipe_can_have(run: Run, tmp_path: Path, name: str) -> 
         assert not (tmp_path / "mine").exists()
 
 
-def test_a_recipe_that_is_there_is_not_overwritten(run: Run, tmp_path: Path) -> None:  # noqa: F811
+def test_a_recipe_that_is_there_is_not_overwritten(run: Run, tmp_path: Path) -> None:
     write(tmp_path / "mine", "debian/12-web", 'extends = "debian/12"\n')
     before = (tmp_path / "mine/debian/12-web.toml").read_text()
     done = run("recipe", "new", "debian-12-web", "--like", "debian-12", "--recipes", str(tmp_path / "mine"))
@@ -57,7 +57,7 @@ def test_a_recipe_that_is_there_is_not_overwritten(run: Run, tmp_path: Path) -> 
     assert (tmp_path / "mine/debian/12-web.toml").read_text() == before
 
 
-def test_new_without_a_model(run: Run) -> None:  # noqa: F811
+def test_new_without_a_model(run: Run) -> None:
     done = run("recipe", "new", "mine-1", "--like", "debian-99")
     assert done.status == 2
     assert 'no recipe "debian-99"' in done.err
@@ -91,7 +91,7 @@ def test_tables_differ_by_their_keys(tmp_path: Path) -> None:
     ]
 
 
-def test_diff_on_the_command_line(run: Run) -> None:  # noqa: F811
+def test_diff_on_the_command_line(run: Run) -> None:
     same = run("recipe", "diff", "debian-12", "debian-12")
     assert (same.status, same.out) == (0, "")
     done = run("recipe", "diff", "debian-12", "debian-13")

@@ -77,6 +77,8 @@ def _build(world: World, asked: Wish, chronicle: Callable[[], Chronicle], start:
         plan = plan_of(world, resolved, asked)
     last = world.record()
     if last is not None and plan.repeats(last):
+        if any((world.store.builds / world.template).glob(".*")):
+            chronicle()  # a crash kept the last build out of the history: this mends it
         return _unchanged(world, resolved, last, start)
     book = chronicle()
     book.why = resolved.reason

@@ -8,6 +8,7 @@
       failed/TEMPLATE/{meta.json, fs}        the tree of the stage that failed last, for `shell`
       artifacts/KEY.tar.gz                   packed templates, kept until the next good one
       facts/KEY.json.zst                     what stage check saw of the tree (tmplbuild.changes.facts)
+      builds/TEMPLATE/BUILD/                 the history: see tmplbuild.changes.history
       records/TEMPLATE.json                  the last good build; TEMPLATE.failed.json the last failure
 
 Layers are renamed into place at once but synced to disk only at the end of a run (one syncfs for
@@ -73,6 +74,7 @@ class Store:
 
     def __init__(self, state_dir: Path, mode: str = "overlay") -> None:
         self.dir = state_dir
+        self.builds = state_dir / "builds"
         self.mode = mode
         try:
             for name in ("layers", "drafts", "failed", "artifacts", "facts", "records", "logs", "trash"):
