@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import os
@@ -14,13 +13,6 @@ from pathlib import Path
 import pytest
 
 from tests.workshop import Workshop, other_umask
-from tmplbuild.changes.compare import compare
-from tmplbuild.changes.comparison import Side
-from tmplbuild.changes.gather import gather
-from tmplbuild.changes.history import History
-from tmplbuild.changes.sources import of_tree
-from tmplbuild.checks.subject import Subject
-from tmplbuild.checks.tarball import tarball_view
 from tmplbuild.core import Tree
 from tmplbuild.engine.steps import NAMES
 
@@ -58,53 +50,6 @@ def test_the_manifest_tells_what_the_template_was_made_of(workshop: Workshop) ->
     assert workshop.first is not None
     assert manifest["artifact"]["sha256"] == workshop.first.summary["sha256"]
     assert len(manifest["packages"]) == workshop.first.summary["packages"]
-
-
-def test_the_facts_of_the_tree_are_those_of_the_tarball(workshop: Workshop) -> None:
-    """What check wrote down is what anybody finds in the packed file."""
-    history = History(workshop.place / "state")
-    (build,) = history.builds(NAME)
-    facts = history.facts(build)
-    with tarball_view(workshop.templates / f"{NAME}.tar.gz") as view:
-        packed = gather(Subject(view))
-    no_origins = [dataclasses.replace(one, origin="") for one in facts.packages]
-    assert list(packed.packages) == no_origins
-    assert {one.origin for one in facts.packages} <= {"debian", "debian-security"}
-    assert dataclasses.replace(packed, packages=facts.packages) == facts
-    traits = facts.traits
-    assert (traits.init, traits.network, traits.arch, traits.libc) == (
-        "systemd",
-        "ifupdown",
-        "x86_64",
-        "glibc",
-    )
-    assert (traits.ssh, traits.ssh_keys) == ("openssh, started", "none")
-
-
-def test_what_was_mended_is_read_from_real_changelogs(workshop: Workshop) -> None:
-    """As if the last build had been made when bookworm came out."""
-    history = History(workshop.place / "state")
-    facts = history.facts(history.builds(NAME)[0])
-    first = {"glibc": "2.36-9", "openssl": "3.0.9-1", "openssh": "1:9.2p1-2"}
-    old = tuple(
-        dataclasses.replace(one, version=first[one.source], source_version=first[one.source])
-        if one.source in first
-        else one
-        for one in facts.packages
-    )
-    with workshop.tree(NAME, "clean-again") as tree:
-        found = compare(
-            dataclasses.replace(facts, packages=old),
-            facts,
-            sides=(Side("then"), Side("now")),
-            changelogs=of_tree(tree),
-        )
-    by_source = {one.source: one for one in found.packages}
-    assert set(by_source) == set(first)
-    assert "CVE-2023-4911" in by_source["glibc"].cves
-    assert "CVE-2023-5363" in by_source["openssl"].cves
-    assert "CVE-2023-48795" in by_source["openssh"].cves
-    assert not any(cve < "CVE-2010" for cve in found.cves), "nothing of before"
 
 
 def test_the_tarball_is_a_container(workshop: Workshop) -> None:
