@@ -54,14 +54,17 @@ class DebianBinaries:
         cache: a package cache.
         names: packages.
         without: packages of their closure that are not taken.
+        arch: Debian's word for the architecture.
     """
 
-    def __init__(self, cache: Path, names: Iterable[str], without: Collection[str]) -> None:
+    def __init__(
+        self, cache: Path, names: Iterable[str], without: Collection[str], arch: str = "amd64"
+    ) -> None:
         packages = PackageCache(cache)
         archives = {"debian": debian_archives(SUITE)["debian"]}
         fetcher = Fetcher(mirrors.table(archives))
-        states = deb.read_archives(archives, "amd64", fetcher=fetcher, cache=packages, keys_dir=debian_keys())
-        full = deb.closure(states, arch="amd64", priorities=(), packages=tuple(names))
+        states = deb.read_archives(archives, arch, fetcher=fetcher, cache=packages, keys_dir=debian_keys())
+        full = deb.closure(states, arch=arch, priorities=(), packages=tuple(names))
         self.packages = tuple(one for one in full.packages if one.name not in without)
         deb.download(self.packages, fetcher=fetcher, cache=packages)
         self._names = {one.name for one in self.packages}

@@ -117,13 +117,16 @@ _BASE = (
 )
 
 
-def packages(branch: str, debs: Iterable[Deb], ring: bytes) -> list[Rpm]:
-    """All packages of a branch.
+def packages(branch: str, debs: Iterable[Deb], ring: bytes, arch: str = "x86_64") -> list[Rpm]:
+    """All packages of a branch for an architecture; for x86_64 one of i586 beside it.
 
     Parameters:
         ring: the keyring that alt-gpgkeys brings.
     """
-    return [_with_shell(rpm) for rpm in (*_of_debian(branch, debs), *_of_ours(branch, ring))]
+    made = [_with_shell(rpm) for rpm in (*_of_debian(branch, debs), *_of_ours(branch, ring))]
+    if arch != "x86_64":
+        return [replace(rpm, arch=arch) if rpm.arch == "x86_64" else rpm for rpm in made]
+    return [*made, Rpm("i586-hello", arch="i586", files=(_file("/usr/lib/hello/about", b"32 bits\n"),))]
 
 
 def _with_shell(rpm: Rpm) -> Rpm:

@@ -8,23 +8,24 @@
 
 The packages are Debian's binaries in RPM packages (`tests.alt_debs`), and packages of ours for what
 is ALT's own: accounts, the file system's layout, etcnet, apt-get (`tests/alt_files`). rpm is real, so
-what it does with scripts and configuration is too. `python -m tests.alt_standin DIR` publishes all
-branches, prints how to build from them, and serves them.
+what it does with scripts and configuration is too. `python -m tests.alt_standin DIR --serve PORT` publishes
+all branches, says how to build from them, and serves them.
 """
 
 from __future__ import annotations
 
+import argparse
 import base64
 import hashlib
 import stat
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tests import alt_packages
-from tests.alt_debs import DebianBinaries
+from tests.alt_debs import Deb, DebianBinaries
 from tests.aptrpm_factory import Key, Repository, certificate, publish_key, throw_away_key
 from tests.archive_server import ArchiveServer
 from tests.gpg import OldKey
@@ -63,15 +64,23 @@ class AltStandin:
         old = OldKey.made(self.place / "gnupg")
         new = {name: throw_away_key(f"alt-{name}") for name in BRANCHES if name not in alt_packages.OLD}
         self.keys = {**dict.fromkeys(alt_packages.OLD, old), **new}
-        most = DebianBinaries(self.cache, alt_packages.DEBIAN, alt_packages.NOT_TAKEN)
-        without = alt_packages.NOT_TAKEN | alt_packages.NOT_WITH_SYSVINIT
-        other = DebianBinaries(self.cache, (alt_packages.SYSVINIT,), without)
-        self._debs = [*most.debs(), *other.debs((alt_packages.SYSVINIT,))]
+        self._debs: dict[str, list[Deb]] = {}
+
+    def debs(self, arch: str) -> list[Deb]:
+        """What the branches have of Debian's for an architecture, taken apart once."""
+        if arch not in self._debs:
+            debian = {"x86_64": "amd64", "i586": "i386"}[arch]
+            most = DebianBinaries(self.cache, alt_packages.DEBIAN, alt_packages.NOT_TAKEN, debian)
+            without = alt_packages.NOT_TAKEN | alt_packages.NOT_WITH_SYSVINIT
+            other = DebianBinaries(self.cache, (alt_packages.SYSVINIT,), without, debian)
+            self._debs[arch] = [*most.debs(), *other.debs((alt_packages.SYSVINIT,))]
+        return self._debs[arch]
 
     def publish(
         self,
         branch: str,
         *,
+        arch: str = "x86_64",
         change: Callable[[Rpm], Rpm | None] = lambda rpm: rpm,
         more: Iterable[Rpm] = (),
         signer: Key | None = None,
@@ -79,19 +88,23 @@ class AltStandin:
         """Write a branch, or write it anew at a later date.
 
         Parameters:
+            arch: x86_64 (with x86_64-i586 beside it, where the branch is not old) or i586.
             change: makes another package of one, or None to leave it out.
             more: further packages.
             signer: signs instead of the branch's key.
         """
         self._writings += 1
-        made = alt_packages.packages(branch, self._debs, self.ring(branch))
+        made = alt_packages.packages(branch, self.debs(arch), self.ring(branch), arch)
         rpms = [found for found in map(change, made) if found is not None] + list(more)
         repository = Repository(self.root, signer or self.keys[branch])
         old = branch in alt_packages.OLD
-        for arch in ("x86_64", "noarch"):
-            repository.add(*(rpm for rpm in rpms if rpm.arch == arch))
+        suites = {arch: arch, "noarch": "noarch"}
+        if arch == "x86_64" and not old:
+            suites["x86_64-i586"] = "i586"
+        for suite, of_arch in suites.items():
+            repository.add(*(rpm for rpm in rpms if rpm.arch == of_arch))
             repository.write(
-                f"{branch}/branch/{arch}",
+                f"{branch}/branch/{suite}",
                 label=branch,
                 suffixes=(".bz2",) if old else (".xz", ".bz2"),
                 hashes=("md5",) if old else ("md5", "blake2b"),
@@ -107,9 +120,9 @@ class AltStandin:
         """The fingerprint of a branch's key."""
         return certificate(self.keys[branch])[0]
 
-    def serve(self) -> ArchiveServer:
+    def serve(self, port: int = 0) -> ArchiveServer:
         """A server whose address with /altlinux is the archive's (a context manager)."""
-        return ArchiveServer(self.place)
+        return ArchiveServer(self.place, port=port)
 
     def recipes(self, folder: Path, extra: dict[str, str] | None = None) -> Path:
         """Write recipes altlinux-BRANCH below `folder`: the shipped ones with the branches' keys (the
@@ -158,22 +171,35 @@ def is_file(mode: int) -> bool:
     return stat.S_ISREG(mode)
 
 
-def main(folder: str) -> None:
-    """Publish and serve all branches until Ctrl-C."""
-    place = Path(folder)
-    standin = AltStandin(place, place / "cache")
+SAY = """\
+The stand-in for ALT's archive is served at {url} until Ctrl-C. In another terminal, as root:
+
+    export TMPLBUILD_RECIPES={recipes} MIRROR={url}
+    make template DIST=altlinux-p11
+    make template DIST=altlinux-p10
+    .venv/bin/tmplbuild upgrade altlinux-p10 --to altlinux-p11 --mirror $MIRROR
+    make template DIST=altlinux-4.1
+    .venv/bin/tmplbuild upgrade altlinux-4.1 --to altlinux-5.0 --mirror $MIRROR
+
+The recipes there pin the throw-away keys; templates go where they always do (CACHE=DIR for another place).
+"""
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Publish all branches, say how to build from them, and serve them until Ctrl-C."""
+    parser = argparse.ArgumentParser(prog="python -m tests.alt_standin", description=main.__doc__)
+    parser.add_argument("folder", type=Path, metavar="DIR", help="where the archive and the recipes go")
+    parser.add_argument("--serve", type=int, default=0, metavar="PORT", help="port (one that is free)")
+    args = parser.parse_args(words)
+    standin = AltStandin(args.folder, args.folder / "cache")
     for branch in BRANCHES:
         standin.publish(branch)
-    recipes = standin.recipes(place / "recipes")
-    with standin.serve() as server:
-        sys.stdout.write(
-            f"make template DIST=altlinux-p11 MIRROR=altlinux={server.url}/altlinux\n"
-            f"with TMPLBUILD_RECIPES={recipes} in the environment; Ctrl-C ends it\n"
-        )
+    recipes = standin.recipes(args.folder / "recipes")
+    with standin.serve(args.serve) as server, suppress(KeyboardInterrupt):
+        sys.stdout.write(SAY.format(url=f"{server.url}/altlinux", recipes=recipes.resolve()))
         sys.stdout.flush()
-        with suppress(KeyboardInterrupt):
-            server.released.wait()
+        server.released.wait()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main()

@@ -51,6 +51,7 @@ class ArchiveServer:
     Parameters:
         ranges, validators: whether Range is honoured, and ETag and Last-Modified are sent.
         tls: speak HTTPS.
+        port: where it listens; 0 for one that is free.
     """
 
     def __init__(
@@ -60,9 +61,11 @@ class ArchiveServer:
         ranges: bool = True,
         validators: bool = True,
         tls: ssl.SSLContext | None = None,
+        port: int = 0,
     ) -> None:
         self.root = root
         self.tls = tls
+        self.port = port
         self.ranges = ranges
         self.validators = validators
         self.faults: list[Fault] = []
@@ -92,7 +95,7 @@ class ArchiveServer:
 
     def __enter__(self) -> ArchiveServer:
         self.released.clear()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server = ThreadingHTTPServer(("127.0.0.1", self.port), self._handler())
         self._server.daemon_threads = True
         if self.tls is not None:
             self._server.socket = self.tls.wrap_socket(

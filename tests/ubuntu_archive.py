@@ -8,18 +8,20 @@
 
 Each release has its three pockets: NOBLE holds all packages, NOBLE-updates a later base-files,
 NOBLE-security a later tzdata; some packages are in universe. Packages and Release files are made by
-Debian's apt-ftparchive, and signed by a throw-away key. `python -m tests.ubuntu_archive DIR` publishes
-all that the shipped recipes ask for, and serves it.
+Debian's apt-ftparchive, and signed by a throw-away key. `python -m tests.ubuntu_archive DIR
+--serve PORT` publishes all that the shipped recipes ask for, says how to build from it, and serves it.
 """
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -111,9 +113,9 @@ class UbuntuArchive:
         (self._lists / "override").write_text(overrides)
         self._index(release, pockets)
 
-    def serve(self) -> ArchiveServer:
+    def serve(self, port: int = 0) -> ArchiveServer:
         """A server whose address with /ubuntu is the archive's (a context manager)."""
-        return ArchiveServer(self.place)
+        return ArchiveServer(self.place, port=port)
 
     def recipe(self, number: str, *, extra: str = "", packages: Iterable[str] | None = SMALL) -> str:
         """The text of a recipe like the shipped one, but for the key that it pins.
@@ -267,20 +269,36 @@ def _ftparchive(*words: str) -> bytes:
     return done.stdout
 
 
-def main(place: Path) -> None:
-    """Publish what the shipped recipes ask for, write recipes that pin the key, serve until Enter."""
+SAY = """\
+The stand-in for Ubuntu's archive is served at {url} until Ctrl-C. In another terminal, as root:
+
+    export TMPLBUILD_RECIPES={recipes} MIRROR={url}
+    make template DIST=ubuntu-24.04
+    make template DIST=ubuntu-22.04
+    .venv/bin/tmplbuild upgrade ubuntu-22.04 --to ubuntu-24.04 --mirror $MIRROR
+
+The recipes there pin the throw-away key; templates go where they always do (CACHE=DIR for another place).
+"""
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Publish what the shipped recipes ask for, say how to build from it, and serve it until Ctrl-C."""
+    parser = argparse.ArgumentParser(prog="python -m tests.ubuntu_archive", description=main.__doc__)
+    parser.add_argument("folder", type=Path, metavar="DIR", help="where the archive and the recipes go")
+    parser.add_argument("--serve", type=int, default=0, metavar="PORT", help="port (one that is free)")
+    args = parser.parse_args(words)
+    place = args.folder.resolve()
     archive = UbuntuArchive(place, place / "debian")
-    for number, release in RELEASES.items():
+    recipes = place / "recipes/ubuntu"
+    archive.key.export(recipes / "keys")
+    for number in RELEASES:
         archive.publish(number, load(f"ubuntu-{number}", roots=[shipped_root()]).recipe.install.packages)
-        recipe = place / "recipes/local" / f"{release.codename}.toml"
-        recipe.parent.mkdir(parents=True, exist_ok=True)
-        recipe.write_text(archive.recipe(number, packages=None))
-        archive.key.export(recipe.parent / "keys")
-    with archive.serve() as server:
-        command = f"--recipes {place}/recipes build local-noble --mirror ubuntu={server.url}/ubuntu"
-        sys.stdout.write(f"tmplbuild {command}\n")
-        sys.stdin.readline()
+        (recipes / f"{number}.toml").write_text(archive.recipe(number, packages=None))
+    with archive.serve(args.serve) as server, suppress(KeyboardInterrupt):
+        sys.stdout.write(SAY.format(url=f"{server.url}/ubuntu", recipes=recipes.parent))
+        sys.stdout.flush()
+        server.released.wait()
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]).resolve())
+    main()

@@ -172,8 +172,14 @@ def test_equal_pins_give_equal_bytes(alt: Alt, packages: Path, tmp_path: Path) -
 
 
 def test_the_next_night_packages_moved(alt: Alt, branch: Callable[..., None]) -> None:
-    name = alt.recipe("nightly", '[image]\nname = "nightly"')
+    name = alt.recipe(
+        "nightly",
+        '[image]\nname = "nightly"\n[archives.altlinux]\nadd.suites = ["p11/branch/x86_64-i586"]\n'
+        '[install]\nadd.packages = ["i586-hello"]\n',
+    )
     alt.build(name)
+    packages = {row["name"]: row["arch"] for row in _manifest(alt, "nightly")["packages"]}
+    assert (packages["i586-hello"], packages["rpm"]) == ("i586", "x86_64"), "two architectures in one tree"
 
     def newer(rpm: Rpm) -> Rpm:
         return replace(rpm, release="alt9") if rpm.name == "tcb" else rpm
@@ -183,6 +189,17 @@ def test_the_next_night_packages_moved(alt: Alt, branch: Callable[..., None]) ->
     assert again.ran[0] == "upgrade"
     manifest = json.loads((alt.shop.templates / "nightly.manifest.json").read_text())
     assert "1.0-alt9" in {row["version"] for row in manifest["packages"] if row["name"] == "tcb"}
+
+
+def test_a_template_for_i586(alt: Alt) -> None:
+    alt.standin.publish("p11", arch="i586")
+    done = alt.build("altlinux-p11", "--arch", "i586")
+    assert done.ran == list(NAMES)
+    packages = {row["name"]: row["arch"] for row in _manifest(alt, "altlinux-p11-x86")["packages"]}
+    assert (packages["rpm"], packages["etcnet"]) == ("i586", "noarch")
+    with alt.shop.tree("altlinux-p11-x86", "clean-again") as tree:
+        assert tree.read_bytes("/usr/lib/rpm/bin/rpm")[4] == 1, "ELF of 32 bits"
+        assert "p11/branch/i586 classic" in tree.read_text("/etc/apt/sources.list.d/altlinux.list")
 
 
 # -- from the branch before ---------------------------------------------------------------------------
@@ -272,8 +289,14 @@ class Images:
         self.folder.mkdir()
         self.key = throw_away_key("images")
         self.fingerprint = publish_key(self.key, alt.recipes / "altlinux/keys")
-        data = gzip.decompress(alt.file(P11).read_bytes())
-        self.put(lzma.compress(data, lzma.FORMAT_XZ, preset=0))
+        packed = io.BytesIO(gzip.decompress(alt.file(P11).read_bytes()))
+        with tarfile.open(fileobj=packed, mode="a:") as tar:  # what ALT's own builder leaves in a tree
+            for name, mode in ((".", 0o1775), ("./.host", 0o755), ("./.in", 0o1775)):
+                folder = tarfile.TarInfo(name)
+                folder.type, folder.mode = tarfile.DIRTYPE, mode
+                tar.addfile(folder)
+            tar.addfile(tarfile.TarInfo("./.fakedata"))
+        self.put(lzma.compress(packed.getvalue(), lzma.FORMAT_XZ, preset=0))
 
     def put(self, data: bytes, told: bytes | None = None, signer: Key | None = None) -> None:
         """The tarball, and a signed list that vouches for `told`."""
@@ -310,6 +333,11 @@ def test_a_signed_tarball_becomes_a_template(alt: Alt, images: Images, branch: C
     assert versions["tcb"] == "1.0-alt7"
     assert "tar-extra" in versions, "what the recipe asks for and the tarball lacks"
     assert any("tar-extra" in row for row in done.summary["differences"])
+    with alt.shop.tree("rootfs", "bootstrap") as tree:
+        assert (_mode(tree, "/"), tree.exists("/.host"), tree.exists("/.fakedata")) == (0o1775, True, True)
+    with alt.shop.tree("rootfs", "clean-again") as tree:
+        assert _mode(tree, "/") == 0o755
+        assert not any(tree.exists(f"/{name}") for name in (".host", ".in", ".fakedata"))
     log = (Path(done.summary["logs"]) / "05-upgrade.log").read_text()
     assert "hier-convert" not in log, "a tree of p11 needs no steps from p10"
     assert images.build("rootfs", more).unchanged
