@@ -278,6 +278,13 @@ class Tree:
 
     def chown(self, path: str, uid: int, gid: int) -> None:
         """Set the owner of `path` itself (a link is not followed)."""
+        if not path.strip("/"):
+            root = self.open("/", os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.fchown(root, uid, gid)
+            finally:
+                os.close(root)
+            return
         with _Parent(self, path) as (parent, name):
             os.chown(name, uid, gid, dir_fd=parent, follow_symlinks=False)
 
