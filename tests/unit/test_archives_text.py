@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tmplbuild.archives import clock, mirrors
 from tmplbuild.archives.deb import depends, release
 from tmplbuild.archives.deb822 import pairs, stanza, stanzas
+from tmplbuild.archives.model import Listed
 from tmplbuild.errors import FetchError, UsageError, VerifyError
 
 # -- control data --------------------------------------------------------------------------------
@@ -77,7 +78,7 @@ def test_release_fields_and_files() -> None:
     assert found.date == DATE
     assert found.valid_until == 0
     assert found.all_apart
-    assert found.files == {"main/binary-amd64/Packages.xz": release.Entry(HASH, 12)}
+    assert found.files == {"main/binary-amd64/Packages.xz": Listed(HASH, 12)}
     assert found.component("main")
     assert found.component("contrib")
     assert not found.component("non-free")

@@ -31,6 +31,22 @@ class Package:
 
 
 @dataclass(frozen=True, slots=True)
+class Listed:
+    """A file that a release vouches for: its digest (SHA-256 in hex, "blake2b:HEX", "md5:HEX"), and its
+    size in bytes."""
+
+    digest: str
+    size: int
+
+
+def safe_path(path: str) -> bool:
+    """Whether a path that an archive names stays below the archive's address."""
+    parts = path.split("/")
+    plain = path.isascii() and path.isprintable() and not any(sign in path for sign in "\\?#%")
+    return plain and bool(path) and not any(part in ("", ".", "..") for part in parts)
+
+
+@dataclass(frozen=True, slots=True)
 class IndexFile:
     """One verified file of a suite: `path` below the archive's address, and where it lies here."""
 

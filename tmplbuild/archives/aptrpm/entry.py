@@ -11,8 +11,7 @@ from tmplbuild.archives.aptrpm import depends, evr, header
 from tmplbuild.archives.aptrpm.depends import Dep
 from tmplbuild.archives.aptrpm.evr import Build
 from tmplbuild.archives.aptrpm.header import Header
-from tmplbuild.archives.deb.release import safe_path
-from tmplbuild.archives.model import Package
+from tmplbuild.archives.model import Package, safe_path
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9+._@~#-]*\Z")
 _DIGESTS = (

@@ -18,12 +18,12 @@ from tmplbuild.archives.aptrpm import pkglist
 from tmplbuild.archives.aptrpm import release as releases
 from tmplbuild.archives.aptrpm.entry import Source
 from tmplbuild.archives.aptrpm.pool import PackageList
-from tmplbuild.archives.aptrpm.release import Entry, Release
+from tmplbuild.archives.aptrpm.release import Release
 from tmplbuild.archives.arrival import Wanted
 from tmplbuild.archives.cache import write_whole
 from tmplbuild.archives.clock import refuse_future
 from tmplbuild.archives.fetch import Fetcher
-from tmplbuild.archives.model import ArchiveState, IndexFile
+from tmplbuild.archives.model import ArchiveState, IndexFile, Listed
 from tmplbuild.archives.suites import Form, Head, Suite
 from tmplbuild.errors import RecipeError, StoreError, VerifyError
 from tmplbuild.events import Note
@@ -41,7 +41,7 @@ class _List:
 
     index: IndexFile
     suffix: str
-    plain: Entry
+    plain: Listed
 
     @property
     def unpacked(self) -> Path:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from tmplbuild.archives import openpgp
 from tmplbuild.archives.clock import seconds
-from tmplbuild.archives.deb.release import safe_path
+from tmplbuild.archives.model import Listed, safe_path
 from tmplbuild.errors import VerifyError
 
 _SECTIONS = (("blake2b", "BLAKE2b", 128), ("sha256", "SHA256", 64), ("md5", "MD5Sum", 32))
@@ -23,14 +23,6 @@ _ARMOUR = re.compile(
     rb"-----BEGIN PGP SIGNATURE-----\r?\n(?:(?!-----)[^\n]*\n)+-----END PGP SIGNATURE-----[ \t]*(?:\r?\n|\Z)"
 )
 _MAX_SIGNATURES = 16
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A file that the release vouches for: digest as "blake2b:HEX" or "md5:HEX", size in bytes."""
-
-    digest: str
-    size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +43,7 @@ class Release:
     components: tuple[str, ...]
     hash: str
     valid_until: int = 0
-    files: dict[str, Entry] = field(repr=False, default_factory=dict)
+    files: dict[str, Listed] = field(repr=False, default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +171,7 @@ def _read(text: str) -> tuple[dict[str, str], dict[str, list[str]]]:
     return fields, sections
 
 
-def _files(lines: list[str], kind: str, digits: int, where: str) -> dict[str, Entry]:
+def _files(lines: list[str], kind: str, digits: int, where: str) -> dict[str, Listed]:
     files = {}
     for line in lines:
         found = _LINE.fullmatch(line)
@@ -191,5 +183,5 @@ def _files(lines: list[str], kind: str, digits: int, where: str) -> dict[str, En
             raise VerifyError(
                 f"the release names a file outside the archive: {found[3][:100]!r}", where=where
             )
-        files[found[3]] = Entry(f"{kind}:{found[1].lower()}", int(found[2]))
+        files[found[3]] = Listed(f"{kind}:{found[1].lower()}", int(found[2]))
     return files

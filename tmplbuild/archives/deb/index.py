@@ -21,9 +21,8 @@ from pathlib import Path
 from tmplbuild.archives import compressed
 from tmplbuild.archives.cache import store_error, write_whole
 from tmplbuild.archives.deb.depends import parse
-from tmplbuild.archives.deb.release import Entry, safe_path
 from tmplbuild.archives.deb822 import pairs
-from tmplbuild.archives.model import Package
+from tmplbuild.archives.model import Listed, Package, safe_path
 from tmplbuild.errors import VerifyError
 
 LISTED = ("required", "important", "standard")
@@ -38,7 +37,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 _PACKAGE_NAME = re.compile(r"[a-z0-9][a-z0-9+.-]*\Z")
 
 
-def unpack(source: Path, suffix: str, dest: Path, *, expect: Entry | None, limit: int, where: str) -> None:
+def unpack(source: Path, suffix: str, dest: Path, *, expect: Listed | None, limit: int, where: str) -> None:
     """Unpack a verified index to `dest`.
 
     Parameters:
@@ -60,7 +59,7 @@ def unpack(source: Path, suffix: str, dest: Path, *, expect: Entry | None, limit
                     raise _bad("an index unpacks to more bytes than its Release declares", where, f"{bound}")
                 seen.update(piece)
                 file.write(piece)
-        if expect and (size, seen.hexdigest()) != (expect.size, expect.sha256):
+        if expect and (size, seen.hexdigest()) != (expect.size, expect.digest):
             raise _bad("an unpacked index is not what its Release declares", where, "the hash differs")
         os.rename(draft, dest)
     except OSError as error:

@@ -13,9 +13,9 @@ from tmplbuild.archives import compressed, openpgp, suites
 from tmplbuild.archives.arrival import Wanted
 from tmplbuild.archives.deb import release as releases
 from tmplbuild.archives.deb.index import PackagesIndex, build_table, unpack
-from tmplbuild.archives.deb.release import Entry, Release
+from tmplbuild.archives.deb.release import Release
 from tmplbuild.archives.fetch import Fetcher
-from tmplbuild.archives.model import ArchiveState, IndexFile
+from tmplbuild.archives.model import ArchiveState, IndexFile, Listed
 from tmplbuild.archives.suites import Form, Head, Suite
 from tmplbuild.errors import RecipeError, VerifyError
 from tmplbuild.recipes.model import Archive
@@ -24,7 +24,7 @@ _RELEASE_LIMIT = 16 << 20
 _INDEX_LIMIT = 1 << 30  # bytes of an unpacked index whose size the Release does not declare
 
 _Head: TypeAlias = Head[Release]
-_Row: TypeAlias = tuple[IndexFile, str, Entry | None]
+_Row: TypeAlias = tuple[IndexFile, str, Listed | None]
 """A Packages file as it is fetched, its compression, and the unpacked file's hash if it is named."""
 
 
@@ -83,9 +83,9 @@ def _row(head: _Head, component: str, arch: str) -> _Row:
     for suffix in compressed.SUFFIXES:
         entry = release.files.get(plain + suffix)
         if entry is not None:
-            local = suite.cache.index_path(entry.sha256)
+            local = suite.cache.index_path(entry.digest)
             path = f"dists/{suite.suite}/{plain}{suffix}"
-            return IndexFile(path, entry.sha256, entry.size, local), suffix, release.files.get(plain)
+            return IndexFile(path, entry.digest, entry.size, local), suffix, release.files.get(plain)
     raise RecipeError(
         f"the suite {suite.suite} has no packages of component {component!r} for {arch!r}",
         where=f"archives.{suite.role}",
@@ -114,7 +114,7 @@ def _ready(heads: Sequence[_Head], fetcher: Fetcher) -> None:
     fetcher.parallel([partial(_table, *row) for row in rows.values()])
 
 
-def _table(index: IndexFile, suffix: str, expect: Entry | None, role: str = "") -> PackagesIndex:
+def _table(index: IndexFile, suffix: str, expect: Listed | None, role: str = "") -> PackagesIndex:
     """Open an index, unpacking and scanning it if no earlier run did."""
     plain = index.local.with_name(f"{index.sha256}.plain")
     table = index.local.with_name(f"{index.sha256}.table")

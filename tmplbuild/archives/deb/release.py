@@ -12,18 +12,11 @@ from dataclasses import dataclass, field
 
 from tmplbuild.archives.clock import SKEW_S, refuse_future, seconds, utc
 from tmplbuild.archives.deb822 import stanza
+from tmplbuild.archives.model import Listed, safe_path
 from tmplbuild.errors import VerifyError
 
 _ENTRY = re.compile(rb"^ +([0-9a-fA-F]{64}) +([0-9]{1,15}) +(\S+)$", re.MULTILINE)
 _SHA256 = re.compile(rb"^SHA256:[ \t]*\n((?: .*\n?)*)", re.MULTILINE | re.IGNORECASE)
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A file that the Release vouches for: hash in hex and size in bytes."""
-
-    sha256: str
-    size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +37,7 @@ class Release:
     architectures: tuple[str, ...]
     by_hash: bool
     all_apart: bool
-    files: dict[str, Entry] = field(repr=False, default_factory=dict)
+    files: dict[str, Listed] = field(repr=False, default_factory=dict)
 
     @property
     def identity(self) -> str:
@@ -123,20 +116,13 @@ def check(release: Release, *, asked: str, now: float, where: str) -> None:
         )
 
 
-def _files(section: bytes, where: str) -> dict[str, Entry]:
+def _files(section: bytes, where: str) -> dict[str, Listed]:
     files = {}
     for digest, size, name in _ENTRY.findall(section):
         path = name.decode("utf-8", "replace")
         if not safe_path(path):
             raise VerifyError(f"the Release names a file outside the archive: {path[:100]!r}", where=where)
-        files[path] = Entry(digest.decode().lower(), int(size))
+        files[path] = Listed(digest.decode().lower(), int(size))
     if not files:
         raise VerifyError("the Release's SHA256 section names no file", where=where)
     return files
-
-
-def safe_path(path: str) -> bool:
-    """Whether a path that an archive names stays below the archive's address."""
-    parts = path.split("/")
-    plain = path.isascii() and path.isprintable() and not any(sign in path for sign in "\\?#%")
-    return plain and bool(path) and not any(part in ("", ".", "..") for part in parts)

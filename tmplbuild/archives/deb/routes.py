@@ -48,9 +48,9 @@ def _listed(role: str, suite: SuiteState, cache: PackageCache) -> dict[str, Want
     found: dict[str, Wanted] = {}
     for path, entry in release.files.items():
         plain = f"dists/{suite.suite}/{path}"
-        hashed = f"{plain.rpartition('/')[0]}/by-hash/SHA256/{entry.sha256}"
+        hashed = f"{plain.rpartition('/')[0]}/by-hash/SHA256/{entry.digest}"
         paths = (hashed, plain) if release.by_hash else (plain,)
-        wanted = Wanted(role, paths, entry.size, entry.sha256, cache.index_path(entry.sha256))
+        wanted = Wanted(role, paths, entry.size, entry.digest, cache.index_path(entry.digest))
         found[plain] = wanted
         found.setdefault(hashed, wanted)
     return found
