@@ -177,15 +177,16 @@ class _Handler(BaseHTTPRequestHandler):
         if self.archive.validators and same:
             self._whole(304, b"", headers)
             return
-        first = re.match(r"bytes=(\d+)-$", seen.fields.get("range", ""))
+        first = re.match(r"bytes=(\d+)-(\d*)$", seen.fields.get("range", ""))
         fresh = seen.fields.get("if-range", tag) in (tag, modified)
         if first and self.archive.ranges and fresh:
             start = int(first[1])
             if start >= len(data):
                 self._whole(416, b"", [("Content-Range", f"bytes */{len(data)}")])
                 return
-            headers.append(("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}"))
-            self._whole(206, data[start:], headers)
+            last = min(int(first[2] or len(data)), len(data) - 1)
+            headers.append(("Content-Range", f"bytes {start}-{last}/{len(data)}"))
+            self._whole(206, data[start : last + 1], headers)
         else:
             self._whole(200, data, headers)
 

@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,11 +31,17 @@ NAME = "debian-12-x86_64"
 
 
 def add_template(
-    cache: Path, tree: Path, name: str = NAME, *, recipe: str = "debian-12", epoch: int = EPOCH
+    cache: Path,
+    tree: Path,
+    name: str = NAME,
+    *,
+    recipe: str = "debian-12",
+    epoch: int = EPOCH,
+    owners: Mapping[str, str] | None = None,
 ) -> forms.Manifest:
     """Pack a tree as a template of the cache, with a manifest as a build writes it."""
     cache.mkdir(exist_ok=True)
-    done = packed(tree, cache / f"{name}.tar.gz", epoch=epoch)
+    done = packed(tree, cache / f"{name}.tar.gz", epoch=epoch, owners=owners or {})
     return _manifest(cache, name, recipe, epoch, done)
 
 

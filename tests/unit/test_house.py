@@ -179,7 +179,14 @@ def tracked() -> list[Path]:
 
 
 # Addresses that recipes and documents name on purpose.
-PUBLIC = {"deb.debian.org", "ftp.debian.org", "security.debian.org", "archive.debian.org", "pypi.org"}
+PUBLIC = {
+    "deb.debian.org",
+    "ftp.debian.org",
+    "security.debian.org",
+    "archive.debian.org",
+    "snapshot.debian.org",
+    "pypi.org",
+}
 
 
 def private_hosts() -> set[str]:

@@ -183,6 +183,48 @@ class Fetcher:
 
         return self._everywhere(role, (path,), one)
 
+    # -- pieces of files -------------------------------------------------------------------------
+
+    def piece(self, role: str, path: str, start: int, size: int) -> bytes | None:
+        """`size` bytes of a file from `start` on, which the caller checks. Mirrors are tried in order.
+
+        None where the server sends whole files only. Raises FetchError, VerifyError.
+        """
+        return self._everywhere(role, (path,), lambda url: self._piece_of(url, start, size))
+
+    def length(self, role: str, path: str) -> int:
+        """A file's size, as the server says it. Raises FetchError."""
+        return self._everywhere(role, (path,), self._length_of)
+
+    def _length_of(self, url: str) -> int:
+        if url.startswith("file://"):
+            return _local_file(url).stat().st_size
+        with self._request(url, {"Range": "bytes=0-0"}) as response:
+            told = response.headers.get("Content-Range", "").rpartition("/")[2]
+            told = told if response.status_code == 206 else response.headers.get("Content-Length", "")
+        if not told.isdigit():
+            raise Wrong(f"{url}: the server does not say how long it is")
+        return int(told)
+
+    def _piece_of(self, url: str, start: int, size: int) -> bytes | None:
+        if url.startswith("file://"):
+            with _local_file(url).open("rb") as file:
+                file.seek(start)
+                return file.read(size)
+        with self._request(url, {"Range": f"bytes={start}-{start + size - 1}"}) as response:
+            if response.status_code == 200:
+                return None
+            if response.status_code != 206 or not _starts_at(response, start):
+                raise Wrong(f"{url} has no bytes {start} to {start + size}")
+            body = bytearray()
+            for chunk in self._chunks(response, url):
+                body += chunk
+                if len(body) > size:
+                    raise Wrong(f"{url}: more came than the range that was asked for")
+            if len(body) < size:
+                raise _Again(f"{url}: the connection ended after {len(body)} bytes")
+            return bytes(body)
+
     # -- files of known hash ---------------------------------------------------------------------
 
     def download(self, files: Sequence[Wanted], cache: PackageCache, label: str) -> None:

@@ -15,6 +15,7 @@ from tmplbuild.cli import (
     cache,
     check,
     doctor,
+    fetch,
     history,
     log,
     nightly,
@@ -24,6 +25,7 @@ from tmplbuild.cli import (
     status,
     upgrade,
     ve,
+    verify,
 )
 from tmplbuild.cli.options import GENERAL, add_global
 
@@ -37,6 +39,8 @@ _MODULES = (
     log,
     check,
     publish,
+    verify,
+    fetch,
     recipe,
     ve,
     cache,

@@ -108,10 +108,8 @@ def _fill(draft: Draft) -> None:
     draft.put("sbom.spdx.json", "spdx", sbom.spdx(source))
     draft.put("sbom.cdx.json", "cyclonedx", sbom.cyclonedx(source))
     draft.put("provenance.json", "provenance", provenance.statement(draft))
-    for kind in ("changes",):
-        beside = source.file.with_name(f"{source.template}.{kind}.json")
-        if beside.is_file():
-            draft.put(f"{kind}.json", kind, beside.read_bytes())
+    for kind, data in source.records.items():
+        draft.put(f"{kind}.json", kind, data)
 
 
 def _sign(draft: Draft, signer: Signer | None) -> None:

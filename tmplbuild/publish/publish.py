@@ -86,7 +86,8 @@ def publish(
     for text in lacking:
         emit(Note(text, "warning"))
     moment = int(time.time() if now is None else now)
-    sources = source.find(settings.template_cache, names, recipe_roots(settings.recipes))
+    roots = recipe_roots(settings.recipes)
+    sources = source.find(settings.template_cache, names, roots, settings.state_dir)
     signer = signer_of(conf)
     if signer is None:
         emit(Note("nothing is signed: publish.key in the settings names no key", "warning"))

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import json
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tmplbuild.artifact.manifest import Manifest, read_manifest
+from tmplbuild.changes.history import History
 from tmplbuild.errors import RecipeError, StoreError, UsageError
+from tmplbuild.publish.model import json_bytes
 from tmplbuild.recipes import VE_ARCHES, LoadedRecipe, load
 from tmplbuild.tomlfile import did_you_mean
 
@@ -22,6 +26,7 @@ class Source:
     """A template at hand: `file` is its .tar.gz, `raw` the manifest's text, `arch` the distribution's word.
 
     `recipe` is None where it is not in the catalogue any more; the facts then come from the names.
+    `records` are what this machine's own records have of this very build: "pins", "changes".
     """
 
     file: Path
@@ -36,6 +41,7 @@ class Source:
     variant: str
     title: str
     eol: str
+    records: Mapping[str, bytes] = field(default_factory=dict)
 
     @property
     def template(self) -> str:
@@ -67,11 +73,12 @@ def names_in(cache: Path) -> list[str]:
     return [name for name in found if f"{name}.tar.gz" in files]
 
 
-def find(cache: Path, wanted: Sequence[str], roots: Sequence[Path]) -> list[Source]:
+def find(cache: Path, wanted: Sequence[str], roots: Sequence[Path], state_dir: Path) -> list[Source]:
     """The templates that are asked for, by template or recipe name; all of the cache if none is named.
 
     Parameters:
         roots: the directories of recipes.
+        state_dir: where builds keep their records.
 
     Raises UsageError for a name that nothing has, StoreError for a manifest that is damaged.
     """
@@ -91,7 +98,7 @@ def find(cache: Path, wanted: Sequence[str], roots: Sequence[Path]) -> list[Sour
                 where=str(cache),
                 hint=near or (f"it has {', '.join(there)}" if there else "build one first"),
             )
-        sources += [open_source(cache, one, roots) for one in chosen]
+        sources += [open_source(cache, one, roots, state_dir) for one in chosen]
     return list({source.template: source for source in sources}.values())
 
 
@@ -100,7 +107,7 @@ def recipe_of(cache: Path, name: str) -> str:
     return read_manifest(cache / f"{name}{_SUFFIX}").recipe.name
 
 
-def open_source(cache: Path, name: str, roots: Sequence[Path]) -> Source:
+def open_source(cache: Path, name: str, roots: Sequence[Path], state_dir: Path) -> Source:
     """One template of the cache. Raises StoreError, UsageError."""
     path = cache / f"{name}{_SUFFIX}"
     manifest = read_manifest(path)
@@ -132,6 +139,7 @@ def open_source(cache: Path, name: str, roots: Sequence[Path]) -> Source:
         variant=middle or "default",
         title=title or f"{distro} {release}",
         eol=eol,
+        records=_records(state_dir, manifest),
     )
     for word in (source.template, source.distro, source.release, source.arch, source.variant):
         if not _WORD.fullmatch(word):
@@ -141,3 +149,21 @@ def open_source(cache: Path, name: str, roots: Sequence[Path]) -> Source:
                 hint="letters, digits, dots and dashes can",
             )
     return source
+
+
+def _records(state_dir: Path, manifest: Manifest) -> dict[str, bytes]:
+    """The pins of a build and what it changed, if the records here are of this very file."""
+    found: dict[str, bytes] = {}
+    try:
+        record = json.loads((state_dir / "records" / f"{manifest.template}.json").read_bytes())
+        if record["summary"]["sha256"] == manifest.artifact.sha256:
+            found["pins"] = json_bytes({key: record[key] for key in ("request", "pins")})
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # a template from elsewhere, or one whose records are gone: the manifest is enough
+    history = History(state_dir)
+    build = history.last_good(manifest.template)
+    if build is not None and build.sha256 == manifest.artifact.sha256:
+        changes = history.path(manifest.template, build.id) / "changes.json"
+        with contextlib.suppress(OSError):
+            found["changes"] = changes.read_bytes()
+    return found

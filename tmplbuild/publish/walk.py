@@ -10,6 +10,7 @@ import hashlib
 import zlib
 from collections.abc import Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from types import TracebackType
 from typing import Protocol
 
@@ -35,9 +36,10 @@ class Sink(Protocol):
 
 
 Member = tuple[int, str]
+"""Size and sha256 of one gzip member as it lies in the file."""
 
 
-class _Members:
+class Members:
     """Decompresses a file of gzip members and notes each one's size and digest."""
 
     def __init__(self) -> None:
@@ -77,7 +79,7 @@ def walk(draft: Draft, sinks: Sequence[Sink]) -> None:
     be read, and what a sink raises.
     """
     artifact = draft.source.manifest.artifact
-    tar, members = hashlib.sha256(), _Members()
+    tar, members = hashlib.sha256(), Members()
     done = 0
     try:
         source = draft.source.file.open("rb", buffering=0)
@@ -116,6 +118,18 @@ def walk(draft: Draft, sinks: Sequence[Sink]) -> None:
         "members": members.found,
     }
     draft.put("members.json", "members", json_bytes(index))
+
+
+def members_of(path: Path) -> list[Member] | None:
+    """The gzip members of a file; None for one that is damaged or no row of members."""
+    members = Members()
+    try:
+        with path.open("rb", buffering=0) as file:
+            while data := file.read(_CHUNK):
+                members.feed(data)
+    except (OSError, zlib.error):
+        return None
+    return members.found if members.between else None
 
 
 def _other(draft: Draft, why: str) -> VerifyError:
