@@ -188,6 +188,8 @@ def resolve(
         return Resolved(states, same, "no index moved in the archives", source)
     world.emit(Progress("work out the packages"))
     base, full = (close or closures)(world, states)
+    if full.choices:
+        world.emit(Note(f"chosen where several packages would do: {'; '.join(full.choices)}"))
     if begins is not None:
         pins, reason = pinning.choose_upgrade(
             recipe,
