@@ -16,6 +16,7 @@ from tmplbuild.errors import HostError
 
 if TYPE_CHECKING:
     from tmplbuild.config import Settings
+    from tmplbuild.core.sysctls import Sysctl
 
 _ROOM = 4 * 10**9  # bytes that the layers of one template with room to spare take
 
@@ -38,19 +39,21 @@ def add(verbs: Verbs) -> None:
         help="tell whether this host can build",
         description="Try, in a child process, what a build needs: privileges, namespaces, overlayfs, "
         "idmapped mounts, cgroup limits, room on the disk, writable directories. Says what is missing and "
-        "how to mend it. Exit status 0: can build, 4: cannot.",
+        "how to mend it, and which settings of the kernel VEs with addresses want. Exit status 0: can build, "
+        "4: cannot.",
     )
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Look at this host."""
-    from tmplbuild.core import Core
+    from tmplbuild.core import Core, sysctls
 
     settings = settings_of(args)
     probe = Core(settings.run_dir).probe(_existing(settings.state_dir))
     found = [Finding(row.name, row.works, row.why, row.fix) for row in probe.features]
     found += _places(settings)
+    settings_of_kernel = sysctls.found()
     usable = probe.usable and all(row.works for row in found if row.needed)
     if args.json:
         print(
@@ -60,12 +63,14 @@ def run(args: argparse.Namespace) -> int:
                     "mode": probe.mode,
                     "mode_reason": probe.mode_reason,
                     "features": [dataclasses.asdict(row) for row in found],
+                    "sysctls": [dataclasses.asdict(row) for row in settings_of_kernel],
                 },
                 indent=2,
             )
         )
     else:
         _show(found, usable, f"{probe.mode}: {probe.mode_reason}", args)
+        _advise([row for row in settings_of_kernel if not row.is_set])
     return 0 if usable else HostError.exit_code
 
 
@@ -90,6 +95,14 @@ def _existing(path: Path) -> Path:
     while not path.is_dir():
         path = path.parent
     return path
+
+
+def _advise(missing: list[Sysctl]) -> None:
+    if missing:
+        print("\nfor VEs with addresses of their own, put these lines into /etc/sysctl.d/99-vz.conf,")
+        print("then run `sysctl --system`:")
+        width = max(len(row.line) for row in missing)
+        print(*(f"  {row.line:<{width}}  # now {row.found}: {row.why}" for row in missing), sep="\n")
 
 
 def _show(found: list[Finding], usable: bool, mode: str, args: argparse.Namespace) -> None:

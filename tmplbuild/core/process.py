@@ -104,6 +104,15 @@ def run(
     return Done(rc, b"".join(kept["stdout"]), b"".join(kept["stderr"]))
 
 
+def on_terminal(argv: Sequence[str]) -> int:
+    """Run a command on our own standard input and output until it ends. Returns its exit status."""
+    try:
+        code = subprocess.run(list(argv), env=clean_environment(), cwd="/", check=False).returncode
+    except OSError as error:
+        raise HostError(f"The program {argv[0]} cannot be run.", why=error.strerror or str(error)) from error
+    return 128 - code if code < 0 else code
+
+
 def _open(
     argv: Sequence[str], env: Mapping[str, str] | None, cwd: Path | None, stdin: bytes | IO[bytes] | None
 ) -> subprocess.Popen[bytes]:
