@@ -243,7 +243,7 @@ def test_gc_removes_the_network_of_a_ve_whose_monitor_was_killed(core: Core, tmp
 def test_a_device_of_that_name_that_is_not_ours_is_left_alone(core: Core, tmp_path: Path) -> None:
     name = device_name(core.owner, "101")
     ip(f"link add {name} type veth peer name other")
-    with pytest.raises(HostError, match="already"):
+    with pytest.raises(HostError, match="in use"):
         core.start("101", layers(tmp_path), init=False, net="venet")
     assert name in ip("link show")
     ip(f"link del {name}")

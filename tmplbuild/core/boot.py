@@ -7,8 +7,12 @@ import os
 import socket
 from collections.abc import Mapping
 
-from tmplbuild.core import birth, cgroup, layers, line, linux, quota, remains, resources, wire
+from tmplbuild.core import birth, cgroup, layers, linux, quota, remains, resources, wire
 from tmplbuild.errors import TmplbuildError
+
+TYPE_CHECKING = False  # `typing` itself would cost the monitor 3 ms
+if TYPE_CHECKING:
+    from tmplbuild.core.line import Line
 
 IDS = 65536
 # What the kernel answers where a file system or a version cannot map ids on a mount.
@@ -38,7 +42,7 @@ class Born:
         self.console_slave = -1
         self.proxy = -1
         self.root = -1
-        self.line: line.Line | None = None
+        self.line: Line | None = None
         self.project: quota.Project | None = None
 
 
@@ -181,16 +185,19 @@ def _project(config: wire.Message) -> quota.Project | None:
     return project
 
 
-def _line(config: wire.Message, pid: int) -> line.Line | None:
+def _line(config: wire.Message, pid: int) -> Line | None:
     """The VE's line to the host, where it is to have one."""
     wanted = config["venet"]
     if not isinstance(wanted, dict):
         return None
+    from tmplbuild.core.line import Line  # most VEs have none, and helpers must start fast
+
     folder = f"{config['state']}/{config['veid']}"
     try:
-        return line.Line(folder, str(config["owner"]), str(config["veid"]), pid, wanted)
-    except (OSError, line.AddressInUse, TmplbuildError) as error:
-        raise StartError("set up the network", str(error)) from error
+        return Line(folder, str(config["owner"]), str(config["veid"]), pid, wanted)
+    except (OSError, TmplbuildError) as error:
+        why = error.strerror if isinstance(error, OSError) else None
+        raise StartError("set up the network", why or str(error)) from error
 
 
 def _notify_tree(config: wire.Message, notify: socket.socket) -> int:

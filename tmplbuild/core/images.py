@@ -11,9 +11,12 @@ import errno
 import fcntl
 import os
 import struct
-from pathlib import Path
 
 from tmplbuild.core import linux
+
+TYPE_CHECKING = False  # `pathlib` itself would cost the helpers 3 ms
+if TYPE_CHECKING:
+    from pathlib import Path
 
 UPPER, WORK = "upper", "work"
 

@@ -10,6 +10,7 @@ before it is made, so that whoever cleans up knows of it.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 from collections.abc import Sequence
@@ -34,10 +35,6 @@ _SETTINGS = (
     ("ipv6", "accept_ra", "0"),
     ("ipv6", "force_forwarding", "1"),
 )
-
-
-class AddressInUse(Exception):
-    """An address that the host or another VE has."""
 
 
 def device_name(owner: str, veid: str) -> str:
@@ -68,7 +65,7 @@ class Line:
         self._host = Link()
         self._inside = _link_of(pid)
         if self._host.index(self.name) is not None:
-            raise AddressInUse(f"there is a device {self.name} already")
+            raise _in_use(f"the device {self.name}")
         self._write_note()
         self._host.make_pair(self.name, peer=DEVICE, pid=pid, mac=_hardware_address(), group=GROUP)
         self._index = self._number(self._host, self.name)
@@ -91,15 +88,15 @@ class Line:
         return index
 
     def add(self, address: str) -> None:
-        """Give the VE an address. Raises AddressInUse, OSError."""
+        """Give the VE an address. Raises OSError (EADDRINUSE: the host or another VE has it)."""
         known = list(self._host.addresses())
         if address in self.addresses or any(address == other for _index, other, _width in known):
-            raise AddressInUse(f"{address} is in use")
+            raise _in_use(address)
         neighbours = [[index, address] for index in _sharing(known, address, self._index)]
         try:
             self._host.add_route(self._index, address)
         except FileExistsError:
-            raise AddressInUse(f"{address} is in use") from None
+            raise _in_use(address) from None
         try:
             self._neighbours += neighbours
             self.addresses.append(address)
@@ -162,6 +159,10 @@ def remove(folder: str) -> None:
         from tmplbuild.core import nat
 
         nat.forget(str(note["nat"]), str(note["device"]))
+
+
+def _in_use(what: str) -> OSError:
+    return OSError(errno.EADDRINUSE, f"{what} is in use")
 
 
 def _link_of(pid: int) -> Link:

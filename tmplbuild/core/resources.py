@@ -7,7 +7,6 @@ what it uses is counted from the start.
 
 from __future__ import annotations
 
-import glob
 import os
 from collections.abc import Mapping
 
@@ -58,7 +57,7 @@ def check(limits: Mapping[str, float], controllers: Mapping[str, str]) -> None:
 
 
 def _shares_disks() -> bool:
-    schedulers = [read(path) for path in glob.glob("/sys/block/*/queue/scheduler")]
+    schedulers = [read(f"/sys/block/{name}/queue/scheduler") for name in os.listdir("/sys/block")]
     return any("[bfq]" in text or "[cfq]" in text for text in schedulers)
 
 

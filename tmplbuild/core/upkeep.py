@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping
 
 from tmplbuild.core import boot, cgroup, resources, wire
 from tmplbuild.core.diskuse import Measured
 from tmplbuild.core.images import Held
-from tmplbuild.core.line import AddressInUse
 from tmplbuild.core.quota import Project
 from tmplbuild.core.watchdog import Watchdog
 
@@ -52,14 +52,13 @@ class Upkeep:
                 self.line.add(str(message["address"]))
             elif what == "remove_address":
                 self.line.remove(str(message["address"]))
-        except AddressInUse as error:
-            return {"error": str(error), "busy": True}
         except KeyError as error:
             return {"error": f"it has no address {error.args[0]}"}
         except resources.Unenforceable as error:
             return {"error": str(error), "hint": error.hint}
         except OSError as error:
-            return {"error": str(error)}
+            busy = error.errno == errno.EADDRINUSE
+            return {"error": str(error.strerror if busy else error), "busy": busy}
         return self.about()
 
     def _change(self, limits: Mapping[str, float]) -> None:
