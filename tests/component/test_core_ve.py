@@ -144,7 +144,15 @@ def test_many_layers(core: Core, tmp_path: Path) -> None:
 # -- the host ------------------------------------------------------------------------------------------
 
 
+def _options_of_mounts() -> dict[str, str]:
+    rows = [line.split() for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    found = {row[4]: row[5] for row in rows if row[4] in ("/", "/sys")}
+    return found | {f"superblock of {path}": str(os.statvfs(path).f_flag) for path in found}
+
+
 def test_the_host_is_out_of_reach(core: Core, tmp_path: Path) -> None:
+    before = _options_of_mounts()
+    assert before["/sys"].startswith("rw"), "else nothing could be seen"
     with core.start("jail", layers(tmp_path), init=False) as ve:
         for attempt in (
             "mount -o remount,ro /sys",
@@ -164,12 +172,7 @@ def test_the_host_is_out_of_reach(core: Core, tmp_path: Path) -> None:
         hosts = sh(ve, "cat /proc/self/mounts")
         assert str(tmp_path) not in hosts
         assert sh(ve, "cat /proc/self/uid_map").split() == ["0", str(core.uid_base), "65536"]
-    rows = [line.split() for line in Path("/proc/self/mountinfo").read_text().splitlines()]
-    options = {row[4]: row[5] for row in rows}
-    assert options["/sys"].startswith("rw")
-    assert options["/"].startswith("rw")
-    assert not os.statvfs("/").f_flag & os.ST_RDONLY
-    assert not os.statvfs("/sys").f_flag & os.ST_RDONLY
+    assert _options_of_mounts() == before
 
 
 def test_namespaces_are_its_own(core: Core, tmp_path: Path) -> None:
@@ -302,6 +305,7 @@ def test_a_tree_in_use_is_busy(core: Core, tmp_path: Path) -> None:
             pass
     with core.tree(rootfs), pytest.raises(BusyError):
         core.start("two", rootfs, init=False)
+    assert traces(core) == NOTHING
 
 
 def test_two_at_once(core: Core, tmp_path: Path) -> None:

@@ -183,9 +183,22 @@ def test_without_overlay_layers_are_copies(shop: Workshop, digest: str) -> None:
     assert done.summary["sha256"] == digest
 
 
-def test_cgroup2_alone(shop: Workshop) -> None:
-    """Where the tool sees cgroup2 only, with its own controllers, VEs run all the same."""
+def test_limits_that_cannot_be_held(shop: Workshop) -> None:
+    """The tool sees cgroup2 alone. Where v1 has the controllers, doctor and a build say so alike."""
     script = 'umount -R /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup && exec "$@"'
     wrap = ("unshare", "--mount", "sh", "-c", script, "sh")
-    done = shop.run("doctor", "--json", wrap=wrap)
-    assert done.status in (0, 4), done.err
+    rows = [line.split() for line in Path("/proc/cgroups").read_text().splitlines()]
+    held = next(row[1] for row in rows if row[0] == "memory") == "0"
+    told = shop.run("doctor", "--json", wrap=wrap)
+    features = {row["name"]: row for row in json.loads(told.out)["features"]}
+    assert features["cgroup2"]["works"]
+    assert features["limit memory"]["works"] is held
+    assert told.status == (0 if held else 4)
+    if not held:
+        assert "'memory' is mounted" in features["limit memory"]["why"]
+        done = shop.run("build", str(shop.place / "recipes/test/small.toml"), wrap=wrap)
+        assert done.status == 4
+        assert "memory" in done.err
+        assert "Traceback" not in done.err
+        assert shop.remains() == {}
+        old_is_there(shop)

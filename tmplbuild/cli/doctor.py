@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from tmplbuild.config import Settings
     from tmplbuild.core.sysctls import Sysctl
 
+# A recipe always limits these (recipes.model.Limits), so that no script can take the whole machine.
+_LIMITED = ("limit memory", "limit pids")
 _ROOM = 4 * 10**9  # bytes that the layers of one template with room to spare take
 
 
@@ -51,7 +53,9 @@ def run(args: argparse.Namespace) -> int:
 
     settings = settings_of(args)
     probe = Core(settings.run_dir).probe(_existing(settings.state_dir))
-    found = [Finding(row.name, row.works, row.why, row.fix) for row in probe.features]
+    found = [
+        Finding(row.name, row.works, row.why, row.fix, needed=row.name in _LIMITED) for row in probe.features
+    ]
     found += _places(settings)
     settings_of_kernel = sysctls.found()
     usable = probe.usable and all(row.works for row in found if row.needed)

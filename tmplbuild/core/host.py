@@ -256,13 +256,18 @@ class Core:
         if net == "venet":
             net = Venet()
         line = _line(net) if isinstance(net, Venet) else None
+        wanted = self._checked(limits or Limits())
         lock = self._lock(veid)
         locks = [lock]
         try:
             remains.clear(str(self.state_dir), veid, self.owner, keep=True)
-            locks += self._lock_tree(rootfs, shared=rootfs.changes is None)
-            if rootfs.image is not None and limits is not None and limits.disk_mib is not None:
-                _fit(rootfs.image, limits.disk_mib)
+            try:
+                locks += self._lock_tree(rootfs, shared=rootfs.changes is None)
+                if rootfs.image is not None and limits is not None and limits.disk_mib is not None:
+                    _fit(rootfs.image, limits.disk_mib)
+            except BaseException:
+                remains.remove_folder(str(folder))
+                raise
             config: wire.Message = {
                 "veid": veid,
                 "state": str(self.state_dir),
@@ -274,7 +279,7 @@ class Core:
                 "command": [] if isinstance(init, bool) else list(init),
                 "net": "venet" if isinstance(net, Venet) else net,
                 "venet": line,
-                "limits": self._checked(limits or Limits()),
+                "limits": wanted,
                 "hostname": hostname,
                 "mask": [*DEFAULT_MASK, *mask_units],
                 "env": dict(env or {}),

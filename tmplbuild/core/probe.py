@@ -28,7 +28,7 @@ _FIXES = {
     "cgroup2": "mount it: mount -t cgroup2 none /sys/fs/cgroup/unified",
     "overlay": "use Linux 5.19 or newer, and a disk that is not itself an overlay (ext4, xfs, btrfs)",
     "idmap": "use Linux 5.12 or newer and a file system that maps owners (ext4, xfs, btrfs)",
-    "limits": "mount the controller (cgroups(7)), or build without this limit",
+    "limits": "mount the controller (cgroups(7)), or do without this limit",
 }
 
 
