@@ -9,11 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from tmplbuild.archives import zstd
+
 _CHUNK = 1 << 20
 _XZ_MEMORY = 256 << 20  # bytes; xz -9 needs 65 MiB to unpack
 
 SUFFIXES = (".xz", ".gz", ".bz2", "")
-"""The compressions that `pieces` reads, best first."""
+"""The compressions of a Debian archive's indexes, best first; `pieces` reads .zst, too."""
 
 DAMAGED = (lzma.LZMAError, zlib.error, EOFError, OSError, ValueError)
 """What `pieces` raises for a damaged file."""
@@ -27,6 +29,8 @@ def pieces(path: Path, suffix: str) -> Iterator[bytes]:
                 yield data
         elif suffix == ".gz":
             yield from _gzip(file)
+        elif suffix == ".zst":
+            yield from _zstd(file)
         else:
             yield from _members(file, suffix)
 
@@ -43,6 +47,12 @@ def _gzip(file: BinaryIO) -> Iterator[bytes]:
             yield engine.decompress(data, _CHUNK)
             data = engine.unconsumed_tail or (b"" if engine.eof else file.read(_CHUNK))
         data = engine.unused_data.lstrip(b"\0") or file.read(_CHUNK)
+
+
+def _zstd(file: BinaryIO) -> Iterator[bytes]:
+    with zstd.open_reader(file) as stream:
+        while data := stream.read(_CHUNK):
+            yield data
 
 
 def _members(file: BinaryIO, suffix: str) -> Iterator[bytes]:

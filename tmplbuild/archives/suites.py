@@ -86,8 +86,8 @@ class Form(Generic[R]):
 
     Parameters:
         title: what people call its signed file ("Release").
-        paths: the signed file of a suite below the archive's address, and where a detached signature may
-            stand for one inside the file, that file and its signature.
+        paths: the signed file of a suite below the archive's address ("" where there is none such), and
+            where a detached signature may stand for one inside the file, that file and its signature.
         limit: bytes beyond which a signed file is refused.
         verify: body, detached signature (None: it is in the body), suite, address → what is signed.
         parse: the signed text and its address → the release.
@@ -168,6 +168,8 @@ def _head(form: Form[R], suite: Suite, fetcher: Fetcher) -> Head[R]:
     if not suite.cache.index_path(known.get("sha256", "0" * 64)).exists():
         known = {}
     whole, *apart = form.paths(suite.suite)
+    if not whole:
+        return _detached(form, suite, fetcher, *apart)
 
     def signed(answer: Answer) -> Head[R]:
         body = answer.body

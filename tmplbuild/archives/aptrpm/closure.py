@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from tmplbuild.archives.aptrpm.chooser import Choice, Chooser
 from tmplbuild.archives.aptrpm.depends import Dep
 from tmplbuild.archives.aptrpm.pool import Pool
-from tmplbuild.archives.aptrpm.solver import Clash, Outcome, Solver
 from tmplbuild.archives.aptrpm.universe import Universe
+from tmplbuild.archives.libsolv import Clash, Outcome, Solver
 from tmplbuild.archives.model import Closure
 from tmplbuild.errors import ResolveError
 

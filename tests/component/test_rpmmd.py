@@ -1,0 +1,369 @@
+"""Repositories of dnf's and zypper's kind: what is believed, what a request comes to, what fails how.
+
+dnf and zypper themselves are asked about the same repositories.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.aptrpm_factory import certificate, publish_key, throw_away_key
+from tests.archive_server import ArchiveServer, Fault
+from tests.rpm_factory import WHEN, File, Rpm
+from tests.rpmmd_factory import RpmMd
+from tmplbuild.archives import rpmmd
+from tmplbuild.archives.cache import PackageCache
+from tmplbuild.archives.fetch import Fetcher
+from tmplbuild.archives.model import Closure
+from tmplbuild.errors import FetchError, ResolveError, TmplbuildError, VerifyError
+from tmplbuild.recipes.model import Archive
+
+pytestmark = pytest.mark.skipif(
+    shutil.which("createrepo_c") is None, reason="needs createrepo_c: apt-get install createrepo-c"
+)
+
+BASE, APPS = "9/BaseOS/x86_64/os", "9/AppStream/x86_64/os"
+
+
+class Bed:
+    """A served archive with two repositories, and a cache of its own."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+        self.key = throw_away_key("rpmmd")
+        self.repository = RpmMd(place / "www", self.key)
+        publish_key(self.key, place / "keys")
+        self.cache = PackageCache(place / "cache")
+        self.server = ArchiveServer(place / "www")
+        self.suites = (BASE, APPS)
+        self.now: float = WHEN + 86400
+
+    def write(self, base: list[Rpm], apps: list[Rpm], **options: Any) -> None:
+        for suite, rpms in ((BASE, base), (APPS, apps)):
+            self.repository.add(*rpms)
+            self.repository.write(suite, **options)
+
+    @property
+    def archives(self) -> dict[str, Archive]:
+        return {
+            "el": Archive(
+                mirrors=(self.server.url,),
+                public="http://el.example",
+                suites=self.suites,
+                components=(),
+                keys=(certificate(self.key)[0],),
+            )
+        }
+
+    @property
+    def fetcher(self) -> Fetcher:
+        return Fetcher({"el": (self.server.url,)})
+
+    def read(self, **options: Any) -> Any:
+        options = {"now": self.now, **options}
+        return rpmmd.read_archives(
+            self.archives,
+            "x86_64",
+            fetcher=self.fetcher,
+            cache=self.cache,
+            keys_dir=self.place / "keys",
+            **options,
+        )
+
+    def closure(self, *packages: str, include: tuple[str, ...] = ("base",), **options: Any) -> Closure:
+        return rpmmd.closure(self.read(), arch="x86_64", include=include, packages=packages, **options)
+
+
+@pytest.fixture
+def bed(tmp_path: Path) -> Iterator[Bed]:
+    made = Bed(tmp_path)
+    with made.server:
+        yield made
+
+
+def rpm(name: str, version: str = "1", **options: Any) -> Rpm:
+    return Rpm(name, version=version, release=options.pop("release", "1.el9"), **options)
+
+
+SMALL = [
+    rpm("base", requires=("libc >= 2",)),
+    rpm("libc", "2.5"),
+    rpm("libc", "2.4"),
+    rpm("libc", "2.6", arch="aarch64"),
+]
+MORE = [
+    rpm("app", requires=("tool", "/usr/bin/run")),
+    rpm("tool", provides=("helper = 3",)),
+    rpm("runner", files=(File("/usr/bin/run", b"#!/bin/sh\n", mode=0o100755),)),
+    rpm("tool-new", "2", provides=("other = 2",), obsoletes=("ghost < 2",)),
+]
+
+
+def names(closure: Closure) -> list[str]:
+    return [f"{one.name}-{one.version}.{one.arch}" for one in closure.packages]
+
+
+def test_the_closure_and_its_files(bed: Bed) -> None:
+    bed.write(SMALL, MORE)
+    found = bed.closure("app")
+    assert names(found) == [
+        "app-1-1.el9.x86_64",
+        "base-1-1.el9.x86_64",
+        "libc-2.5-1.el9.x86_64",
+        "runner-1-1.el9.x86_64",
+        "tool-1-1.el9.x86_64",
+    ]
+    assert found.auto == {"libc", "runner", "tool"}
+    rpmmd.download(found.packages, fetcher=bed.fetcher, cache=bed.cache)
+    for package in found.packages:
+        file = bed.cache.path(package.sha256)
+        assert file.read_bytes() == (bed.place / "www" / package.filename).read_bytes()
+    assert [state.suite for state in bed.read()[0].suites] == [BASE, APPS]
+
+
+def test_only_the_base_without_packages(bed: Bed) -> None:
+    bed.write(SMALL, MORE)
+    assert names(bed.closure()) == ["base-1-1.el9.x86_64", "libc-2.5-1.el9.x86_64"]
+
+
+def test_what_is_provided_is_told_and_not_automatic(bed: Bed) -> None:
+    bed.write(SMALL, MORE)
+    found = bed.closure("helper")
+    assert "helper is provided by tool" in found.choices
+    assert found.auto == {"libc"}
+
+
+def test_the_recipe_prefers(bed: Bed) -> None:
+    bed.write(
+        SMALL, [rpm("one", provides=("mta",)), rpm("two", provides=("mta",)), rpm("app", requires=("mta",))]
+    )
+    for name in ("one", "two"):
+        assert name in {one.name for one in bed.closure("app", prefer=(name,)).packages}
+    assert "two" in {one.name for one in bed.closure("app", exclude=("one",)).packages}
+
+
+@pytest.mark.parametrize("kind", ["gz", "xz", "bz2", "zstd"])
+def test_every_compression(bed: Bed, kind: str) -> None:
+    try:
+        bed.write(SMALL, MORE, options=(f"--general-compress-type={kind}", "--no-database"))
+    except subprocess.CalledProcessError:
+        pytest.skip(f"this createrepo_c cannot write {kind}")
+    assert bed.closure("app").packages
+
+
+def test_module_streams_are_left_out(bed: Bed) -> None:
+    bed.repository.add(*SMALL)
+    bed.repository.write(BASE)
+    bed.repository.add(rpm("node", "18"), rpm("node", "20", release="1.module_el9"))
+    place = bed.repository.write(APPS)
+    modules = bed.place / "modules.yaml"
+    modules.write_text(
+        "---\ndocument: modulemd\nversion: 2\ndata:\n  name: node\n  stream: 20\n  artifacts:\n    rpms:\n"
+        "    - node-0:20-1.module_el9.x86_64\n...\n"
+    )
+    subprocess.run(["modifyrepo_c", "--mdtype=modules", str(modules), str(place / "repodata")], check=True)
+    bed.repository.resign(place)
+    bed.now = time.time()  # modifyrepo_c knows no other
+    assert "node-18-1.el9.x86_64" in names(bed.closure("node"))
+
+
+# -- what is not believed ---------------------------------------------------------------------------
+
+
+def refused(bed: Bed, kind: type[TmplbuildError], says: str, **options: Any) -> None:
+    with pytest.raises(kind, match=re.escape(says)):
+        bed.read(**options)
+
+
+def test_another_key(bed: Bed) -> None:
+    bed.write(SMALL, MORE, signer=throw_away_key("somebody"))
+    with pytest.raises(VerifyError):
+        bed.read()
+
+
+def test_no_signature(bed: Bed) -> None:
+    bed.write(SMALL, MORE)
+    (bed.place / "www" / BASE / "repodata/repomd.xml.asc").unlink()
+    with pytest.raises(FetchError):
+        bed.read()
+
+
+@pytest.mark.parametrize("which", ["repomd.xml", "*-primary.xml.gz"])
+def test_a_changed_byte(bed: Bed, which: str) -> None:
+    bed.write(SMALL, MORE, options=("--general-compress-type=gz",))
+    (path,) = (bed.place / "www" / BASE / "repodata").glob(which)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    with pytest.raises((VerifyError, FetchError)):
+        bed.read()
+
+
+def test_a_package_that_was_changed(bed: Bed) -> None:
+    bed.write(SMALL, MORE)
+    found = bed.closure("app")
+    bed.server.faults.append(
+        Fault("app-1", "body", body=b"x" * next(p.size for p in found.packages if p.name == "app"))
+    )
+    with pytest.raises((VerifyError, FetchError)):
+        rpmmd.download(found.packages, fetcher=bed.fetcher, cache=bed.cache)
+    assert not bed.cache.path(next(p.sha256 for p in found.packages if p.name == "app")).exists()
+
+
+def test_no_way_back_in_time_but_with_leave(bed: Bed) -> None:
+    bed.write(SMALL, MORE, date=WHEN + 1000)
+    bed.read()
+    bed.write(SMALL, MORE, date=WHEN)
+    refused(bed, VerifyError, "older than the one accepted before")
+    assert bed.read(allow_older=True)
+
+
+def test_the_future(bed: Bed) -> None:
+    bed.write(SMALL, MORE, date=WHEN + 90 * 86400)
+    refused(bed, VerifyError, "from the future")
+
+
+def test_offline_is_what_was_verified_last(bed: Bed) -> None:
+    with pytest.raises(FetchError, match="nothing is known"):
+        bed.read(offline=True)
+    bed.write(SMALL, MORE)
+    first = bed.read()
+    shutil.rmtree(bed.place / "www")
+    assert bed.read(offline=True) == first
+
+
+def repomd(checksum: str = "sha256", href: str = "a.gz", size: str = "1") -> bytes:
+    digits = "a" * (64 if checksum == "sha256" else 32)
+    return (
+        '<repomd xmlns="http://linux.duke.edu/metadata/repo"><data type="primary">'
+        f'<checksum type="{checksum}">{digits}</checksum>'
+        f'<location href="{href}"/><size>{size}</size></data></repomd>'
+    ).encode()
+
+
+MALFORMED = [
+    b"",
+    b"<repomd",
+    b"<other/>",
+    b'<!DOCTYPE x [<!ENTITY a "b">]>' + repomd(size="&a;"),
+    b'<repomd xmlns="http://linux.duke.edu/metadata/repo"/>',
+    repomd(href="../../etc/passwd"),
+    repomd(size="-1"),
+    repomd(size="nan"),
+    repomd(checksum="md5"),
+]
+
+
+@pytest.mark.parametrize("content", MALFORMED)
+def test_a_signed_file_that_is_no_repomd(bed: Bed, content: bytes) -> None:
+    bed.write(SMALL, MORE)
+    place = bed.place / "www" / BASE
+    (place / "repodata/repomd.xml").write_bytes(content)
+    bed.repository.resign(place)
+    refused(bed, VerifyError, "repomd.xml cannot be read")
+
+
+# -- requests that cannot be met ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("packages", "options", "says"),
+    [
+        (("ap",), {}, "did you mean app"),
+        (("app",), {"exclude": ("app",)}, "asked for and excluded"),
+        (("app",), {"exclude": ("libc",)}, "the base needs it"),
+        (("app",), {"exclude": ("tool", "tool-new")}, "cannot be installed together"),
+        (("broken",), {}, "nothing-there"),
+        (("app", "foe"), {}, "foe"),
+    ],
+)
+def test_requests_that_cannot_be_met(bed: Bed, packages: tuple[str, ...], options: Any, says: str) -> None:
+    bed.write(SMALL, [*MORE, rpm("broken", requires=("nothing-there",)), rpm("foe", conflicts=("app",))])
+    with pytest.raises(ResolveError) as caught:
+        bed.closure(*packages, **options)
+    error = caught.value
+    assert says in " ".join(map(str, (error.what, error.why, error.hint)))
+    assert error.exit_code == 10
+
+
+# -- the family's own programs ------------------------------------------------------------------------
+
+
+def by_dnf(bed: Bed, wanted: list[str]) -> set[str]:
+    """What dnf would install."""
+    repos = [
+        f"--repofrompath={number},file://{bed.place}/www/{suite}" for number, suite in enumerate(bed.suites)
+    ]
+    words = ["dnf", f"--installroot={bed.place}/root", "--releasever=9", "--forcearch=x86_64"]
+    words += [
+        *repos,
+        "--repo=0",
+        "--repo=1",
+        "--setopt=install_weak_deps=False",
+        "--nogpgcheck",
+        "--assumeno",
+    ]
+    done = subprocess.run([*words, "install", *wanted], capture_output=True, text=True, check=False)
+    rows = re.findall(r"^ (\S+) +(?:x86_64|noarch) +(\S+) +[01] ", done.stdout, re.MULTILINE)
+    assert rows, done.stdout + done.stderr
+    return {f"{name}-{version}" for name, version in rows}
+
+
+def by_zypper(bed: Bed, wanted: list[str]) -> set[str]:
+    """What zypper would install."""
+    root = bed.place / "zypp"
+    head = ["zypper", f"--root={root}", "--non-interactive", "--no-gpg-checks", "--quiet"]
+    for number, suite in enumerate(bed.suites):
+        url = f"dir:{bed.place}/www/{suite}"
+        subprocess.run([*head, "addrepo", "--no-check", url, str(number)], check=True, capture_output=True)
+    words = [*head, "--xmlout", "install", "--dry-run", "--no-recommends", "--auto-agree-with-licenses"]
+    done = subprocess.run([*words, *wanted], capture_output=True, text=True, check=False)
+    solvables = re.findall(r"<solvable [^>]*>", done.stdout)
+    found = {(re.search(r' name="([^"]*)"', one), re.search(r' edition="([^"]*)"', one)) for one in solvables}
+    assert found, done.stdout + done.stderr
+    return {f"{name[1]}-{edition[1]}" for name, edition in found if name and edition}
+
+
+def ways(one: Rpm) -> list[str]:
+    """How a package may be asked for."""
+    if one.name == "base":
+        return ["base"]
+    return [one.name, f"{one.name} >= {one.version}", f"cap-{one.name}", f"/usr/bin/{one.name}"]
+
+
+def maze(seed: int) -> tuple[list[Rpm], list[Rpm]]:
+    """Packages that need each other at random, by name, version, file and what is provided, such that
+    there is one answer: every capability has one provider."""
+    chance = random.Random(seed)
+    made: list[Rpm] = [rpm("base")]
+    for number in range(40):
+        earlier = chance.sample(made, min(len(made), chance.randrange(4)))
+        needs = [chance.choice(ways(one)) for one in earlier]
+        name, version = f"p{number}", f"{chance.randrange(3)}.{chance.randrange(12)}"
+        files = (File(f"/usr/bin/p{number}", b"", mode=0o100755),)
+        made.append(rpm(name, version, requires=tuple(needs), provides=(f"cap-{name}",), files=files))
+        if chance.random() < 0.3:
+            made.append(rpm(name, f"{version}~rc1", requires=tuple(needs), files=files))
+    cut = chance.randrange(1, len(made))
+    return made[:cut], made[cut:]
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("program", [by_dnf, by_zypper])
+def test_the_familys_own_programs_agree(bed: Bed, seed: int, program: Any) -> None:
+    tool = program.__name__.removeprefix("by_")
+    if shutil.which(tool) is None:
+        pytest.skip(f"needs {tool}: apt-get install {tool}")
+    bed.write(*maze(seed))
+    wanted = [f"p{number}" for number in random.Random(-seed).sample(range(40), 5)]
+    ours = {f"{one.name}-{one.version}" for one in bed.closure(*wanted).packages}
+    assert ours == program(bed, ["base", *wanted])

@@ -1,0 +1,72 @@
+"""All packages of a recipe's repositories, and which of their module streams are left out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from tmplbuild.archives.deb.release import safe_path
+from tmplbuild.archives.libsolv import Listed, Repositories
+from tmplbuild.archives.model import Package
+from tmplbuild.archives.rpmmd.reader import Lists
+from tmplbuild.errors import VerifyError
+
+# modules.yaml (modulemd v2): a stream's packages are the items of `artifacts: rpms:`
+_ARTIFACT = re.compile(
+    rb"^ +- +[\"']?([A-Za-z0-9][^\s\"']*-\d+:[^\s\"']+\.[a-z0-9_]+)[\"']?\s*$", re.MULTILINE
+)
+
+
+class Pool:
+    """Parameters:
+    lists: of each repository, in the recipe's order.
+    arch: the tree's architecture.
+
+    Packages of module streams are left out: what a template has, it has in its distribution's own
+    version. Raises VerifyError for a list that cannot be read.
+    """
+
+    def __init__(self, lists: Sequence[Lists], arch: str) -> None:
+        self.arch = arch
+        self.repositories = Repositories(arch)
+        self._lists = tuple(lists)
+        for number, one in enumerate(lists):
+            if not self.repositories.add(one.primary):
+                raise VerifyError(
+                    "a repository's list of packages cannot be read",
+                    where=f"{one.suite}/repodata",
+                    why="not primary.xml",
+                )
+            if one.modules is not None:
+                self.repositories.hide(number, _modular(one.modules))
+
+    def package(self, listed: Listed) -> Package:
+        """A package in the words of all archives. Raises VerifyError for one without a SHA-256."""
+        home = self._lists[listed.repository]
+        kind, _, value = listed.checksum.partition(":")
+        if kind != "sha256" or not safe_path(listed.path):
+            raise VerifyError(
+                f"the package {listed.name} cannot be verified",
+                where=f"{home.suite}/{listed.path}",
+                why="its repository lists it without a SHA-256"
+                if kind != "sha256"
+                else "its path leads elsewhere",
+            )
+        return Package(
+            name=listed.name,
+            version=listed.version,
+            arch=listed.arch,
+            archive=home.role,
+            filename=f"{home.suite}/{listed.path}",
+            size=listed.size,
+            sha256=value,
+        )
+
+    def packages(self, listed: Iterable[Listed]) -> list[Package]:
+        """Packages, by name."""
+        return sorted(map(self.package, listed), key=lambda one: (one.name, one.arch))
+
+
+def _modular(path: Path) -> frozenset[str]:
+    return frozenset(found.decode("ascii", "replace") for found in _ARTIFACT.findall(path.read_bytes()))
