@@ -231,10 +231,13 @@ def test_an_unknown_architecture_in_a_recipe_is_a_fault(tmp_path: Path) -> None:
         ("[instal]\n", '1.toml:6: instal: unknown key; did you mean "install"?'),
         ("[bootstrap]\ntimeout_s = 0", "timeout_s: expected a whole number of at least 1, found 0"),
         ("[pack]\nlevel = 13", "pack.level: expected a whole number of at least 1 and at most 12, found 13"),
-        ("[upgrade]\nmanager = 'apt'", 'upgrade.manager: expected one of "apt-deb", "apt-rpm", found "apt"'),
+        (
+            "[upgrade]\nmanager = 'apt'",
+            'upgrade.manager: expected one of "apt-deb", "apt-rpm", "dnf", found "apt"',
+        ),
         (
             "[configure]\nsources = 'x'",
-            'configure.sources: expected one of "deb822", "list", "apt-rpm", found',
+            'configure.sources: expected one of "deb822", "list", "apt-rpm", "dnf", found',
         ),
         ("[archives.tiny]\nkeys = ['x']", "archives.tiny.keys[0]: expected an OpenPGP fingerprint"),
         ("[archives.tiny]\nkeys = ['AB']", "keys[0]: expected an OpenPGP fingerprint, 40 hex digits, found"),

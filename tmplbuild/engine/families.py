@@ -15,7 +15,7 @@ from tmplbuild.recipes.model import Archive, Recipe
 
 
 class Family(Protocol):
-    """What a reader of archives can do: the words of `tmplbuild.archives.deb` and `.aptrpm`."""
+    """What a reader of archives can do: the words of `tmplbuild.archives.deb`, `.aptrpm` and `.rpmmd`."""
 
     def read_archives(
         self,
@@ -43,7 +43,11 @@ class Family(Protocol):
     ) -> tuple[Route, ...]: ...
 
 
-_FAMILIES = {"apt-deb": "tmplbuild.archives.deb", "apt-rpm": "tmplbuild.archives.aptrpm"}
+_FAMILIES = {
+    "apt-deb": "tmplbuild.archives.deb",
+    "apt-rpm": "tmplbuild.archives.aptrpm",
+    "dnf": "tmplbuild.archives.rpmmd",
+}
 
 
 def of(recipe: Recipe) -> Family:

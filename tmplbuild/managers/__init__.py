@@ -94,6 +94,6 @@ class Manager:
 
 def manager(name: str) -> Manager:
     """The table of a manager by the name that recipes use. Raises KeyError."""
-    from tmplbuild.managers import apt_deb, apt_rpm
+    from tmplbuild.managers import apt_deb, apt_rpm, dnf
 
-    return {"apt-deb": apt_deb.TABLE, "apt-rpm": apt_rpm.TABLE}[name]
+    return {table.name: table for table in (apt_deb.TABLE, apt_rpm.TABLE, dnf.TABLE)}[name]

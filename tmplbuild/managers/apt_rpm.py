@@ -13,11 +13,6 @@ from tmplbuild.managers import Manager, rpm
 
 _APT = ("apt-get", "-q", "-y", "-o", "Acquire::Retries=3", "-o", "Acquire::http::Timeout=30")
 
-# rpm reads .rpmmacros in HOME, whatever its version: here one that ends with the VE. What is mounted in
-# the VE (`filesystem` owns it) is not rpm's to change: the kernel would refuse.
-_HOME = "/run/tmplbuild-home"
-_PREPARE = f"mkdir -p {_HOME} && echo '%_netsharedpath /proc:/sys:/dev' > {_HOME}/.rpmmacros"
-
 # Waits for each process that works on rpm's database; a new one may have begun meanwhile.
 _SETTLE = r"""
 busy=1
@@ -60,13 +55,9 @@ def failure(said: bytes) -> str:
     return "\n".join(dict.fromkeys(found))
 
 
-MARK_AUTO = '! command -v apt-mark > /dev/null || exec apt-mark auto "$@"'
-"""A shell's words, followed by a word and names of packages. rpm calls all that it installs wanted; apt-rpm
-keeps in rpm's database what was only pulled in (since 2018: older branches have no apt-mark)."""
-
 TABLE = Manager(
     name="apt-rpm",
-    env=MappingProxyType({"HOME": _HOME}),
+    env=MappingProxyType({"HOME": rpm.HOME}),
     update=(*_APT, "update"),
     download=(*_APT, "--download-only", "dist-upgrade"),
     upgrade=(*_APT, "dist-upgrade"),
@@ -77,7 +68,7 @@ TABLE = Manager(
         ("rpm", "-Va", "--nofiles"),
         ("apt-get", "-q", "check"),
     ),
-    prepare=("sh", "-c", _PREPARE),
+    prepare=("sh", "-c", rpm.PREPARE),
     silent=(("sh", "-c", _NO_WAITING),),
     settle=("sh", "-c", _SETTLE),
     purge=("rpm", "-e"),

@@ -14,6 +14,18 @@ from tmplbuild.errors import StageError
 from tmplbuild.managers import Installed, Place, Runs
 
 DATABASE = "/var/lib/rpm"
+# rpm reads .rpmmacros in HOME, whatever its version: here one that ends with the VE. What is mounted in
+# the VE (`filesystem` owns it) is not rpm's to change: the kernel would refuse.
+HOME = "/run/tmplbuild-home"
+PREPARE = f"mkdir -p {HOME} && echo '%_netsharedpath /proc:/sys:/dev' > {HOME}/.rpmmacros"
+"""A shell's words that make HOME."""
+MARK_AUTO = """
+if command -v apt-mark > /dev/null; then exec apt-mark auto "$@"; fi
+if command -v dnf > /dev/null; then exec dnf --quiet mark remove "$@"; fi
+"""
+"""A shell's words, followed by a word and names of packages. rpm calls all that it installs wanted; what was
+only pulled in, apt-rpm keeps in rpm's database (since 2018: older branches have no apt-mark), and dnf in
+its own."""
 _COPY = "/run/tmplbuild-rpm"
 _ON_A_COPY = f"""
 set -e

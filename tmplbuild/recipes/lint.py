@@ -97,6 +97,8 @@ def _archives(loaded: LoadedRecipe) -> Iterator[_Row]:
             if mirror != "host" and not mirror.startswith(("http://", "https://", "file://")):
                 key = ("archives", role, "mirrors", at)
                 yield "error", key, f"{quote(mirror)} is no address", 'expected http://..., or "host"'
+        if not archive.components and loaded.recipe.upgrade.manager != "dnf":
+            yield "error", ("archives", role, "components"), "missing", 'such as components = ["main"]'
         for suite in archive.frozen:
             if suite not in archive.suites:
                 frozen: KeyPath = ("archives", role, "frozen", suite)

@@ -84,7 +84,7 @@ class Archive(Section, frozen=True, kw_only=True):
         public: address that the template's own sources list gets (http, so that the build can serve
             it from verified bytes).
         suites: suites that are used, of which a later version wins wherever it is.
-        components: components of each suite.
+        components: components of each suite; none with "dnf", whose suites are repositories.
         keys: fingerprints of the primary keys that may sign the archive; the certificates lie in
             keys/FINGERPRINT.asc beside the recipe or its parent. Empty only with `keys_missing`.
         keys_missing: why no key can be pinned yet, and what to do: until `keys` has one, nothing is built.
@@ -102,7 +102,7 @@ class Archive(Section, frozen=True, kw_only=True):
     mirrors: Annotated[tuple[str, ...], Meta(min_length=1)]
     public: Annotated[str, Meta(pattern="^http://")]
     suites: Annotated[tuple[str, ...], Meta(min_length=1)]
-    components: Annotated[tuple[str, ...], Meta(min_length=1)]
+    components: tuple[str, ...] = ()
     keys: tuple[Fingerprint, ...]
     keys_missing: Text = ""
     frozen: dict[str, Sha256] = {}
@@ -119,8 +119,8 @@ class Bootstrap(Section, frozen=True, kw_only=True):
     and upgraded in a booted VE: it must have an init, and a package manager that knows the archives.
 
     Keys:
-        method: how it is made; "deb" and "apt-rpm" unpack packages without the host's package manager;
-            "tarball" takes a root file system of this very release at `urls`; "template" takes the
+        method: how it is made; "deb", "apt-rpm" and "rpm-md" unpack packages without the host's package
+            manager; "tarball" takes a root file system of this very release at `urls`; "template" takes the
             template of an earlier release (the recipe `upgrade.from`), which lies in the template cache
             or at `urls`, and upgrades it to this one.
         priorities: packages of these priorities are taken, beside the Essential ones.
@@ -136,7 +136,7 @@ class Bootstrap(Section, frozen=True, kw_only=True):
         timeout_s: longest time that the packages' own scripts may take.
     """
 
-    method: Literal["deb", "apt-rpm", "tarball", "template"]
+    method: Literal["deb", "apt-rpm", "rpm-md", "tarball", "template"]
     priorities: tuple[str, ...] = ("required",)
     include: tuple[str, ...] = ()
     merged_usr: bool = True
@@ -221,14 +221,15 @@ class Configure(Section, frozen=True, kw_only=True):
     Keys:
         sources: how the package manager's list of archives is written: "deb822" is a
             /etc/apt/sources.list.d/NAME.sources, "list" is /etc/apt/sources.list, "apt-rpm" is
-            /etc/apt/sources.list.d/NAME.list with each vendor's fingerprints in vendors.list.d.
+            /etc/apt/sources.list.d/NAME.list with each vendor's fingerprints in vendors.list.d, "dnf" is
+            /etc/yum.repos.d/NAME.repo with the pinned certificates in /etc/pki/rpm-gpg.
         files: files by path.
         edits: changes to lines, in order.
         commands: argument lists, run one after the other inside the tree, isolated, without init.
         timeout_s: longest time that one command may take.
     """
 
-    sources: Literal["deb822", "list", "apt-rpm"] = "deb822"
+    sources: Literal["deb822", "list", "apt-rpm", "dnf"] = "deb822"
     files: dict[Path, File] = {}
     edits: tuple[Edit, ...] = ()
     commands: tuple[tuple[Text, ...], ...] = ()
@@ -297,7 +298,7 @@ class Upgrade(Section, frozen=True, kw_only=True, rename={"from_": "from"}):
             packages.
     """
 
-    manager: Literal["apt-deb", "apt-rpm"]
+    manager: Literal["apt-deb", "apt-rpm", "dnf"]
     mask: tuple[str, ...] = ()
     autoremove: bool = True
     boot_timeout_s: Seconds = 120

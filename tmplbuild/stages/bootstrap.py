@@ -26,7 +26,7 @@ def run(ctx: Ctx, options: Bootstrap, packages: Sequence[Package], auto: frozens
     Returns what was done. Raises StageError if a package cannot be unpacked or configured, and what
     fetching and verifying raise.
     """
-    if options.method == "apt-rpm":
+    if options.method in rpmtree.METHODS:
         rpmtree.begin(ctx, packages)
         rpmtree.install(ctx, packages, first=True, timeout_s=options.timeout_s)
         return {"packages": len(packages)}

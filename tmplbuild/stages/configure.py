@@ -7,7 +7,7 @@ from typing import Any
 
 from tmplbuild.core.tree import Tree
 from tmplbuild.recipes.model import Archive, Configure
-from tmplbuild.stages import aptrpm, files
+from tmplbuild.stages import aptrpm, files, repofiles
 from tmplbuild.stages.context import Ctx
 
 
@@ -17,8 +17,11 @@ def run(ctx: Ctx, options: Configure, archives: Mapping[str, Archive]) -> dict[s
     Raises RecipeError for a source file that cannot be read, StageError for a command that fails.
     """
     with ctx.tree() as tree:
-        sources = write_sources(tree, options.sources, archives)
-        made = write_keys(tree, archives, ctx.beside)
+        if options.sources == "dnf":
+            sources, made = repofiles.write(tree, archives, ctx.beside), []
+        else:
+            sources = write_sources(tree, options.sources, archives)
+            made = write_keys(tree, archives, ctx.beside)
         made += files.put(tree, options.files, ctx.beside)
         changed = files.edit(tree, options.edits)
     if options.commands:

@@ -29,7 +29,7 @@ def run(
     """
     if not packages:
         return {}
-    if method == "apt-rpm":
+    if method in rpmtree.METHODS:
         rpmtree.install(ctx, packages, first=False, timeout_s=options.timeout_s, auto=auto)
         return {"packages": len(packages)}
     debs = debtree.understood(ctx, packages)

@@ -23,6 +23,9 @@ from tmplbuild.events import Progress
 from tmplbuild.managers import apt_rpm, rpm
 from tmplbuild.stages.context import Ctx, Shell
 
+METHODS = frozenset({"apt-rpm", "rpm-md"})
+"""The methods of bootstrap whose trees are made here."""
+
 _FIRST = ("setup", "filesystem")
 _INBOX = "/.tmplbuild"
 # They are mounted in a VE, and what is mounted is not rpm's to change.
@@ -80,7 +83,7 @@ def install(
 
     Parameters:
         first: the database is not there yet, and the files are: dependencies come with the rest.
-        auto: names of packages that were only pulled in: apt-rpm is told, once it is there.
+        auto: names of packages that were only pulled in: the package manager is told, once it is there.
 
     Raises StageError for a script or a file trigger that fails, dependencies that are not met, or
     files that are not as their packages have them.
@@ -93,7 +96,7 @@ def install(
         if not first:
             rpm.verify(ve, "the packages were installed", DEFINES)
             if auto:
-                argv = ("sh", "-c", apt_rpm.MARK_AUTO, "apt-mark", *sorted(auto))
+                argv = ("sh", "-c", rpm.MARK_AUTO, "mark", *sorted(auto))
                 ve.run(argv, what="mark what was only pulled in", env=_ENV)
     with ctx.tree() as tree:
         finish(tree)

@@ -1,0 +1,106 @@
+"""Enterprise Linux: its recipes, what dnf is told, and what is understood of what it says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.unit.fake_bench import UserTree
+from tests.unit.recipe_files import write
+from tmplbuild.managers import dnf, manager
+from tmplbuild.recipes import LoadedRecipe, lint, load
+from tmplbuild.recipes.catalogue import shipped_root
+from tmplbuild.stages import repofiles
+
+NAMES = ("almalinux-9", "almalinux-10", "rocky-9", "rocky-10", "centos-9", "centos-10")
+
+
+@pytest.fixture(params=NAMES)
+def el(request: pytest.FixtureRequest) -> LoadedRecipe:
+    return load(request.param, roots=[shipped_root()])
+
+
+def test_nothing_is_built_before_its_key_is_there(el: LoadedRecipe) -> None:
+    (error,) = [str(found.fault) for found in lint(el) if found.level == "error"]
+    assert ".asc is not there" in error
+
+
+def test_repositories_are_directories_of_the_archive(el: LoadedRecipe) -> None:
+    (archive,) = el.recipe.archives.values()
+    assert [suite.split("/")[1:] for suite in archive.suites] == [
+        ["BaseOS", "x86_64", "os"],
+        ["AppStream", "x86_64", "os"],
+    ]
+    assert not archive.components
+
+
+def test_no_kernel_no_clock_no_console(el: LoadedRecipe) -> None:
+    assert {"kernel-core", "dracut", "chrony"} <= set(el.recipe.install.exclude)
+    assert {"systemd-udevd.service", "fstrim.timer"} <= set(el.recipe.strip.mask)
+    assert "getty@tty1.service" in el.recipe.strip.disable
+
+
+def test_a_release_more_is_a_few_lines_and_a_distribution_more_a_folder(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        "oracle/9",
+        'extends = "el/_base"\n[image]\ndistro = "oracle"\nrelease = "9"\nsuite = "OL9"\neol = 2032-06-30\n'
+        '[archives.oracle]\nmirrors = ["http://yum.example/repo"]\npublic = "http://yum.example/repo"\n'
+        f'suites = ["{{suite}}/baseos/latest/{{arch}}"]\nkeys = ["{"A" * 40}"]\n',
+    )
+    found = load("oracle-9", arch="aarch64", roots=[tmp_path, shipped_root()])
+    assert found.recipe.archives["oracle"].suites == ("OL9/baseos/latest/aarch64",)
+    assert found.recipe.image.name == "oracle-9-aarch64"
+    assert found.recipe.upgrade.manager == "dnf"
+
+
+def test_repositories_of_packages_are_switched_off_and_ours_checked(tmp_path: Path) -> None:
+    archives = load("almalinux-9", roots=[shipped_root()]).recipe.archives
+    folder = tmp_path / "etc/yum.repos.d"
+    folder.mkdir(parents=True)
+    (folder / "vendor.repo").write_text(
+        "[one]\nname=One\nenabled=1\nmirrorlist=https://x\n\n[two]\nname=Two\n"
+    )
+    with UserTree(tmp_path) as tree:
+        changed = repofiles.write(tree, archives, lambda name: name.encode())
+        again = repofiles.write(tree, archives, lambda name: name.encode())
+    text = (folder / "vendor.repo").read_text()
+    assert text == "[one]\nenabled=0\nname=One\nmirrorlist=https://x\n\n[two]\nenabled=0\nname=Two\n"
+    (key,) = archives["almalinux"].keys
+    assert (tmp_path / f"etc/pki/rpm-gpg/{key}.asc").read_text() == f"keys/{key}.asc"
+    own = (folder / "almalinux.repo").read_text()
+    assert own.count("[almalinux-") == 2
+    assert own.count("repo_gpgcheck=1\ngpgcheck=1\n") == 2
+    assert f"gpgkey=file:///etc/pki/rpm-gpg/{key}.asc" in own
+    assert "/etc/yum.repos.d/vendor.repo" in changed
+    assert "/etc/yum.repos.d/vendor.repo" not in again
+
+
+UPGRADING = b"  Upgrading        : bash-5.1.8-9.el9.x86_64                      3/12 "
+SCRIPT = b"  Running scriptlet: dbus-1-1.x86_64                     9/9 "
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        (UPGRADING, ("upgrading bash-5.1.8-9.el9.x86_64", 0.25)),
+        (SCRIPT, ("running scriptlet dbus-1-1.x86_64", 1.0)),
+        (b"  Installing       : a-1.x86_64       1/0 ", None),
+        (b"Dependencies resolved.", None),
+    ],
+)
+def test_progress(line: bytes, found: object) -> None:
+    assert manager("dnf").progress(line) == found
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "warning: %post(app-3-1.el9.x86_64) scriptlet failed, exit status 3",
+        "Error in POSTIN scriptlet in rpm package app",
+    ],
+)
+def test_failures_that_the_status_hides(line: str) -> None:
+    assert dnf.failure(b"before\n" + line.encode() + b"\nafter\n") == line
+    assert dnf.failure(b"Complete!\n") == ""

@@ -1,0 +1,62 @@
+"""What dnf reads: repositories as sections of INI files, and the keys that their files name.
+
+Formats: dnf.conf(5), "Repo Options". `repo_gpgcheck` has the signature of repomd.xml checked, `gpgcheck`
+those of the packages.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+
+from tmplbuild.core.tree import Tree
+from tmplbuild.recipes.model import Archive
+
+FOLDER = "/etc/yum.repos.d"
+_KEYS = "/etc/pki/rpm-gpg"
+
+
+def write(tree: Tree, archives: Mapping[str, Archive], beside: Callable[[str], bytes]) -> list[str]:
+    """Write the recipe's archives as the only repositories in force, with the pinned certificates.
+
+    The packages' own files stay, every repository in them switched off: they are configuration of a
+    package. Returns the paths written or changed.
+    """
+    name = f"{FOLDER}/{next(iter(archives))}.repo"
+    changed = [name]
+    for path in tree.glob(f"{FOLDER}/*.repo"):
+        if path != name and tree.is_file(path):
+            text = tree.read_text(path)
+            muted = _switched_off(text)
+            if muted != text:
+                tree.write(path, muted)
+                changed.append(path)
+    for key in dict.fromkeys(key for archive in archives.values() for key in archive.keys):
+        tree.write(_key_file(key), beside(f"keys/{key}.asc"), mode=0o644)
+        changed.append(_key_file(key))
+    tree.write(name, sections(archives), mode=0o644)
+    return changed
+
+
+def sections(archives: Mapping[str, Archive]) -> str:
+    """One section a suite, called by its archive's role, and by number where that has several."""
+    rows = []
+    for role, archive in archives.items():
+        for number, suite in enumerate(archive.suites, 1):
+            name = role if len(archive.suites) == 1 else f"{role}-{number}"
+            keys = " ".join(f"file://{_key_file(key)}" for key in archive.keys)
+            rows.append(
+                f"[{name}]\nname={name}\nbaseurl={archive.public.rstrip('/')}/{suite}/\nenabled=1\n"
+                f"repo_gpgcheck=1\ngpgcheck=1\ngpgkey={keys}\n"
+            )
+    return "\n".join(rows)
+
+
+def _key_file(key: str) -> str:
+    return f"{_KEYS}/{key}.asc"
+
+
+def _switched_off(text: str) -> str:
+    """Every section with enabled=0."""
+    bare = re.sub(r"(?m)^enabled[ \t]*=.*\n?", "", text)
+    return re.sub(r"(?m)^(\[[^\]\n]+\])[ \t]*$", r"\1\nenabled=0", bare)
