@@ -104,7 +104,7 @@ class Solver:
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class Solvable:
     """A package that a repository lists: `repository` as it was added, `path` below it, `size` in bytes,
     `checksum` as "sha256:HEX" (another kind by its own name). `number` is libsolv's."""
 
@@ -155,7 +155,7 @@ class Repositories:
             if f"{one.name}-{evr}.{one.arch}" in names:
                 self._hidden.add(one.id)
 
-    def named(self, name: str) -> list[Listed]:
+    def named(self, name: str) -> list[Solvable]:
         """All packages of that name that the tree's architecture can have."""
         self._prepare()
         return [self._listed(one) for one in self._of_name(name)]
@@ -178,7 +178,7 @@ class Repositories:
         exclude: Iterable[str] = (),
         prefer: Iterable[str] = (),
         recommends: bool = False,
-    ) -> tuple[list[Listed], list[str]]:
+    ) -> tuple[list[Solvable], list[str]]:
         """The packages that provide all `names` (a package of that name first) on top of `fixed`; where
         nothing works, none and the problems in libsolv's words."""
         self._prepare()
@@ -209,11 +209,11 @@ class Repositories:
         found = self._pool.select(name, solv.Selection.SELECTION_NAME).solvables()
         return [one for one in found if one.id not in self._hidden]
 
-    def _listed(self, one: Any) -> Listed:
+    def _listed(self, one: Any) -> Solvable:
         path, _media = one.lookup_location()
         checksum = one.lookup_checksum(solv.SOLVABLE_CHECKSUM)
         kind = checksum.typestr() if checksum is not None else ""
-        return Listed(
+        return Solvable(
             number=one.id,
             name=one.name,
             version=one.evr,

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tmplbuild.archives.libsolv import Listed
+from tmplbuild.archives.libsolv import Solvable
 from tmplbuild.archives.model import Closure
 from tmplbuild.archives.rpmmd.pool import Pool
 from tmplbuild.errors import ResolveError
@@ -61,12 +61,12 @@ def resolve(pool: Pool, request: Request) -> Closure:
 def _solve(
     pool: Pool,
     names: Sequence[str],
-    fixed: Sequence[Listed] = (),
+    fixed: Sequence[Solvable] = (),
     *,
     exclude: Sequence[str] = (),
     prefer: Sequence[str] = (),
     recommends: bool = False,
-) -> list[Listed]:
+) -> list[Solvable]:
     for name in names:
         _refuse_unknown(pool, name, exclude)
     numbers = [one.number for one in fixed]

@@ -6,9 +6,8 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from tmplbuild.archives.deb.release import safe_path
-from tmplbuild.archives.libsolv import Listed, Repositories
-from tmplbuild.archives.model import Package
+from tmplbuild.archives.libsolv import Repositories, Solvable
+from tmplbuild.archives.model import Package, safe_path
 from tmplbuild.archives.rpmmd.reader import Lists
 from tmplbuild.errors import VerifyError
 
@@ -41,7 +40,7 @@ class Pool:
             if one.modules is not None:
                 self.repositories.hide(number, _modular(one.modules))
 
-    def package(self, listed: Listed) -> Package:
+    def package(self, listed: Solvable) -> Package:
         """A package in the words of all archives. Raises VerifyError for one without a SHA-256."""
         home = self._lists[listed.repository]
         kind, _, value = listed.checksum.partition(":")
@@ -63,7 +62,7 @@ class Pool:
             sha256=value,
         )
 
-    def packages(self, listed: Iterable[Listed]) -> list[Package]:
+    def packages(self, listed: Iterable[Solvable]) -> list[Package]:
         """Packages, by name."""
         return sorted(map(self.package, listed), key=lambda one: (one.name, one.arch))
 

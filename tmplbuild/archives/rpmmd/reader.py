@@ -16,9 +16,8 @@ from tmplbuild.archives import openpgp, suites
 from tmplbuild.archives.arrival import Wanted
 from tmplbuild.archives.clock import refuse_future
 from tmplbuild.archives.deb.index import unpack
-from tmplbuild.archives.deb.release import Entry as Expected
 from tmplbuild.archives.fetch import Fetcher
-from tmplbuild.archives.model import ArchiveState, IndexFile, SuiteState
+from tmplbuild.archives.model import ArchiveState, IndexFile, Listed, SuiteState
 from tmplbuild.archives.rpmmd import repomd
 from tmplbuild.archives.rpmmd.repomd import Repomd
 from tmplbuild.archives.suites import Form, Head, Suite
@@ -107,7 +106,7 @@ def _unpacked(index: IndexFile, entry: repomd.Entry) -> Path:
     plain = index.local.with_name(f"{index.sha256}.plain")
     if not plain.exists():
         suffix = next((end for end in _SUFFIXES if entry.path.endswith(end)), "")
-        expect = Expected(entry.plain_sha256, entry.plain_size) if entry.plain_sha256 else None
+        expect = Listed(entry.plain_sha256, entry.plain_size) if entry.plain_sha256 else None
         unpack(index.local, suffix, plain, expect=expect, limit=_LIST_LIMIT, where=index.path)
     return plain
 

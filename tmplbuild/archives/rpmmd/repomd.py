@@ -10,7 +10,7 @@ import xml.etree.ElementTree as etree
 from dataclasses import dataclass, field
 
 from tmplbuild.archives import digest
-from tmplbuild.archives.deb.release import safe_path
+from tmplbuild.archives.model import safe_path
 from tmplbuild.errors import VerifyError
 
 _REPO = "{http://linux.duke.edu/metadata/repo}"
