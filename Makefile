@@ -7,6 +7,8 @@ MIRROR ?=
 V      ?=
 PYTHON ?= python3
 PREFIX ?= /usr/local
+# init scripts are looked for in /etc alone
+INITDIR ?= $(if $(filter /usr /usr/local,$(PREFIX)),/etc/init.d,$(PREFIX)/etc/init.d)
 
 VENV := .venv
 BIN  := $(VENV)/bin
@@ -53,6 +55,9 @@ install: ## install below PREFIX (/usr/local), in a Python environment of its ow
 	@$(PREFIX)/lib/tmplbuild/bin/python -m pip --disable-pip-version-check -qq install .
 	@install -d $(PREFIX)/bin && ln -sfn ../lib/tmplbuild/bin/tmplbuild $(PREFIX)/bin/tmplbuild
 	@install -D -m 644 docs/tmplbuild.1 $(PREFIX)/share/man/man1/tmplbuild.1
+	@install -d $(PREFIX)/lib/systemd/system $(INITDIR)
+	@sed 's|@BIN@|$(PREFIX)/bin|' contrib/tmplbuild-ve.service > $(PREFIX)/lib/systemd/system/tmplbuild-ve.service
+	@sed 's|@BIN@|$(PREFIX)/bin|' contrib/tmplbuild-ve.init > $(INITDIR)/tmplbuild-ve && chmod 755 $(INITDIR)/tmplbuild-ve
 
 clean: ## remove .venv and all that tests and tools wrote in the checkout
 	@rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -5,7 +5,7 @@ Each setting is taken from the first of these that names it:
     1. an option of the command line          --cache DIR
     2. the environment                        TMPLBUILD_TEMPLATE_CACHE=DIR
     3. /etc/tmplbuild/tmplbuild.toml          template_cache = "DIR"
-    4. OpenVZ's /etc/vz/vz.conf (vz.conf(5))  TEMPLATE=, VE_ROOT=, VE_PRIVATE=
+    4. OpenVZ's vz_dir/vz.conf (vz.conf(5))   TEMPLATE=, VE_ROOT=, VE_PRIVATE=
     5. the default; of a user other than root below $XDG_STATE_HOME and $XDG_CACHE_HOME
 """
 
@@ -23,7 +23,6 @@ from tmplbuild.pubconf import PublishSettings, read_publish
 from tmplbuild.tomlfile import Fault, Node, Unreadable, did_you_mean, quote, read
 
 CONFIG = Path("/etc/tmplbuild/tmplbuild.toml")
-VZ_CONF = Path("/etc/vz/vz.conf")
 PREFIX = "TMPLBUILD_"
 
 UID_BASE = 0x70000000
@@ -41,6 +40,8 @@ class Settings:
     run_dir: locks and the state of running VEs.
     ve_root: below it VEs are mounted while they run, each under its veid.
     ve_private: below it lie the private areas of VEs, each under its veid.
+    vz_dir: OpenVZ's configuration: vz.conf, conf/VEID.conf, conf/ve-NAME.conf-sample, names/NAME.
+    dists: directory of the machine's own dist configurations, which come before those of the tool.
     uid_base: host id that root of a VE has; 65536 ids from there on belong to VEs.
     jobs: how many things are done at once.
     history: how many good builds of each template are remembered (not their files).
@@ -57,6 +58,8 @@ class Settings:
     run_dir: Path
     ve_root: Path
     ve_private: Path
+    vz_dir: Path = Path("/etc/vz")
+    dists: Path = Path("/etc/tmplbuild/dists")
     uid_base: int = UID_BASE
     jobs: int = 1
     history: int = 60
@@ -72,7 +75,7 @@ def load_settings(
     flags: Mapping[str, object] | None = None,
     *,
     environ: Mapping[str, str] | None = None,
-    vz_conf: Path = VZ_CONF,
+    vz_conf: Path | None = None,
 ) -> Settings:
     """The settings that hold, each from the first source that names it.
 
@@ -82,6 +85,7 @@ def load_settings(
         flags: settings from the command line, by name; text or the setting's own type. Relative paths
             are taken from the working directory, as in the environment.
         environ: the environment; os.environ if not given.
+        vz_conf: a file to read instead of vz.conf in the `vz_dir` that holds.
 
     Raises UsageError with every fault of all sources.
     """
@@ -90,14 +94,18 @@ def load_settings(
     chosen: dict[str, object] = dict(_defaults(environ))
     origin: dict[str, str] = {}
     named = config or (Path(environ[PREFIX + "CONFIG"]) if environ.get(PREFIX + "CONFIG") else None)
-    for values, sources in (
-        _from_vz(vz_conf, faults),
+    ours = (
         _from_toml(named or CONFIG, named is not None, faults),
         _from_environ(environ, faults),
         _from_flags(flags or {}, faults),
-    ):
+    )
+    vz_dir = next((values["vz_dir"] for values, _ in reversed(ours) if "vz_dir" in values), chosen["vz_dir"])
+    assert isinstance(vz_dir, Path)
+    faults_of_vz: list[str] = []
+    for values, sources in (_from_vz(vz_conf or vz_dir / "vz.conf", faults_of_vz), *ours):
         chosen |= values
         origin |= sources
+    faults[:0] = faults_of_vz
     if faults:
         count = "a fault" if len(faults) == 1 else f"{len(faults)} faults"
         raise UsageError(f"the settings have {count}", why="\n".join(faults), hint="see tmplbuild(1), FILES")
@@ -124,6 +132,8 @@ def _defaults(environ: Mapping[str, str]) -> dict[str, object]:
             "run_dir": "/run/tmplbuild",
             "ve_root": "/var/lib/vz/root",
             "ve_private": "/var/lib/vz/private",
+            "vz_dir": "/etc/vz",
+            "dists": "/etc/tmplbuild/dists",
         }
         return {"jobs": jobs} | {name: Path(place) for name, place in places.items()}
     home = Path(environ.get("HOME") or "/")
@@ -137,6 +147,8 @@ def _defaults(environ: Mapping[str, str]) -> dict[str, object]:
         "run_dir": Path(run) / "tmplbuild" if run else state / "run",
         "ve_root": state / "root",
         "ve_private": state / "private",
+        "vz_dir": Path("/etc/vz"),
+        "dists": Path("/etc/tmplbuild/dists"),
     }
 
 
@@ -300,6 +312,8 @@ _KINDS: dict[str, Callable[[object, bool], object]] = {
     "run_dir": _path,
     "ve_root": _path,
     "ve_private": _path,
+    "vz_dir": _path,
+    "dists": _path,
     "uid_base": _uid,
     "jobs": _jobs,
     "history": _history,

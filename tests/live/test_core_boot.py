@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import pty
-import select
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.core_trees import NOTHING, copy, debian, layers, traces, wait_until
+from tests.screen import spawn
 from tmplbuild.core import Core, Limits, Rootfs
 from tmplbuild.core.console import LIMIT
 from tmplbuild.errors import BusyError, HostError, StageError
@@ -217,44 +216,19 @@ with Core(Path(run)).start("sh", Rootfs.overlay((Path(lower),), Path(upper)), in
 
 def test_a_shell_on_a_real_terminal(core: Core, tmp_path: Path) -> None:
     upper = layers(tmp_path).upper
-    pid, master = pty.fork()
-    if pid == 0:
-        os.environ["PYTHONPATH"] = str(Path(__file__).parents[2])
-        argv = [sys.executable, "-c", SHELL, str(core.state_dir), str(debian("systemd")), str(upper)]
-        os.execv(sys.executable, argv)
-    screen = Screen(master)
+    argv = [sys.executable, "-c", SHELL, str(core.state_dir), str(debian("systemd")), str(upper)]
+    pid, screen = spawn(argv, {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])})
     screen.expect(b"# ")
-    os.write(master, b"stty rows 33 cols 99; tty; echo size=$(stty size)\n")
+    screen.type(b"stty rows 33 cols 99; tty; echo size=$(stty size)\n")
     screen.expect(b"/dev/pts/1")
     screen.expect(b"size=33 99")
-    os.write(master, b"sleep 4602\n")
+    screen.type(b"sleep 4602\n")
     screen.expect(b"sleep 4602")
     while not subprocess.run(["pgrep", "-xf", "sleep 4602"], capture_output=True, check=False).stdout:
         pass
-    os.write(master, b"\x03")  # Ctrl-C ends the sleep, not the shell
+    screen.type(b"\x03")  # Ctrl-C ends the sleep, not the shell
     screen.expect(b"# ")
-    os.write(master, b"exit 7\n")
+    screen.type(b"exit 7\n")
     screen.drain()
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
-    os.close(master)
-
-
-class Screen:
-    """What came on a terminal."""
-
-    def __init__(self, master: int) -> None:
-        self.master = master
-        self.text = b""
-
-    def expect(self, words: bytes, timeout_s: float = 30) -> None:
-        while words not in self.text:
-            assert select.select([self.master], [], [], timeout_s)[0], self.text
-            self.text += os.read(self.master, 4096)
-        self.text = self.text.partition(words)[2]
-
-    def drain(self) -> None:
-        try:
-            while os.read(self.master, 4096):
-                pass
-        except OSError:
-            return
+    os.close(screen.master)

@@ -38,6 +38,7 @@ RANKS = {
     "checks": 7,
     "leftovers": 7,
     "changes": 8,
+    "vz": 8,
     "stages": 9,
     "engine": 10,
     "publish": 11,

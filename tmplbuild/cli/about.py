@@ -33,9 +33,14 @@ def run_completion(args: argparse.Namespace) -> int:
     refuse_json(args)
     import shtab
 
-    from tmplbuild.cli.parser import build_parser
+    from tmplbuild.cli.parser import build_parser, leaves
 
-    print(shtab.complete(build_parser(), args.shell))
+    parser = build_parser()
+    for _, verb in leaves(parser):
+        for action in verb._actions:
+            if command := getattr(action, "completed_by", ""):
+                action.complete = shtab.cmd(f"{command} 2>/dev/null")  # type: ignore[attr-defined]
+    print(shtab.complete(parser, args.shell))
     return 0
 
 

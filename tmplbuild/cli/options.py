@@ -37,6 +37,8 @@ def add_global(parser: argparse.ArgumentParser, *, top: bool) -> None:
         group.add_argument(*names, action="store_true", default=False if top else absent, help=text)
 
     def value(name: str, metavar: str, text: str) -> None:
+        if name in parser._option_string_actions:
+            return  # the verb's own: `ve create --config` is vzctl's
         group.add_argument(name, metavar=metavar, default=None if top else absent, help=text)
 
     group.add_argument("-h", "--help", action="help", help="show this help and exit")
@@ -67,6 +69,11 @@ def add_global(parser: argparse.ArgumentParser, *, top: bool) -> None:
 def add_arch(parser: argparse.ArgumentParser) -> None:
     """--arch, for the verbs that name a template."""
     parser.add_argument("--arch", help="architecture, in the distribution's or OpenVZ's word (amd64, x86_64)")
+
+
+def completed(action: argparse.Action, command: str) -> None:
+    """Let shells complete an argument by the words that a command of ours prints (`completion`)."""
+    action.completed_by = command  # type: ignore[attr-defined]
 
 
 def settings_of(args: argparse.Namespace) -> Settings:

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal, NoReturn
 
-from tmplbuild.core import cgroup, layers, remains, resources, wire
+from tmplbuild.core import cgroup, layers, linux, remains, resources, wire
 from tmplbuild.core.masks import DEFAULT_MASK
 from tmplbuild.core.model import Limits, Net, Probe, Rootfs, VEInfo, Venet
 from tmplbuild.core.process import Helper
@@ -137,6 +137,26 @@ class Core:
         finally:
             for fd in locks:
                 os.close(fd)
+
+    @contextmanager
+    def mounted(self, rootfs: Rootfs) -> Iterator[int]:
+        """A descriptor of a writable mount of a root file system, attached nowhere, for a caller who
+        wants it to be seen; within the block nobody else uses the tree. Raises BusyError, HostError.
+        """
+        self._need_root()
+        locks = self._lock_tree(rootfs, shared=False)
+        try:
+            whole = rootfs.whole
+            if whole is not None:
+                remains.restore_owners(str(whole))
+            fd = self._mounted(rootfs, True) if whole is None else linux.open_tree(str(whole))
+            try:
+                yield fd
+            finally:
+                os.close(fd)
+        finally:
+            for lock in locks:
+                os.close(lock)
 
     @contextmanager
     def memory(self, size: int, mounts: int) -> Iterator[Fds]:

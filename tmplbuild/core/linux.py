@@ -226,6 +226,11 @@ def set_fs_ids(uid: int, gid: int) -> None:
         raise OSError(1, "the file system ids cannot be set", "setfsuid")
 
 
+def syncfs(fd: int) -> None:
+    """Write all of a file system to disk, that of `fd`. Raises OSError when the disk refuses."""
+    _check(_libc.syncfs(ctypes.c_int(fd)), "syncfs")
+
+
 def set_personality(persona: int) -> None:
     """The execution domain: PER_LINUX32 makes uname(2) name a 32-bit machine (personality(2))."""
     _check(_libc.personality(ctypes.c_ulong(persona)), "personality")

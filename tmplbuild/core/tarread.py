@@ -50,10 +50,12 @@ class Source(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a stream may come to before it is refused: members, and bytes of all files' sizes."""
+    """What a stream may come to before it is refused: members, bytes of all files' sizes, and bytes
+    that they take on disk (the holes of sparse files left out)."""
 
     members: int = 4_000_000
     size: int = 1 << 40
+    stored: int = 1 << 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,11 @@ class Member:
     device: tuple[int, int] = (0, 0)
     xattrs: dict[str, bytes] = field(default_factory=dict)
     segments: tuple[tuple[int, int], ...] | None = None
+
+    @property
+    def stored(self) -> int:
+        """Bytes of content that the archive holds."""
+        return self.size if self.segments is None else sum(length for _, length in self.segments)
 
 
 def damaged(why: str) -> VerifyError:
@@ -95,7 +102,7 @@ class TarReader:
         self._limits = limits or Limits()
         self._left = 0  # content bytes of the current member not read yet
         self._pad = 0
-        self._total = 0
+        self._total = self._stored = 0
         self._global: dict[str, bytes] = {}
 
     def __iter__(self) -> Iterator[Member]:
@@ -103,11 +110,14 @@ class TarReader:
         while (member := self._next()) is not None:
             count += 1
             self._total += member.size
-            if count > self._limits.members or self._total > self._limits.size:
+            self._stored += member.stored
+            most = self._limits
+            if count > most.members or self._total > most.size or self._stored > most.stored:
                 raise VerifyError(
                     "a tar archive is larger than it may be",
                     where=member.name,
-                    why=f"{count} members, {self._total} bytes",
+                    why=f"{count} members, {self._total} bytes, {self._stored} of them not holes; at most "
+                    f"{most.members}, {most.size}, {most.stored}",
                 )
             yield member
         self._drain()

@@ -19,18 +19,23 @@ from pathlib import Path
 from types import TracebackType
 
 _SYS_OPENAT2 = 437  # the same number on every architecture
+_RESOLVE_NO_XDEV = 0x01
 _RESOLVE_NO_MAGICLINKS = 0x02
 _RESOLVE_IN_ROOT = 0x10
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def openat2(dirfd: int, path: str | bytes, flags: int, mode: int = 0) -> int:
+def openat2(dirfd: int, path: str | bytes, flags: int, mode: int = 0, *, one_mount: bool = False) -> int:
     """Open `path` with `dirfd` as its root directory (openat2(2), Linux 5.6).
 
-    Raises OSError as open(2) does.
+    Parameters:
+        one_mount: do not go into what is mounted below.
+
+    Raises OSError as open(2) does; EXDEV for what lies in another mount.
     """
-    how = struct.pack("=QQQ", flags | os.O_CLOEXEC, mode, _RESOLVE_IN_ROOT | _RESOLVE_NO_MAGICLINKS)
+    resolve = _RESOLVE_IN_ROOT | _RESOLVE_NO_MAGICLINKS | (_RESOLVE_NO_XDEV if one_mount else 0)
+    how = struct.pack("=QQQ", flags | os.O_CLOEXEC, mode, resolve)
     raw = os.fsencode(path) or b"."
     while True:
         fd: int = _libc.syscall(
@@ -53,9 +58,11 @@ class Tree:
 
     Parameters:
         root: its directory, or an open descriptor of it (which the Tree then owns).
+        one_mount: what is mounted below the directory is not there.
     """
 
-    def __init__(self, root: Path | int) -> None:
+    def __init__(self, root: Path | int, *, one_mount: bool = False) -> None:
+        self._one_mount = one_mount
         if isinstance(root, int):
             # open_tree(2) gives an O_PATH descriptor, which cannot be listed
             self.fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=root)
@@ -83,7 +90,7 @@ class Tree:
 
     def open(self, path: str, flags: int = os.O_RDONLY, mode: int = 0o644) -> int:
         """A descriptor of `path`, links followed inside the tree. Raises OSError."""
-        return openat2(self.fd, path, flags, mode if flags & os.O_CREAT else 0)
+        return openat2(self.fd, path, flags, mode if flags & os.O_CREAT else 0, one_mount=self._one_mount)
 
     def lstat(self, path: str) -> os.stat_result | None:
         """The state of `path` itself (a link is not followed), or None where there is none."""
@@ -99,7 +106,7 @@ class Tree:
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
-            if error.errno == errno.ELOOP:
+            if error.errno in (errno.ELOOP, errno.EXDEV):
                 return None
             raise
         try:
@@ -149,6 +156,10 @@ class Tree:
             fd = self.open(path, os.O_RDONLY | os.O_DIRECTORY)
         except (FileNotFoundError, NotADirectoryError):
             return []
+        except OSError as error:
+            if error.errno == errno.EXDEV:
+                return []
+            raise
         try:
             return sorted(os.listdir(fd))
         finally:

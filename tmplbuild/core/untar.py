@@ -52,6 +52,15 @@ def open_tarball(path: Path, *, zstd: OpenZstd | None = None) -> BinaryIO:
         file = path.open("rb")
     except OSError as error:
         raise StoreError("a tarball cannot be opened", where=str(path), why=error.strerror or "") from error
+    try:
+        return decompressed(file, str(path), zstd=zstd)
+    except BaseException:
+        file.close()
+        raise
+
+
+def decompressed(file: io.BufferedReader, name: str, *, zstd: OpenZstd | None = None) -> BinaryIO:
+    """As `open_tarball`, for a file that is open already; `name` is for errors."""
     start = file.peek(6)
     kind = next((kind for magic, kind in _MAGIC.items() if start.startswith(magic)), "")
     if kind == "gz":
@@ -62,8 +71,7 @@ def open_tarball(path: Path, *, zstd: OpenZstd | None = None) -> BinaryIO:
         return cast(BinaryIO, io.BufferedReader(XzStream(file), 1 << 18))
     if kind == "zst":
         if zstd is None:
-            file.close()
-            raise HostError("a zstd tarball cannot be read here", where=str(path))
+            raise HostError("a zstd tarball cannot be read here", where=name)
         return zstd(file)
     return file
 

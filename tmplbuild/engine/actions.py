@@ -194,5 +194,5 @@ def _actions(
         "clean-again": lambda ctx: clean.run(ctx, recipe.clean),
         "check": do_check,
         "pack": do_pack,
-        "boot": lambda ctx: boot.run(ctx, recipe.check, table, str(artifact)),
+        "boot": lambda ctx: boot.run(ctx, recipe.check, table, str(artifact), recipe.image.name),
     }

@@ -17,7 +17,6 @@ all): a layer without its `durable` mark counts only while the machine has not b
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import shutil
@@ -28,7 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tmplbuild.core import Rootfs
+from tmplbuild.core import Rootfs, linux
 from tmplbuild.core.process import run as run_process
 from tmplbuild.errors import StoreError
 
@@ -250,8 +249,11 @@ class Store:
             return
         fd = os.open(self.dir, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            if ctypes.CDLL(None, use_errno=True).syncfs(fd) != 0:
-                raise StoreError("the layers could not be synced to disk", where=str(self.dir))
+            linux.syncfs(fd)
+        except OSError as error:
+            raise StoreError(
+                "the layers could not be synced to disk", where=str(self.dir), why=str(error)
+            ) from error
         finally:
             os.close(fd)
         for path in fresh:

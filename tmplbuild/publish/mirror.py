@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 
-from tmplbuild.engine.locks import exclusive
+from tmplbuild.core.filelock import exclusive
 from tmplbuild.errors import StoreError
 from tmplbuild.publish.draft import sync_folder, told
 from tmplbuild.publish.model import BUILD, Build, State, read_state, state_bytes

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
 from typing import Any
 
 from tmplbuild.core.tree import Tree
@@ -11,90 +14,80 @@ from tmplbuild.events import Progress
 from tmplbuild.managers import Manager
 from tmplbuild.recipes.model import Check
 from tmplbuild.stages.context import Ctx, Shell
+from tmplbuild.vz import dists
 
-_SYSCONFIG = "/etc/sysconfig/network"
 _HOSTNAME = "boot-test"
 _ADDRESS = "192.0.2.10"  # RFC 5737: for documentation, routed nowhere
 _NAMESERVER = "192.0.2.53"
 
-# What OpenVZ's debian-add_ip.sh leaves in the file for one address on venet0.
-_INTERFACES = f"""\
-auto lo
-iface lo inet loopback
-
-auto venet0
-iface venet0 inet static
-\taddress {_ADDRESS}
-\tnetmask 255.255.255.255
-"""
-
-# What OpenVZ's etcnet-add_ip.sh leaves in /etc/net/ifaces/venet0 for one address (etcnet(8)).
-_ETCNET = {
-    "options": "TYPE=lo\nONBOOT=yes\nBOOTPROTO=static\n",
-    "ipv4address": f"{_ADDRESS}/32\n",
-}
-
-_LOOPBACK = "auto lo\niface lo inet loopback\n"
-
-_LINK = "boot0"
-_NETWORK = f"/etc/systemd/network/{_LINK}.network"
-_NETWORKD = f"""\
-[Match]
-Name = {_LINK}
-
-[Network]
-Address = {_ADDRESS}/24
-DHCP = no
-LinkLocalAddressing = no
-"""
-
 _PROCESSES = 'for p in /proc/[0-9]*/cmdline; do tr "\\0" " " < "$p" 2>/dev/null; echo; done'
 
 
-def run(ctx: Ctx, options: Check, manager: Manager, tarball: str) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class Scripts:
+    """How a running VE is given an address, and how it is taken away: what `ve set --ipadd` would do."""
+
+    up: bytes
+    down: bytes
+
+
+def run(ctx: Ctx, options: Check, manager: Manager, tarball: str, template: str) -> dict[str, Any]:
     """The boot test of the packed file.
+
+    Parameters:
+        template: its name, by which the dist configuration is chosen.
 
     Raises StageError that names what is wrong: not ready in time, failed units, an unwanted
     process, host name or address not as set, packages that cannot be installed, no clean stop.
     """
-    from pathlib import Path
-
     done: dict[str, Any] = {}
+    dist = dists.choose(template, dists.SHIPPED)  # the machine's own files have no say in a build
     with ctx.trial(Path(tarball)) as trial:
         with trial.tree() as tree:
-            set_identity(tree)
+            wish = dists.Wish(hostname=_HOSTNAME, nameservers=(_NAMESERVER,))
+            dists.write_into(dists.plan(tree, dist, wish), tree)
             init = init_kind(tree)
+            scripts = address_scripts(tree, dist, options.network)
         for boot in ("first", "second"):
             ctx.emit(Progress(f"{boot} boot"))
             with trial.live(boot_timeout_s=options.boot_timeout_s, stop_timeout_s=90) as ve:
                 settled(ve, init, boot)
                 unwanted(ve, options.unwanted_processes, boot)
                 has_hostname(ve, boot)
+                if scripts:
+                    takes_address(ve, scripts, boot)
                 if options.network == "ifupdown":
-                    takes_address(ve, boot)
-                elif options.network == "etcnet":
-                    takes_address_of_etcnet(ve, boot)
-                elif options.network == "networkd":
-                    takes_networkd_address(ve, boot)
+                    ve.run(["ifconfig", "lo"], what="ask ifconfig, which OpenVZ's own scripts call")
                 if boot == "first" and options.install:
                     ctx.emit(Progress("install a package"))
                     done["installed"] = installs(ve, manager, options.install)
     return {"init": init, **done}
 
 
+def address_scripts(tree: Tree, dist: dists.Dist, network: str) -> Scripts | None:
+    """What gives a VE made of this tree an address; None where the template has no network of its own.
+
+    Raises StageError when the tree has another network system than the recipe says.
+    """
+    if network == "none":
+        return None
+    found = dists.network_of(tree, dist)
+    if found != network:
+        raise StageError(
+            f"an address would not be written for {network}",
+            where=f"dist configuration {dist.name}",
+            why=f"the tree looks as if its network system were {found or 'none'}",
+            hint="check.network and the packages of the recipe must agree",
+        )
+    up = dists.plan(tree, dist, dists.Wish(addresses=(ip_address(_ADDRESS),)))
+    down = dists.plan(tree, dist, dists.Wish(addresses=()), after=up)
+    return Scripts(dists.as_script(up), dists.as_script(down))
+
+
 def init_kind(tree: Tree) -> str:
     """ "systemd" or "sysvinit", by what /sbin/init is."""
     is_systemd = tree.is_link("/sbin/init") and "systemd" in tree.readlink("/sbin/init")
     return "systemd" if is_systemd else "sysvinit"
-
-
-def set_identity(tree: Tree) -> None:
-    """Host name and name server as vzctl sets them in a stopped VE."""
-    tree.write("/etc/hostname", f"{_HOSTNAME}\n")
-    if tree.is_file(_SYSCONFIG):  # Red Hat's kin, ALT among them: vzctl's redhat-set_hostname.sh
-        lines = [line for line in tree.read_text(_SYSCONFIG).splitlines() if not line.startswith("HOSTNAME=")]
-        tree.write(_SYSCONFIG, "".join(f"{line}\n" for line in [*lines, f"HOSTNAME={_HOSTNAME}"]))
-    tree.write("/etc/resolv.conf", f"nameserver {_NAMESERVER}\n")
 
 
 def settled(ve: Shell, init: str, boot: str) -> None:
@@ -140,64 +133,20 @@ def has_hostname(ve: Shell, boot: str) -> None:
         )
 
 
-def takes_address(ve: Shell, boot: str) -> None:
-    """An address set in the way of `vzctl set --ipadd` on a running VE comes up on venet0."""
-    ve.run(["ip", "link", "add", "venet0", "type", "veth", "peer", "name", "venet0-host"], what="make venet0")
-    ve.run(["sh", "-c", "cat > /etc/network/interfaces"], what="set an address", stdin=_INTERFACES.encode())
-    ve.run(["ifup", "-a", "--force"], what="bring the address up")
-    shown = ve.run(["ifconfig", "venet0"], what="show the address").decode("utf-8", "replace")
-    if _ADDRESS not in shown:
-        raise StageError(
-            f"an address set in /etc/network/interfaces did not come up in the {boot} boot",
-            where="venet0",
-            why=shown.strip(),
-        )
-    ve.run(["ifdown", "venet0"], what="take the address down")  # as `vzctl set --ipdel` does
-    ve.run(["sh", "-c", "cat > /etc/network/interfaces"], what="unset it", stdin=_LOOPBACK.encode())
-    ve.run(["ip", "link", "del", "venet0"], what="remove venet0")
-
-
-def takes_networkd_address(ve: Shell, boot: str) -> None:
-    """An address in a file of systemd.network(5), as Proxmox writes it, comes up."""
-    ve.run(["ip", "link", "add", _LINK, "type", "veth", "peer", "name", f"{_LINK}-host"], what="make a link")
-    ve.run(["ip", "link", "set", f"{_LINK}-host", "up"], what="bring its other end up")
-    ve.run(["sh", "-c", f"cat > {_NETWORK}"], what="set an address", stdin=_NETWORKD.encode())
-    ve.run(["networkctl", "reload"], what="tell networkd")
-    argv = ["/lib/systemd/systemd-networkd-wait-online", f"--interface={_LINK}:degraded", "--timeout=60"]
-    ve.run(argv, what="wait for the address")
-    argv = ["ip", "-4", "-oneline", "address", "show", "dev", _LINK]
+def takes_address(ve: Shell, scripts: Scripts, boot: str) -> None:
+    """An address set as `ve set --ipadd` does on a running VE comes up on venet0, and goes again."""
+    device, other = dists.DEVICE, f"{dists.DEVICE}-host"
+    ve.run(["ip", "link", "add", device, "type", "veth", "peer", "name", other], what=f"make {device}")
+    ve.run(["ip", "link", "set", other, "up"], what="bring its other end up")
+    ve.run(["sh", "-s"], what="set an address", stdin=scripts.up)
+    argv = ["ip", "-4", "-oneline", "address", "show", "dev", device]
     shown = ve.run(argv, what="show the address").decode("utf-8", "replace")
     if _ADDRESS not in shown:
         raise StageError(
-            f"an address set in {_NETWORK} did not come up in the {boot} boot",
-            where=_LINK,
-            why=shown.strip(),
+            f"an address that was set did not come up in the {boot} boot", where=device, why=shown.strip()
         )
-    ve.run(["rm", _NETWORK], what="unset it")
-    ve.run(["ip", "link", "del", _LINK], what="remove the link")
-    ve.run(["networkctl", "reload"], what="tell networkd")
-
-
-def takes_address_of_etcnet(ve: Shell, boot: str) -> None:
-    """An address in /etc/net/ifaces, where `vzctl set --ipadd` writes it, comes up on venet0."""
-    ve.run(["ip", "link", "add", "venet0", "type", "veth", "peer", "name", "venet0-host"], what="make venet0")
-    folder = "/etc/net/ifaces/venet0"
-    ve.run(["mkdir", "-p", folder], what="set an address")
-    for name, text in _ETCNET.items():
-        ve.run(["sh", "-c", f"cat > {folder}/{name}"], what="set an address", stdin=text.encode())
-    ve.run(["ifup", "venet0"], what="bring the address up")
-    shown = ve.run(["ip", "address", "show", "dev", "venet0"], what="show the address").decode(
-        "utf-8", "replace"
-    )
-    if _ADDRESS not in shown:
-        raise StageError(
-            f"an address set in {folder} did not come up in the {boot} boot",
-            where="venet0",
-            why=shown.strip(),
-        )
-    ve.run(["ifdown", "venet0"], what="take the address down")  # as `vzctl set --ipdel` does
-    ve.run(["rm", "-r", folder], what="unset it")
-    ve.run(["ip", "link", "del", "venet0"], what="remove venet0")
+    ve.run(["sh", "-s"], what="unset it", stdin=scripts.down)
+    ve.run(["ip", "link", "del", device], what=f"remove {device}")
 
 
 def installs(ve: Shell, manager: Manager, names: tuple[str, ...]) -> list[str]:

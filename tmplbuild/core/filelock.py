@@ -1,0 +1,69 @@
+"""One at a time: flock(2) on a file.
+
+The kernel frees it whatever happens to the holder, so a dead one is no obstacle.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tmplbuild.errors import BusyError, StoreError
+
+_LOOK_S = 0.02
+
+
+@contextmanager
+def exclusive(path: Path, busy: str, *, grace_s: float = 0.0) -> Iterator[None]:
+    """Hold the lock of a file, which is made (and its directory) where it is missing.
+
+    Parameters:
+        busy: what the BusyError says when another process holds it.
+        grace_s: seconds to wait for that.
+
+    Raises BusyError, StoreError.
+    """
+    fd = opened(path)
+    try:
+        _take(fd, path, busy, grace_s)
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, f"{os.getpid()} {time.time():.0f}\n".encode(), 0)
+        yield
+    finally:
+        os.close(fd)
+
+
+def opened(path: Path) -> int:
+    """A descriptor of a lock's file, made where it is missing. Raises StoreError."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+    except OSError as error:
+        raise StoreError("the lock cannot be taken", where=str(path), why=str(error)) from error
+
+
+def _take(fd: int, path: Path, busy: str, grace_s: float) -> None:
+    deadline = time.monotonic() + grace_s
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() < deadline:
+                time.sleep(_LOOK_S)
+                continue
+        raise BusyError(
+            busy, where=str(path), why=_holder(fd), hint="wait for it to end, or stop it"
+        ) from None
+
+
+def _holder(fd: int) -> str:
+    pid, _, since = os.pread(fd, 64, 0).decode("ascii", "replace").strip().partition(" ")
+    when = ""
+    if since.isdecimal():
+        when = f" since {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(int(since)))}"
+    return f"process {pid or 'unknown'} holds the lock{when}"
