@@ -17,7 +17,7 @@ import pytest
 
 from tmplbuild import __version__, cli, errors
 from tmplbuild.cli import about
-from tmplbuild.cli.parser import exit_codes
+from tmplbuild.cli.parser import build_parser, exit_codes, leaves, verbs
 
 Verb = Callable[[argparse.Namespace], int]
 
@@ -46,6 +46,15 @@ def test_help_goes_to_stdout(words: list[str], capsys: pytest.CaptureFixture[str
     shown = capsys.readouterr()
     assert shown.out.startswith("usage: tmplbuild")
     assert shown.err == ""
+
+
+def test_help_fits_a_terminal_of_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    top = build_parser()
+    pages = {"": top, **verbs(top), **dict(leaves(top))}
+    assert len(pages) > 20
+    for name, page in pages.items():
+        assert [line for line in page.format_help().splitlines() if len(line) > 80] == [], name
 
 
 def test_help_lists_the_exit_statuses(capsys: pytest.CaptureFixture[str]) -> None:

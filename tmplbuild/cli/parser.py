@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 import shutil
+import textwrap
 from collections.abc import Iterable, Iterator
 from typing import Any, NoReturn
 
@@ -48,22 +49,27 @@ _MODULES = (
     about,
 )
 
-_DESCRIPTION = """\
-Builds, updates and checks OS templates (NAME.tar.gz with a root file system) for system containers.
+_WIDTH = 79  # columns, of what argparse does not fill itself
 
-A build takes the recipe, asks the archives what is new, and runs only the stages whose inputs
-changed: bootstrap, install, configure, strip, clean, upgrade in the booted container, check, pack."""
+_DESCRIPTION = """\
+Builds, updates and checks OS templates (NAME.tar.gz with a root file system)
+for system containers.
+
+A build takes the recipe, asks the archives what is new, and runs only the
+stages whose inputs changed: bootstrap, install, configure, strip, clean,
+upgrade in the booted container, check, pack."""
 
 _EXAMPLES = """\
 examples:
-  tmplbuild build debian-12                 build or update the template
-  tmplbuild plan debian-12                  show what a build would do, and why
-  tmplbuild nightly --quiet-unchanged       bring all templates up to date (from cron)
-  tmplbuild status                          which templates are fresh, due, failed or old
-  tmplbuild upgrade debian-12 --to debian-13  make a template out of an earlier release's
-  tmplbuild shell debian-12 --at upgrade    look into the tree as it was after a stage
-  tmplbuild check debian-12-x86_64.tar.gz   lint any template, ours or not
-  tmplbuild diff debian-12                  show what the last build changed
+  tmplbuild build debian-12               build or update the template
+  tmplbuild plan debian-12                show what a build would do, and why
+  tmplbuild nightly --quiet-unchanged     bring all up to date (from cron)
+  tmplbuild status                        which are fresh, due, failed or old
+  tmplbuild upgrade debian-12 --to debian-13
+                                          make one out of an earlier release's
+  tmplbuild shell debian-12 --at upgrade  look into the tree after a stage
+  tmplbuild check FILE.tar.gz             lint any template, ours or not
+  tmplbuild diff debian-12                show what the last build changed
 """
 
 
@@ -167,7 +173,11 @@ def exit_codes() -> list[tuple[int, str]]:
 
 def exit_table() -> str:
     """The exit statuses as the end of --help."""
-    return "\n".join(["exit status:", *(f"  {code:>3}  {text}" for code, text in exit_codes())])
+    rows = (
+        textwrap.fill(text, _WIDTH, initial_indent=f"  {code:>3}  ", subsequent_indent=" " * 7)
+        for code, text in exit_codes()
+    )
+    return "\n".join(["exit status:", *rows])
 
 
 def _subparsers(parser: argparse.ArgumentParser) -> list[argparse._SubParsersAction[Parser]]:
