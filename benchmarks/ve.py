@@ -140,11 +140,11 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="tmplbuild-benchmark-", dir="/var/tmp") as scratch:
         place = Path(scratch)
         place.chmod(0o755)
-        tree = asked.tree.absolute() if asked.tree else _unpacked(asked.template, place)
+        tree = asked.tree.absolute() if asked.tree else unpacked(asked.template, place)
         return _run(tree, place, asked.runs)
 
 
-def _unpacked(template: Path | None, place: Path) -> Path:
+def unpacked(template: Path | None, place: Path) -> Path:
     """The tree of a template, below `place`."""
     template = template or load_settings().template_cache / _TEMPLATE
     if not template.exists():

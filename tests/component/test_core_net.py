@@ -38,6 +38,9 @@ def host() -> Iterator[None]:
     linux.unshare(linux.CLONE_NEWNET)
     linux.loopback_up()
     ip(f"addr add {HOST4}/32 dev lo", f"addr add {HOST6}/128 dev lo nodad")
+    assert wait_until(
+        lambda: f"local {HOST6}" in ip("-6 route show table local")
+    )  # the kernel's worker does it
     yield
     linux.setns(home, linux.CLONE_NEWNET)
     os.close(home)
