@@ -31,7 +31,10 @@ _TESTS = [
     "tests/live/test_core_boot.py::test_systemd_boots_without_failed_units_and_stops",
 ]
 _KINDS = ("systemd", "sysvinit")  # of the trees that these boot
-_MODULES = ("virtio_pci", "virtio_blk", "9pnet_virtio", "9p", "crc32c_generic", "ext4", "overlay", "veth")
+_MODULES = (
+    *("virtio_pci", "virtio_blk", "9pnet_virtio", "9p", "crc32c_generic"),
+    *("ext4", "overlay", "veth", "loop", "quota_v2"),
+)
 _ENDED = re.compile(rb"^guest: pytest ended with (\d+)", re.MULTILINE)
 
 # Process 1 of the initial file system: finds this machine's root, and leaves all else to `_STAGE`.
