@@ -16,6 +16,9 @@ import pytest
 from tests.core_trees import debian, wait_until
 from tests.screen import spawn
 from tests.ve_office import Office
+from tmplbuild.core.backend import Backend, Status
+from tmplbuild.errors import BusyError, UsageError
+from tmplbuild.vz.native import Native
 
 pytestmark = [pytest.mark.root, pytest.mark.trees, pytest.mark.live]
 
@@ -253,6 +256,31 @@ def test_own_dist_files_and_their_scripts(office: Office) -> None:
     assert "exit status 3" in error
     assert "no good" in error
     office.ok("destroy", "104")
+
+
+def test_the_interface_that_vzctl_has_too(office: Office) -> None:
+    backend: Backend = Native(office.manager)
+    options = {"name": ["seam"], "hostname": ["seam.x.org"], "ipadd": ["192.0.2.120"], "numproc": ["300"]}
+    backend.create("120", "debian-12-x86_64", options)
+    assert backend.status("120") == Status(exists=True)
+    backend.start("120")
+    assert backend.status("120") == Status(exists=True, mounted=True, running=True)
+    done = backend.exec("120", ["sh", "-c", "cat; hostname; exit 3"], stdin=b"fed\n", cwd="/tmp")
+    assert (done.rc, done.stdout) == (3, b"fed\nseam\n")
+    backend.set("120", {"ipdel": ["all"], "ipadd": ["192.0.2.121"], "description": ["a seam"]}, save=True)
+    row = next(row for row in backend.list() if row.veid == "120")
+    assert (row.status, row.addresses, row.hostname) == ("running", ("192.0.2.121",), "seam.x.org")
+    assert row.processes > 0
+    with pytest.raises(BusyError):
+        backend.destroy("120")
+    backend.stop("120")
+    backend.mount("120")
+    assert backend.status("120") == Status(exists=True, mounted=True)
+    backend.umount("120")
+    backend.destroy("120")
+    assert backend.status("120") == Status(exists=False)
+    with pytest.raises(UsageError, match="no option --bridge"):
+        backend.create("120", "debian-12-x86_64", {"bridge": ["br0"]})
 
 
 def test_the_session_of_the_page(office: Office, templates: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tmplbuild.cli.options import Verbs
 from tmplbuild.cli.ve import change, dist, inside, life, show, top
+from tmplbuild.cli.ve.openvz import on_openvz_by_vzctl
 
 
 def add(verbs: Verbs) -> None:
@@ -17,3 +18,6 @@ def add(verbs: Verbs) -> None:
     found = parser.add_subparsers(title="verbs", metavar="VERB", dest="what", required=True)
     for module in (life, change, inside, show, top, dist):
         module.add(found)
+    for verb in found.choices.values():
+        if run := verb.get_default("run"):
+            verb.set_defaults(run=on_openvz_by_vzctl(run))

@@ -89,18 +89,23 @@ def run_enter(args: argparse.Namespace) -> int:
 def run_exec(args: argparse.Namespace) -> int:
     """Run a command."""
     refuse_json(args)
-    words = args.command[1:] if args.command[:1] == ["--"] else args.command
-    if not words:
-        raise UsageError("there is no command", hint="tmplbuild ve exec CTID COMMAND ...")
-    argv = words if len(words) > 1 else ["/bin/sh", "-c", words[0]]
-    if words == ["-"]:
-        argv = ["/bin/sh", "-s"]
+    argv = words_of(args)
     ve = manager_of(args).attach(args.veid)
-    result = ve.exec(argv, stdin=_input(), output=_copy, user=args.user, cwd=args.cwd, timeout_s=args.timeout)
+    result = ve.exec(argv, stdin=_input(), output=copy, user=args.user, cwd=args.cwd, timeout_s=args.timeout)
     if result.timed_out:
         print(f"tmplbuild: killed after {args.timeout:g} s", file=sys.stderr)
         return 124  # as timeout(1)
     return result.rc
+
+
+def words_of(args: argparse.Namespace) -> list[str]:
+    """The command of `exec`: several words as they are, one as a line for a shell. Raises UsageError."""
+    words: list[str] = args.command[1:] if args.command[:1] == ["--"] else args.command
+    if not words:
+        raise UsageError("there is no command", hint="tmplbuild ve exec CTID COMMAND ...")
+    if words == ["-"]:
+        return ["/bin/sh", "-s"]
+    return words if len(words) > 1 else ["/bin/sh", "-c", words[0]]
 
 
 def _input() -> int:
@@ -127,10 +132,11 @@ def run_script(args: argparse.Namespace) -> int:
         script = Path(args.script).read_bytes()
     except OSError as error:
         raise UsageError("the script cannot be read", where=args.script, why=error.strerror or "") from error
-    return manager_of(args).run_script(args.veid, script, _copy)
+    return manager_of(args).run_script(args.veid, script, copy)
 
 
-def _copy(data: bytes, name: str) -> None:
+def copy(data: bytes, name: str) -> None:
+    """Hand on a piece of a command's output at once."""
     out = sys.stdout.buffer if name == "stdout" else sys.stderr.buffer
     out.write(data)
     out.flush()
@@ -150,12 +156,12 @@ def run_logs(args: argparse.Namespace) -> int:
         while args.follow:
             data = file.read()
             if data:
-                _copy(data, "stdout")
+                copy(data, "stdout")
             elif manager.running(veid) is None:
                 break
             else:
                 time.sleep(_LOOK_S)
-        _copy(file.read(), "stdout")
+        copy(file.read(), "stdout")
     return 0
 
 
