@@ -58,6 +58,10 @@ install: ## install below PREFIX (/usr/local), in a Python environment of its ow
 	@install -d $(PREFIX)/lib/systemd/system $(INITDIR)
 	@sed 's|@BIN@|$(PREFIX)/bin|' contrib/tmplbuild-ve.service > $(PREFIX)/lib/systemd/system/tmplbuild-ve.service
 	@sed 's|@BIN@|$(PREFIX)/bin|' contrib/tmplbuild-ve.init > $(INITDIR)/tmplbuild-ve && chmod 755 $(INITDIR)/tmplbuild-ve
+	@sed 's|@BIN@|$(PREFIX)/bin|' contrib/tmplbuild-nightly.service > $(PREFIX)/lib/systemd/system/tmplbuild-nightly.service
+	@install -m 644 contrib/tmplbuild-nightly.timer $(PREFIX)/lib/systemd/system/tmplbuild-nightly.timer
+	@install -D -m 644 contrib/tmplbuild.toml $(PREFIX)/share/doc/tmplbuild/examples/tmplbuild.toml
+	@install -D -m 644 contrib/tmplbuild.cron $(PREFIX)/share/doc/tmplbuild/examples/tmplbuild.cron
 
 clean: ## remove .venv and all that tests and tools wrote in the checkout
 	@rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -70,6 +70,7 @@ class ArchiveServer:
         self.validators = validators
         self.faults: list[Fault] = []
         self.log: list[Seen] = []
+        self.actions: list[tuple[str, Callable[[], object]]] = []
         self.released = threading.Event()
         self.held = threading.Event()
         self._lock = threading.Lock()
@@ -87,6 +88,10 @@ class ArchiveServer:
         fault = Fault(pattern, kind, **options)  # type: ignore[arg-type]
         self.faults.append(fault)
         return fault
+
+    def once(self, pattern: str, action: Callable[[], object]) -> None:
+        """Do something when a path that matches is asked for, before it is answered, the first time."""
+        self.actions.append((pattern, action))
 
     def asked(self, pattern: str) -> list[Seen]:
         """The requests so far whose path matches."""
@@ -119,6 +124,10 @@ class ArchiveServer:
         """Log a request; the fault that strikes it, if any."""
         with self._lock:
             self.log.append(seen)
+            due = [row for row in self.actions if re.search(row[0], seen.path)]
+            for row in due:
+                self.actions.remove(row)
+                row[1]()
             for fault in self.faults:
                 if fault.times != 0 and re.search(fault.pattern, seen.path):
                     fault.times -= 1

@@ -15,7 +15,7 @@ from tmplbuild.engine.ahead import Ahead
 from tmplbuild.engine.bench import Bench
 from tmplbuild.engine.locks import layer_lock
 from tmplbuild.engine.plan import Plan, Planned
-from tmplbuild.engine.store import Draft, Store
+from tmplbuild.engine.store import Draft, Layer, Store
 from tmplbuild.errors import StageError, TmplbuildError
 from tmplbuild.events import Command, Emit, Event, Note, Output, StageDone, StageFailed, StageStarted
 
@@ -64,20 +64,27 @@ def execute(plan: Plan, shop: Shop) -> list[Done]:
 
 def _steps(plan: Plan, shop: Shop) -> list[Done]:
     result = []
-    here = False  # a layer was made by this run: what lies on it must be, too
     for index, planned in enumerate(plan.steps, 1):
         step = planned.step
         with _alone(planned, shop):
-            layer = None if planned.runs and (here or planned.again) else shop.store.get(step.key)
-            if planned.runs and layer is None:
+            layer = None if planned.again else shop.store.get(step.key)
+            if planned.runs and (layer is None or not _just_made(layer, shop.store)):
                 result.append(_run(plan, planned, index, shop))
-                here = here or step.makes_layer
                 continue
         reason = "another build has just made it" if planned.runs else planned.reason
         note = layer.note if layer is not None else {}
         shop.emit(StageDone(step.name, index, len(plan.steps), 0.0, True, reason))
         result.append(Done(step.name, step.key, True, 0.0, reason, note))
     return result
+
+
+def _just_made(layer: Layer, store: Store) -> bool:
+    """Whether a layer that the plan did not know of was made on what lies below it now: by a build that
+    runs beside this one, and not by one of long ago whose lower layers are gone."""
+    if layer.parent is None:
+        return True
+    below = store.get(layer.parent)
+    return below is not None and layer.made >= below.made
 
 
 def _alone(planned: Planned, shop: Shop) -> AbstractContextManager[None]:

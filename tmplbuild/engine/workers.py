@@ -76,6 +76,8 @@ class Workers:
         try:
             while waiting or self._running:
                 self._start(waiting, done)
+                if not self._running:
+                    continue  # what was left could not even begin
                 try:
                     ended = self._ended.get(timeout=_LOOK_S if waiting else None)
                 except queue.Empty:

@@ -13,6 +13,7 @@ import mmap
 import os
 import re
 import struct
+import threading
 import zlib
 from array import array
 from collections.abc import Callable, Iterator
@@ -49,7 +50,8 @@ def unpack(source: Path, suffix: str, dest: Path, *, expect: Listed | None, limi
     Raises VerifyError for a file that is damaged, larger or another; StoreError.
     """
     bound = expect.size if expect else limit
-    draft = dest.with_name(f".{dest.name}.{os.getpid()}")
+    # two archives may list the same index, and be read at once
+    draft = dest.with_name(f".{dest.name}.{os.getpid()}.{threading.get_native_id()}")
     seen, size = hashlib.sha256(), 0
     try:
         with draft.open("wb") as file:
