@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 from tmplbuild.config import Settings
 from tmplbuild.engine import failure
 from tmplbuild.engine.deliver import prepare_directory
-from tmplbuild.engine.locks import template_lock
+from tmplbuild.engine.locks import exclusive, template_lock
 from tmplbuild.engine.pins import describe_archives
 from tmplbuild.engine.plan import Plan
 from tmplbuild.engine.record import delivered, make_record, put, stage_row, with_changes
 from tmplbuild.engine.world import Resolved, Wish, World, open_world, plan_of, prepare_host, resolve
-from tmplbuild.errors import FetchError, StageError, TmplbuildError, VerifyError
+from tmplbuild.errors import BusyError, FetchError, StageError, TmplbuildError, VerifyError
 from tmplbuild.events import Emit, Note, RunDone, RunStarted
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def _build(world: World, asked: Wish, chronicle: Callable[[], Chronicle], start:
     with failure.remembered(world.store, world.template, "deliver"):
         record = _published(world, resolved, plan, done, book)
     world.store.forget_failed(world.template)
-    tidy(world)
+    _tidy_alone(world)
     summary = {
         **record["summary"],
         "seconds": time.monotonic() - start,
@@ -169,6 +170,13 @@ def _moved(world: World, asked: Wish, resolved: Resolved) -> Resolved | None:
     except TmplbuildError:
         return None  # what failed first tells more
     return None if describe_archives(now.states) == describe_archives(resolved.states) else now
+
+
+def _tidy_alone(world: World) -> None:
+    """Tidy up, unless a build that runs beside this one is at it."""
+    lock = world.settings.state_dir / "locks" / ".tidy.lock"
+    with suppress(BusyError), exclusive(lock, "another run tidies up"):
+        tidy(world)
 
 
 def tidy(world: World) -> None:

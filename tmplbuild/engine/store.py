@@ -22,7 +22,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -257,7 +257,8 @@ class Store:
         finally:
             os.close(fd)
         for path in fresh:
-            (path / "durable").touch()
+            with suppress(FileNotFoundError):  # another build has put it aside in the meantime
+                (path / "durable").touch()
 
     def base_epoch(self, packages: str) -> int | None:
         """The epoch of a bootstrap in the store made of the packages with this digest."""
