@@ -138,7 +138,7 @@ class Chronicle:
 
     def _logs(self) -> Iterator[Path]:
         folder = self._world.store.log_dir(self._world.template)
-        for name in self._stages:
+        for name in dict.fromkeys(self._stages):  # one may have begun twice, when the archives moved
             yield folder / f"{name}.log"
             yield folder / f"{name.partition('-')[2]}.console"
 
