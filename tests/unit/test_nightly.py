@@ -10,6 +10,7 @@ import signal
 import subprocess
 import threading
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -252,6 +253,13 @@ def test_a_dead_holder_is_no_obstacle(tmp_path: Path) -> None:
         pass
 
 
+class NothingAhead(nullcontext[None]):
+    """Stands for `tmplbuild.engine.ahead.Ahead`: nothing is packed here."""
+
+    def committed(self, *_: object) -> None:
+        """No news."""
+
+
 def test_a_layer_that_two_builds_need_is_made_once(tmp_path: Path) -> None:
     pins, _ = choose()
     made = plan(RECIPE, pins, store=set())
@@ -271,7 +279,8 @@ def test_a_layer_that_two_builds_need_is_made_once(tmp_path: Path) -> None:
 
         logs = tmp_path / "logs" / name
         logs.mkdir()
-        shop = Shop(store, bench, dict.fromkeys(("bootstrap", "install"), action), logs, notes.append)
+        actions = dict.fromkeys(("bootstrap", "install"), action)
+        shop = Shop(store, bench, actions, logs, notes.append, NothingAhead())  # type: ignore[arg-type]
         both.wait()
         execute(replace(made, template=name), shop)
 
