@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tmplbuild.config import Settings
+from tmplbuild.core.filelock import exclusive
 from tmplbuild.engine import failure
 from tmplbuild.engine.deliver import prepare_directory
-from tmplbuild.engine.locks import exclusive, template_lock
+from tmplbuild.engine.locks import template_lock
 from tmplbuild.engine.pins import describe_archives
 from tmplbuild.engine.plan import Plan
 from tmplbuild.engine.record import delivered, make_record, put, stage_row, with_changes
