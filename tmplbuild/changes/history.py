@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from tmplbuild.artifact.atomic import write_atomic
 from tmplbuild.artifact.typed import decode, plain
 from tmplbuild.changes.comparison import Comparison, read_comparison, write_comparison
 from tmplbuild.changes.facts import Facts, read_facts, write_facts
@@ -157,12 +158,14 @@ class History:
         try:
             shutil.rmtree(draft, ignore_errors=True)
             (draft / "logs").mkdir(parents=True)
-            (draft / "record.json").write_text(json.dumps(plain(build), sort_keys=True, indent=1) + "\n")
             for log in logs:
                 with contextlib.suppress(FileNotFoundError):
                     _link(log, draft / "logs" / log.name)
         except OSError as error:
             raise StoreError("the history cannot be written", where=str(draft), why=str(error)) from error
+        write_atomic(
+            draft / "record.json", json.dumps(plain(build), sort_keys=True, indent=1).encode() + b"\n"
+        )
         if facts is not None:
             write_facts(draft / "facts.json.zst", facts)
         if changes is not None:
