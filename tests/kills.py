@@ -126,7 +126,8 @@ class Nights:
             assert again.unchanged, f"{where}: {name} is not finished"
             assert again.summary["sha256"] == self.digests[name], f"{where}: {name} is another"
         self.nights += 1
-        assert self.left() == {}, where
+        left = self.left()
+        assert left == {}, f"{where}: {left}"
 
     def left(self) -> dict[str, list[str]]:
         """All that should not be there any more."""
