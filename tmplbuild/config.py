@@ -16,7 +16,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
-from tmplbuild import nightlyconf, vzconf
+from tmplbuild import cacheconf, nightlyconf, vzconf
+from tmplbuild.cacheconf import Keep
 from tmplbuild.errors import UsageError
 from tmplbuild.nightlyconf import Nightly
 from tmplbuild.pubconf import PublishSettings, read_publish
@@ -47,6 +48,7 @@ class Settings:
     history: how many good builds of each template are remembered (not their files).
     mirror: addresses, or ROLE=ADDRESS, parted by blanks, that take the place of the recipes' mirrors.
     recipes: directories of recipes that are looked in first.
+    cache: how much of what only saves time is kept (only in the file, as the table [cache]).
     nightly: the settings' table of that name, which only the file has.
     publish: the mirror (only in the file, as the table [publish]).
     origin: for each setting that is no default, what named it.
@@ -65,6 +67,7 @@ class Settings:
     history: int = 60
     mirror: str = ""
     recipes: tuple[Path, ...] = ()
+    cache: Keep = field(default_factory=Keep)
     nightly: Nightly = field(default_factory=Nightly)
     publish: PublishSettings = field(default_factory=PublishSettings)
     origin: Mapping[str, str] = field(default_factory=dict, compare=False)
@@ -187,6 +190,8 @@ def _from_toml(path: Path, must: bool, faults: list[str]) -> _Read:
         if key == "mirrors":
             values["mirror"], fault = _mirrors(node)
             sources["mirror"] = str(node.place)
+        elif key == "cache":
+            values[key], sources[key] = cacheconf.from_table(node, faults), str(node.place)
         elif key == "nightly":
             values[key], sources[key] = nightlyconf.from_table(node, faults), str(node.place)
         elif key == "publish":
@@ -199,7 +204,7 @@ def _from_toml(path: Path, must: bool, faults: list[str]) -> _Read:
             except ValueError as error:
                 fault = Fault(node.place, key, str(error))
         else:
-            known = [*_KINDS, "mirrors", "nightly", "publish"]
+            known = [*_KINDS, "mirrors", "cache", "nightly", "publish"]
             hint = did_you_mean(key, known) or "there are " + ", ".join(known)
             fault = Fault(node.place, key, "unknown setting", hint)
         if fault:
@@ -320,4 +325,4 @@ _KINDS: dict[str, Callable[[object, bool], object]] = {
     "mirror": _mirror,
     "recipes": _paths,
 }
-assert _KINDS.keys() == {found.name for found in fields(Settings)} - {"origin", "nightly", "publish"}
+assert _KINDS.keys() == {found.name for found in fields(Settings)} - {"origin", "cache", "nightly", "publish"}

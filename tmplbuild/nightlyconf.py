@@ -14,12 +14,11 @@ to = ["admin@example.org"]
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from tmplbuild.tomlfile import Fault, Node, did_you_mean, quote
+from tmplbuild.tomlfile import Fault, Kind, Node, number, shown, table
 
 When = Literal["always", "changed", "failed"]
 
@@ -81,7 +80,7 @@ class Nightly:
 
 def from_table(node: Node, faults: list[str]) -> Nightly:
     """The table [nightly]; what is wrong with it is added to `faults`, each with its line."""
-    values = _table(node, "nightly", {**_NIGHTLY, "smtp": None}, faults)
+    values = table(node, "nightly", {**_NIGHTLY, "smtp": None}, faults)
     assert isinstance(node.value, dict) or not values
     smtp = None
     if isinstance(node.value, dict) and "smtp" in node.value:
@@ -91,7 +90,7 @@ def from_table(node: Node, faults: list[str]) -> Nightly:
 
 def _smtp(node: Node, faults: list[str]) -> Smtp | None:
     found = len(faults)
-    values = _table(node, "nightly.smtp", _SMTP, faults)
+    values = table(node, "nightly.smtp", _SMTP, faults)
     for key in ("host", "from", "to"):
         if not values.get(key) and len(faults) == found:
             faults.append(str(Fault(node.place, f"nightly.smtp.{key}", "is missing")))
@@ -109,87 +108,51 @@ def _smtp(node: Node, faults: list[str]) -> Smtp | None:
     return Smtp(**values)  # type: ignore[arg-type]
 
 
-_Kind = Callable[[object], object]
-
-
-def _table(node: Node, name: str, kinds: Mapping[str, _Kind | None], faults: list[str]) -> dict[str, object]:
-    values: dict[str, object] = {}
-    if not isinstance(node.value, dict):
-        faults.append(str(Fault(node.place, name, "expected a table")))
-        return values
-    for key, item in node.value.items():
-        place = f"{name}.{key}"
-        if key not in kinds:
-            hint = did_you_mean(key, kinds) or "there are " + ", ".join(kinds)
-            faults.append(str(Fault(item.place, place, "unknown setting", hint)))
-        elif (kind := kinds[key]) is not None:
-            try:
-                values[key] = kind(item.plain())
-            except ValueError as error:
-                faults.append(str(Fault(item.place, place, str(error))))
-    return values
-
-
 def _text(value: object) -> object:
     if isinstance(value, str) and value and value.isprintable():
         return value
-    raise ValueError(f"expected a text, found {_show(value)}")
+    raise ValueError(f"expected a text, found {shown(value)}")
 
 
 def _texts(value: object) -> object:
     if isinstance(value, list) and all(isinstance(item, str) and item for item in value):
         return tuple(value)
-    raise ValueError(f"expected a list of texts, found {_show(value)}")
+    raise ValueError(f"expected a list of texts, found {shown(value)}")
 
 
 def _file(value: object) -> object:
     if isinstance(value, str) and value.startswith("/") and "\0" not in value:
         return Path(value)
-    raise ValueError(f"expected an absolute path, found {_show(value)}")
+    raise ValueError(f"expected an absolute path, found {shown(value)}")
 
 
-def _number(low: int, high: int) -> _Kind:
-    def check(value: object) -> object:
-        if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high:
-            return value
-        raise ValueError(f"expected a whole number from {low} to {high}, found {_show(value)}")
-
-    return check
-
-
-def _one_of(*words: str) -> _Kind:
+def _one_of(*words: str) -> Kind:
     def check(value: object) -> object:
         if value in words:
             return value
-        raise ValueError(f"expected one of {', '.join(words)}, found {_show(value)}")
+        raise ValueError(f"expected one of {', '.join(words)}, found {shown(value)}")
 
     return check
 
 
-def _show(value: object) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    return quote(value) if isinstance(value, str) else str(value)
-
-
-_NIGHTLY: dict[str, _Kind | None] = {
+_NIGHTLY: dict[str, Kind | None] = {
     "recipes": _texts,
     "skip": _texts,
-    "jobs": _number(0, 1024),
-    "memory_mib": _number(0, 1 << 24),
-    "keep_free_mib": _number(0, 1 << 24),
-    "nice": _number(0, 19),
+    "jobs": number(0, 1024),
+    "memory_mib": number(0, 1 << 24),
+    "keep_free_mib": number(0, 1 << 24),
+    "nice": number(0, 19),
     "ionice": _one_of("idle", "best-effort", "none"),
-    "stale_after_days": _number(0, 3650),
-    "timeout_s": _number(0, 7 * 86400),
+    "stale_after_days": number(0, 3650),
+    "timeout_s": number(0, 7 * 86400),
     "command": _texts,
     "when": _one_of("always", "changed", "failed"),
     "metrics": _file,
-    "keep_reports": _number(1, 10_000),
+    "keep_reports": number(1, 10_000),
 }
-_SMTP: dict[str, _Kind | None] = {
+_SMTP: dict[str, Kind | None] = {
     "host": _text,
-    "port": _number(0, 65535),
+    "port": number(0, 65535),
     "security": _one_of("none", "starttls", "tls"),
     "user": _text,
     "password_file": _file,

@@ -12,7 +12,7 @@ import difflib
 import re
 import tomllib
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -264,3 +264,47 @@ class _Scan:
             self._skip(_GAP)
             self.pos += self.text[self.pos] == ","
         self.pos += 1
+
+
+# -- tables of settings --------------------------------------------------------------------------
+
+
+Kind = Callable[[object], object]
+"""Takes a plain value and gives the setting's, or raises ValueError with what was expected."""
+
+
+def table(node: Node, name: str, kinds: Mapping[str, Kind | None], faults: list[str]) -> dict[str, object]:
+    """The values of a table of settings by key; what is wrong is added to `faults`, each with its line."""
+    values: dict[str, object] = {}
+    if not isinstance(node.value, dict):
+        faults.append(str(Fault(node.place, name, "expected a table")))
+        return values
+    for key, item in node.value.items():
+        place = f"{name}.{key}"
+        if key not in kinds:
+            hint = did_you_mean(key, kinds) or "there are " + ", ".join(kinds)
+            faults.append(str(Fault(item.place, place, "unknown setting", hint)))
+        elif (kind := kinds[key]) is not None:
+            try:
+                values[key] = kind(item.plain())
+            except ValueError as error:
+                faults.append(str(Fault(item.place, place, str(error))))
+    return values
+
+
+def number(low: int, high: int) -> Kind:
+    """A setting that is a whole number within these bounds."""
+
+    def check(value: object) -> object:
+        if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high:
+            return value
+        raise ValueError(f"expected a whole number from {low} to {high}, found {shown(value)}")
+
+    return check
+
+
+def shown(value: object) -> str:
+    """A value as a message shows it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return quote(value) if isinstance(value, str) else str(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.conftest import Run
+from tmplbuild.artifact.members import MemberCache
 from tmplbuild.cli.table import table
 
 
@@ -179,31 +181,91 @@ def test_log_of_what_has_none(run: Run, logs: Path) -> None:
     assert "bootstrap, clean-again" in done.err
 
 
-def test_cache_show_counts_each_inode_once(run: Run, tmp_path: Path) -> None:
-    assert run("cache", "show").out == "nothing is kept yet\n"
-    folder = tmp_path / "cache_dir" / "packages"
-    folder.mkdir(parents=True)
-    (folder / "a").write_bytes(b"x" * 100_000)
-    os.link(folder / "a", folder / "b")
-    (row,) = json.loads(run("cache", "show", "--json").out)
-    assert (row["what"], row["files"]) == ("packages", 2)
-    assert 100_000 <= row["size"] < 200_000
+def test_cache_list_tells_what_is_needed(run: Run, kept_things: dict[str, Path]) -> None:
+    rows = json.loads(run("cache", "list", "--json").out)
+    assert {row["path"]: row["needed"] for row in rows} == {
+        str(kept_things["needed.deb"]): True,
+        str(kept_things["old.deb"]): False,
+        str(kept_things["needed layer"]): True,
+        str(kept_things["old layer"]): False,
+        str(kept_things["member"]): False,
+    }
+    told = run("cache", "list").out.splitlines()
+    assert [line.split()[0] for line in told[1:]] == ["packages", "members", "layers"]
 
 
-def test_cache_prune(run: Run, tmp_path: Path) -> None:
-    folder = tmp_path / "cache_dir" / "packages" / "aa"
-    folder.mkdir(parents=True)
-    old = folder / f"{'a' * 64}.deb"
-    old.write_bytes(b"x" * 1000)
-    os.utime(old, (0, 0))
-    new = folder / f"{'b' * 64}.deb"
-    new.write_bytes(b"x" * 1000)
-    done = run("cache", "prune", "--json")
-    assert json.loads(done.out) == {"layers": [], "files": 1, "bytes": 1000}
-    assert not old.exists()
-    assert new.exists()
-    assert run("cache", "prune", "--size", "0k").status == 0
-    assert not new.exists()
+def test_cache_list_of_nothing(run: Run) -> None:
+    assert run("cache", "list").out == "nothing is kept yet\n"
+
+
+def test_cache_prune_never_takes_what_is_needed(run: Run, kept_things: dict[str, Path]) -> None:
+    planned = json.loads(run("cache", "prune", "--days", "1", "--dry-run", "--json").out)
+    assert all(path.exists() for path in kept_things.values())
+    done = json.loads(run("cache", "prune", "--days", "1", "--json").out)
+    assert done["removed"] == planned["removed"]
+    assert {row["path"] for row in done["removed"]} == {
+        str(kept_things["old.deb"]),
+        str(kept_things["old layer"]),
+    }
+    assert not kept_things["old.deb"].exists()
+    assert run("cache", "prune", "--size", "0k").out.startswith("removed 1 members")
+    assert kept_things["needed.deb"].exists()
+    assert kept_things["needed layer"].is_dir()
+    assert run("cache", "prune").out == "removed nothing\n"
+
+
+def test_cache_verify_drops_what_is_damaged(run: Run, kept_things: dict[str, Path]) -> None:
+    assert run("cache", "verify").status == 0
+    kept_things["needed.deb"].write_bytes(b"changed")
+    kept_things["member"].write_bytes(b"changed as well" * 9)
+    (kept_things["old layer"] / "meta.json").write_text("{")
+    looked = run("cache", "verify", "--dry-run", "--json")
+    assert looked.status == 8
+    assert {row["path"] for row in json.loads(looked.out)["bad"]} == {
+        str(kept_things[name]) for name in ("needed.deb", "member", "old layer")
+    }
+    dropped = run("cache", "verify")
+    assert dropped.status == 8
+    assert f"dropped: {kept_things['member']}: its checksum" in dropped.out
+    assert [name for name, path in kept_things.items() if not path.exists()] == [
+        "needed.deb",
+        "old layer",
+        "member",
+    ]
+    assert run("cache", "verify").status == 0
+
+
+@pytest.fixture
+def kept_things(tmp_path: Path) -> dict[str, Path]:
+    """A package, a layer that a record names, and such that none does; a member used just now."""
+    found: dict[str, Path] = {}
+    rows = []
+    for name in ("needed.deb", "old.deb"):
+        sha256 = hashlib.sha256(name.encode()).hexdigest()
+        path = tmp_path / "cache_dir/packages" / sha256[:2] / f"{sha256}.deb"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(name.encode())
+        os.utime(path, (0, 0))
+        found[name] = path
+        rows.append([name, "1", "all", "debian", "pool/x", 1, sha256, False, "optional"])
+    for name, key in (("needed layer", "a" * 64), ("old layer", "b" * 64)):
+        path = tmp_path / "state_dir/layers" / key[:32]
+        (path / "fs").mkdir(parents=True)
+        (path / "fs/file").write_bytes(b"x" * 5000)
+        (path / "meta.json").write_text(json.dumps({"key": key, "made": 1.0, "stage": "install"}))
+        found[name] = path
+    record = {
+        "template": "t",
+        "steps": [{"name": "install", "key": "a" * 64}],
+        "pins": {"full": {"packages": rows[:1]}},
+    }
+    records = tmp_path / "state_dir/records"
+    records.mkdir()
+    (records / "t.json").write_text(json.dumps(record))
+    members = MemberCache(tmp_path / "cache_dir/members")
+    members.put("c" * 64, b"member")
+    found["member"] = members.directory / "cc" / ("c" * 62)
+    return found
 
 
 # -- the rest -------------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ RANKS = {
     "tomlfile": 1,
     "vzconf": 2,
     "nightlyconf": 2,
+    "cacheconf": 2,
     "pubconf": 2,
     "recipes": 2,
     "config": 3,

@@ -25,6 +25,8 @@ from pathlib import Path
 from tmplbuild.archives import digest
 from tmplbuild.errors import StoreError
 
+_HEX = re.compile(r"\b[0-9a-f]{32,128}\b")
+
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
@@ -113,6 +115,28 @@ class PackageCache:
 
     # -- keeping it small ------------------------------------------------------------------------
 
+    @staticmethod
+    def stem(sha256: str) -> str:
+        """The name of a package's files without their suffixes."""
+        return digest.file_name(sha256)
+
+    @staticmethod
+    def files(*folders: Path) -> Iterator[Path]:
+        """All files in these directories of the cache."""
+        for folder in folders:
+            for base, _, names in os.walk(folder):
+                yield from (Path(base, name) for name in names)
+
+    def accepted(self) -> frozenset[str]:
+        """The names of the indexes that were last accepted: what `--offline` works with."""
+        releases = {value for path in self.suites.glob("*.json") for value in self.recall(path.stem).values()}
+        found = set(releases)
+        for path in self.files(self.indexes):
+            if path.name in releases:  # a Release names its suite's indexes by their digests
+                with suppress(OSError):
+                    found.update(_HEX.findall(path.read_text("utf-8", "replace")))
+        return frozenset(found)
+
     def prune(self, *, max_bytes: int | None = None, max_age_s: float | None = None) -> Pruned:
         """Remove files that were not used for `max_age_s` seconds, then the longest unused ones until
         no more than `max_bytes` are left. Part files that nobody writes go by age as well."""
@@ -125,19 +149,16 @@ class PackageCache:
             big = max_bytes is not None and left > max_bytes
             if not old and not big:
                 continue
-            if _remove(path):
+            if remove_unlocked(path):
                 count += 1
                 size += state.st_size
                 left -= state.st_size
         return Pruned(count, size, left)
 
     def _files(self) -> Iterator[tuple[Path, os.stat_result]]:
-        for folder in (self.packages, self.indexes, self.incoming):
-            for base, _, names in os.walk(folder):
-                for name in names:
-                    path = Path(base, name)
-                    with suppress(OSError):
-                        yield path, path.stat()
+        for path in self.files(self.packages, self.indexes, self.incoming):
+            with suppress(OSError):
+                yield path, path.stat()
 
 
 def write_whole(dest: Path, data: bytes) -> None:
@@ -165,7 +186,7 @@ def store_error(error: OSError, path: Path) -> StoreError:
         "the package cache cannot be written",
         where=str(path),
         why=f"{error.strerror or error} ({free} free there)",
-        hint="free some space (`tmplbuild gc`), or set another cache directory",
+        hint="free some space (`tmplbuild cache prune`), or set another cache directory",
     )
 
 
@@ -194,7 +215,7 @@ def _open_locked(part: Path, dest: Path) -> int | None:
     return None
 
 
-def _remove(path: Path) -> bool:
+def remove_unlocked(path: Path) -> bool:
     """Remove a file unless somebody writes it."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)

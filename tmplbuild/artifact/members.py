@@ -58,7 +58,7 @@ class MemberCache:
         try:
             with open(path, "rb") as file:
                 data = file.read()
-                if len(data) <= _SUM or hashlib.sha256(data[:-_SUM]).digest() != data[-_SUM:]:
+                if not _whole(data):
                     path.unlink(missing_ok=True)
                     return None
                 with contextlib.suppress(OSError):
@@ -89,9 +89,7 @@ class MemberCache:
         """
         limit = (time.time() if now is None else now) - unused_s
         freed = 0
-        for path in sorted(self.directory.glob("[0-9a-f][0-9a-f]/*")):
-            if not (_KEPT.fullmatch(path.name) or _DRAFT.fullmatch(path.name)):
-                continue
+        for path in self.files(self.directory):
             with contextlib.suppress(FileNotFoundError):
                 state = path.lstat()
                 if state.st_mtime < limit:
@@ -99,5 +97,20 @@ class MemberCache:
                     freed += state.st_size
         return freed
 
+    @staticmethod
+    def files(directory: Path) -> list[Path]:
+        """The members (and drafts of dead runs) in a cache's directory."""
+        found = sorted(directory.glob("[0-9a-f][0-9a-f]/*"))
+        return [path for path in found if _KEPT.fullmatch(path.name) or _DRAFT.fullmatch(path.name)]
+
+    @staticmethod
+    def is_whole(path: Path) -> bool:
+        """Whether a kept member is what was put there. Raises OSError."""
+        return _whole(path.read_bytes())
+
     def _path(self, key: str) -> Path:
         return self.directory / key[:2] / key[2:]
+
+
+def _whole(data: bytes) -> bool:
+    return len(data) > _SUM and hashlib.sha256(data[:-_SUM]).digest() == data[-_SUM:]

@@ -1,39 +1,63 @@
-"""cache: what the package cache and the layer store hold, and making room."""
+"""cache: what builds keep to be fast, making room, and whether it is still whole."""
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import re
-from pathlib import Path
+import time
+from typing import TYPE_CHECKING, Any
 
-from tmplbuild.cli.options import Verbs, settings_of
+from tmplbuild.cli.options import Verbs, screen_of, settings_of
 
-_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+if TYPE_CHECKING:
+    from tmplbuild.engine.keeping import Kept
+
+BAD = 8
+"""Exit status of `verify` when something was bad: a StoreError's."""
 
 
 def add(verbs: Verbs) -> None:
     """Add the verbs of this module."""
     parser = verbs.add_parser(
         "cache",
-        help="show and prune what builds keep",
-        description="What builds keep to be fast: packages and indexes, layers, packed members, logs.",
+        help="show, prune and verify what builds keep",
+        description="What builds keep to be fast: packages and indexes, compressed members, layers, packed "
+        "files, failed trees, logs. What the last good build of any template needs is never removed.",
     )
     found = parser.add_subparsers(title="verbs", metavar="VERB", dest="what", required=True)
-    show = found.add_parser("show", help="show what lies where", description="Show each store with its size.")
-    show.set_defaults(run=run_show)
+    show = found.add_parser(
+        "list",
+        help="show what is kept",
+        description="Show of each kind how much is kept, how much of it a last good build needs, and when "
+        "the rest was last used.",
+    )
+    show.set_defaults(run=run_list)
     prune = found.add_parser(
         "prune",
         help="remove what is not needed",
-        description="Remove layers that no template's last build uses, and packages and indexes that were "
-        "not used for a time, the oldest first. All of it can be made or fetched again.",
+        description="Remove what is beyond the bounds of the settings' table [cache], or of these options: "
+        "first what was not used for a time, then the longest unused. All can be made or fetched again.",
     )
+    prune.add_argument("--days", type=_days, metavar="N", help="keep what was used within N days")
     prune.add_argument(
-        "--days", type=_days, default=30.0, metavar="N", help="keep what was used within N days (default 30)"
+        "--size", type=_size, metavar="SIZE", help="keep at most so much of packages and members (5G)"
     )
-    prune.add_argument("--size", type=_size, metavar="SIZE", help="keep at most so much of packages (5G)")
+    prune.add_argument("--layers", type=_count, metavar="N", help="keep at most N layers that no build needs")
+    _add_dry_run(prune, "only show what would be removed")
     prune.set_defaults(run=run_prune)
+    verify = found.add_parser(
+        "verify",
+        help="find and drop what is damaged",
+        description="Read all packages, indexes, members and packed files again and compare them with their "
+        "digests. What is bad is dropped; the next build fetches or makes it anew. The exit status is 8 if "
+        "anything was bad.",
+    )
+    _add_dry_run(verify, "drop nothing")
+    verify.set_defaults(run=run_verify)
+
+
+def _add_dry_run(parser: argparse.ArgumentParser, text: str) -> None:
+    parser.add_argument("-n", "--dry-run", action="store_true", help=text)
 
 
 def _days(text: str) -> float:
@@ -47,69 +71,111 @@ def _days(text: str) -> float:
 
 
 def _size(text: str) -> int:
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([kmgt]?)b?", text.lower())
-    if not match:
-        raise argparse.ArgumentTypeError(f'"{text}" is not a size (500M, 5G)')
-    return int(float(match[1]) * _UNITS[match[2]])
+    from tmplbuild.cacheconf import size_of
+
+    try:
+        return size_of(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
-def run_show(args: argparse.Namespace) -> int:
-    """Show the stores."""
-    settings = settings_of(args)
-    places = [
-        ("templates", settings.template_cache),
-        *_children(settings.cache_dir),
-        *_children(settings.state_dir),
-    ]
-    rows = [(name, str(path), *_usage(path)) for name, path in places if path.is_dir()]
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f'"{text}" is not a number of layers')
+    return int(text)
+
+
+def run_list(args: argparse.Namespace) -> int:
+    """Show what is kept."""
+    from tmplbuild.cli.table import table
+    from tmplbuild.engine.keeping import KINDS, kept
+    from tmplbuild.ui.words import size
+
+    rows = kept(settings_of(args))
     if args.json:
-        print(json.dumps([{"what": w, "path": p, "files": f, "size": s} for w, p, f, s in rows], indent=2))
+        print(json.dumps([_plain(row) for row in rows], indent=2))
         return 0
     if not rows:
         print("nothing is kept yet")
         return 0
-    from tmplbuild.cli.table import table
-    from tmplbuild.ui.words import size
-
-    lines = [(what, size(used), str(files), path) for what, path, files, used in rows]
-    print(*table(("what", "size", "files", "path"), lines, args.color), sep="\n")
+    lines = []
+    for kind in KINDS:
+        mine = [row for row in rows if row.kind == kind]
+        if not mine:
+            continue
+        spare = [row for row in mine if not row.needed]
+        oldest = f"{(time.time() - min(row.used for row in spare)) / 86400:.0f} days ago" if spare else ""
+        sizes = [size(sum(row.size for row in some)) for some in (mine, [r for r in mine if r.needed])]
+        lines.append((kind, str(len(mine)), *sizes, oldest, str(mine[0].path.parents[_DEPTH.get(kind, 0)])))
+    print(*table(("what", "number", "size", "needed", "oldest use", "path"), lines, args.color), sep="\n")
     return 0
 
 
-def _children(place: Path) -> list[tuple[str, Path]]:
-    return [(path.name, path) for path in sorted(place.iterdir()) if path.is_dir()] if place.is_dir() else []
-
-
-def _usage(place: Path) -> tuple[int, int]:
-    """Files below `place` and the bytes that they take on the disk, each inode once."""
-    files, used = 0, 0
-    seen: set[tuple[int, int]] = set()
-    for folder, _, names in os.walk(place):
-        for name in names:
-            try:
-                state = os.lstat(os.path.join(folder, name))
-            except OSError:  # a build that runs beside us took it away
-                continue
-            files += 1
-            if (state.st_dev, state.st_ino) not in seen:
-                seen.add((state.st_dev, state.st_ino))
-                used += state.st_blocks * 512
-    return files, used
+_DEPTH = {"packages": 1, "members": 1}
+"""How many directories lie between a kind's things and the one to show."""
 
 
 def run_prune(args: argparse.Namespace) -> int:
     """Remove what is not needed."""
-    from tmplbuild.archives.cache import PackageCache
-    from tmplbuild.engine.store import Store
+    from tmplbuild.engine.keeping import keep_of, prune
+
+    settings = settings_of(args)
+    keep = keep_of(settings, days=args.days, size=args.size, layers=args.layers)
+    gone = prune(settings, keep, dry_run=args.dry_run)
+    if args.json:
+        total = sum(row.size for row in gone)
+        found = {"dry_run": args.dry_run, "removed": [_plain(row) for row in gone], "bytes": total}
+        print(json.dumps(found, indent=2))
+    elif not args.quiet:
+        if args.dry_run or args.verbose:
+            print(*(f"{row.kind}: {row.path}" for row in gone), sep="\n", end="\n" if gone else "")
+        print(f"{'would remove' if args.dry_run else 'removed'} {_told(gone)}")
+    return 0
+
+
+def _told(rows: list[Kept]) -> str:
+    from tmplbuild.engine.keeping import KINDS
+    from tmplbuild.ui.words import size
+
+    if not rows:
+        return "nothing"
+    counts = {kind: sum(row.kind == kind for row in rows) for kind in KINDS}
+    parts = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
+    return f"{parts} ({size(sum(row.size for row in rows))})"
+
+
+def run_verify(args: argparse.Namespace) -> int:
+    """Find and drop what is damaged."""
+    from tmplbuild.engine.keeping import kept
+    from tmplbuild.engine.verifying import verify
+    from tmplbuild.events import Bytes
     from tmplbuild.ui.words import plural, size
 
     settings = settings_of(args)
-    keep_s = args.days * 86400
-    layers = Store(settings.state_dir).prune(keep_s)
-    gone = PackageCache(settings.cache_dir).prune(max_bytes=args.size, max_age_s=keep_s)
+    rows = kept(settings)
+    total = sum(row.size for row in rows)
     if args.json:
-        print(json.dumps({"layers": layers, "files": gone.files, "bytes": gone.size}))
-    elif not args.quiet:
-        files = f"{plural(gone.files, 'cached file')} ({size(gone.size)})"
-        print(f"removed {plural(len(layers), 'layer')} and {files}")
-    return 0
+        bad = verify(settings, keep_bad=args.dry_run, progress=lambda done: None)
+        found = [{**_plain(one.kept), "why": one.why} for one in bad]
+        print(json.dumps({"dry_run": args.dry_run, "looked_at": len(rows), "bad": found}, indent=2))
+        return BAD if bad else 0
+    with screen_of(args) as emit:
+        bad = verify(
+            settings, keep_bad=args.dry_run, progress=lambda done: emit(Bytes("verify", done, total))
+        )
+        emit(Bytes("verify", total, total, ended=True))
+    for one in bad:
+        print(f"{'bad' if args.dry_run else 'dropped'}: {one.kept.path}: {one.why}")
+    if not args.quiet:
+        print(f"{plural(len(rows), 'thing')} looked at ({size(total)}), {len(bad) or 'none'} bad")
+    return BAD if bad else 0
+
+
+def _plain(row: Kept) -> dict[str, Any]:
+    return {
+        "kind": row.kind,
+        "path": str(row.path),
+        "size": row.size,
+        "used": row.used,
+        "needed": row.needed,
+    }

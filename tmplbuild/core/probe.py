@@ -13,13 +13,14 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tmplbuild.core import cgroup
+from tmplbuild.core import cgroup, remains
 from tmplbuild.core.model import Feature, Limits, Probe, Rootfs
 from tmplbuild.errors import HostError, TmplbuildError
 
 if TYPE_CHECKING:
     from tmplbuild.core.host import Core
 
+_PREFIX = ".tmplbuild-probe-"
 _LIMITS = {"memory": Limits(memory_mib=512), "pids": Limits(pids=100), "cpu": Limits(cpus=1.0)}
 _FIXES = {
     "root": "run it as root (sudo)",
@@ -70,7 +71,8 @@ def _kernel() -> Feature:
 
 def _tries(core: Core, where: Path) -> list[Feature]:
     try:
-        here = Path(tempfile.mkdtemp(prefix=".tmplbuild-probe-", dir=where))
+        _sweep(core, where)
+        here, lock = _place(where)
     except OSError as error:
         raise HostError(
             "The directory cannot be written.", where=str(where), why=error.strerror or str(error)
@@ -79,6 +81,31 @@ def _tries(core: Core, where: Path) -> list[Feature]:
         return [_cgroup2(), *_runs(core, here), *_limits()]
     finally:
         shutil.rmtree(here, ignore_errors=True)
+        os.close(lock)
+
+
+def _place(where: Path) -> tuple[Path, int]:
+    """A directory to try things in, locked while this process lives."""
+    while True:
+        here = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=where))
+        try:
+            return here, remains.lock_tree(str(here))
+        except (BlockingIOError, FileNotFoundError):
+            continue  # another probe took it for a dead one's before it was locked
+
+
+def _sweep(core: Core, where: Path) -> None:
+    """Remove what probes that were killed left there."""
+    for old in where.glob(f"{_PREFIX}*"):
+        try:
+            lock = remains.lock_tree(str(old))
+        except OSError:
+            continue
+        try:
+            _trial(core, old).gc()
+            shutil.rmtree(old, ignore_errors=True)
+        finally:
+            os.close(lock)
 
 
 def _cgroup2() -> Feature:
@@ -119,11 +146,14 @@ def _runs(core: Core, here: Path) -> list[Feature]:
 
 def _start(core: Core, here: Path, rootfs: Rootfs, copy: str) -> str:
     """Why a VE on that tree does not start; "" when it does."""
-    from tmplbuild.core.host import Core
-
-    trial = Core(here / "state", uid_base=core.uid_base, copy="idmap" if copy == "idmap" else "auto")
     try:
-        with trial.start("probe", rootfs, init=False, timeout_s=20):
+        with _trial(core, here, copy).start("probe", rootfs, init=False, timeout_s=20):
             return ""
     except TmplbuildError as error:
         return error.why or error.what
+
+
+def _trial(core: Core, here: Path, copy: str = "auto") -> Core:
+    from tmplbuild.core.host import Core
+
+    return Core(here / "state", uid_base=core.uid_base, copy="idmap" if copy == "idmap" else "auto")

@@ -18,6 +18,7 @@ from tmplbuild.engine.locks import template_lock
 from tmplbuild.engine.pins import describe_archives
 from tmplbuild.engine.plan import Plan
 from tmplbuild.engine.record import delivered, make_record, put, stage_row, with_changes
+from tmplbuild.engine.room import foresee, wanted
 from tmplbuild.engine.world import Resolved, Wish, World, open_world, plan_of, prepare_host, resolve
 from tmplbuild.errors import BusyError, FetchError, StageError, TmplbuildError, VerifyError
 from tmplbuild.events import Emit, Note, RunDone, RunStarted
@@ -25,13 +26,6 @@ from tmplbuild.events import Emit, Note, RunDone, RunStarted
 if TYPE_CHECKING:
     from tmplbuild.engine.chronicle import Chronicle
     from tmplbuild.engine.execute import Done
-
-KEEP_S = 6 * 3600
-"""Layers that no build needs are kept this long (seconds), for recipes that are being worked on."""
-MEMBERS_S = 14 * 86400
-"""Compressed members that no pack has used for so long (seconds) go."""
-PACKAGES_S = 90 * 86400
-"""Packages and indexes that no build has used for so long (seconds) go."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +78,7 @@ def _build(world: World, asked: Wish, chronicle: Callable[[], Chronicle], start:
         return _unchanged(world, resolved, last, start)
     book = chronicle()
     book.why = resolved.reason
+    foresee(wanted(world.settings, world.cache, resolved.pins, plan, last))
     prepare_host(world)
     world.emit(RunStarted(world.template, tuple(row.step.name for row in plan.steps)))
     resolved, plan, done = _make(world, asked, resolved, plan, book)
@@ -181,12 +176,10 @@ def _tidy_alone(world: World) -> None:
 
 
 def tidy(world: World) -> None:
-    """Let go of what no build has used for a time: what is kept to be fast must not grow for ever."""
-    from tmplbuild.artifact.members import MemberCache
+    """Let go of what is beyond the settings' bounds: what is kept to be fast must not grow for ever."""
+    from tmplbuild.engine.keeping import prune
 
-    world.store.prune(KEEP_S)
-    MemberCache(world.settings.cache_dir / "members").prune(MEMBERS_S)
-    world.cache.prune(max_age_s=PACKAGES_S)
+    prune(world.settings, world.settings.cache, measured=False, building=True)
 
 
 def make_plan(name: str, *, settings: Settings, emit: Emit, **wish: Any) -> Plan:

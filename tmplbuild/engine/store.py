@@ -319,7 +319,7 @@ class Store:
         Returns the keys that went. The layers of every template's last good build, and those that
         a failed build would resume from, are always kept.
         """
-        keep = self._wanted()
+        keep = self.wanted()
         gone = []
         now = time.time()
         for path in (self.dir / "layers").iterdir():
@@ -339,7 +339,24 @@ class Store:
                 gone.append(path.name)
         return gone
 
-    def _wanted(self) -> set[str]:
+    def made(self, layer: Path) -> float:
+        """When a layer was made, seconds since 1970; 0 for one that is not whole."""
+        try:
+            return float(json.loads((layer / "meta.json").read_bytes())["made"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return 0.0
+
+    def discard(self, path: Path) -> None:
+        """Remove something of the store, a layer from its place by one rename. Raises OSError."""
+        if path.parent.name == "layers":
+            target = self.dir / "trash" / f"{path.name}-{time.time_ns()}"
+            os.rename(path, target)
+            path = target
+        _remove(path)
+
+    def wanted(self) -> set[str]:
+        """The short keys of what every template's last good build is made of, and of what a failed one
+        goes on from."""
         keep: set[str] = set()
         for path in (self.dir / "records").glob("*.json"):
             try:

@@ -1,0 +1,114 @@
+"""What goes and what stays, by age, number and size; what is needed stays whatever the bounds say."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from tmplbuild.cacheconf import Keep, size_of
+from tmplbuild.config import load_settings
+from tmplbuild.engine.keeping import Kept, keep_of, prune, spare
+from tmplbuild.errors import UsageError
+
+DAY = 86400.0
+NOW = 1000 * DAY
+
+
+def thing(kind: str, name: str, days: float, size: int = 100, needed: bool = False) -> Kept:
+    return Kept(kind, Path("/") / name, size, NOW - days * DAY, needed)
+
+
+def going(rows: list[Kept], keep: Keep) -> set[str]:
+    return {row.path.name for row in spare(rows, keep, NOW)}
+
+
+def test_by_age_each_kind_has_its_own() -> None:
+    rows = [
+        thing("packages", "p-old", 91),
+        thing("packages", "p-needed", 500, needed=True),
+        thing("packages", "p-new", 89),
+        thing("members", "m-old", 15),
+        thing("members", "m-new", 13),
+        thing("layers", "l-old", 0.3),
+        thing("layers", "l-new", 0.2),
+        thing("failed", "f", 91),
+        thing("logs", "g", 91),
+    ]
+    assert going(rows, Keep()) == {"p-old", "m-old", "l-old", "f", "g"}
+
+
+def test_by_size_the_longest_unused_go_first_and_needed_ones_count() -> None:
+    rows = [
+        thing("packages", "needed", 5, 500, needed=True),
+        thing("packages", "third", 1),
+        thing("members", "first", 3),
+        thing("indexes", "second", 2),
+        thing("layers", "layer", 0.1, 10_000),
+    ]
+    assert going(rows, Keep(max_size=800)) == set()
+    assert going(rows, Keep(max_size=799)) == {"first"}
+    assert going(rows, Keep(max_size=600)) == {"first", "second"}
+    assert going(rows, Keep(max_size=1)) == {"first", "second", "third"}
+
+
+def test_by_number_the_oldest_layers_go() -> None:
+    rows = [thing("layers", f"l{n}", n / 100) for n in range(5)] + [thing("layers", "n", 1, needed=True)]
+    assert going(rows, Keep(max_layers=3)) == {"l3", "l4"}
+
+
+def test_options_take_the_place_of_settings(tmp_path: Path) -> None:
+    config = tmp_path / "tmplbuild.toml"
+    config.write_text('[cache]\nmax_size = "2G"\nmembers_days = 7\n')
+    settings = load_settings(config, environ={})
+    assert settings.cache == Keep(max_size=2_000_000_000, members_days=7)
+    assert keep_of(settings, days=None, size=None, layers=None) == settings.cache
+    other = keep_of(settings, days=2, size=0, layers=5)
+    assert other == Keep(max_size=1, max_age_days=2, members_days=2, layers_hours=48, max_layers=5)
+
+
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        ('max_size = "2X"', 'cache.max_size: "2X" is not a size'),
+        ("members_days = -1", "cache.members_days: expected a whole number"),
+        ("max_sise = 1", "cache.max_sise: unknown setting"),
+    ],
+)
+def test_faults_of_the_table(line: str, fault: str, tmp_path: Path) -> None:
+    config = tmp_path / "tmplbuild.toml"
+    config.write_text(f"[cache]\n{line}\n")
+    with pytest.raises(UsageError) as caught:
+        load_settings(config, environ={})
+    assert fault in caught.value.why
+
+
+def test_sizes() -> None:
+    assert [size_of(text) for text in ("0", "5k", "1.5G", "2TB", 7)] == [
+        0,
+        5000,
+        1_500_000_000,
+        2 * 10**12,
+        7,
+    ]
+
+
+def test_young_layers_stay_while_a_build_runs(tmp_path: Path) -> None:
+    settings = load_settings(
+        environ={"TMPLBUILD_STATE_DIR": str(tmp_path / "s"), "TMPLBUILD_CACHE_DIR": str(tmp_path / "c")}
+    )
+    layer = tmp_path / "s/layers" / ("d" * 32)
+    layer.mkdir(parents=True)
+    (tmp_path / "s/trash").mkdir()
+    (layer / "meta.json").write_text(f'{{"made": {time.time() - 60}}}')
+    lock = tmp_path / "s/locks/t.lock"
+    lock.parent.mkdir()
+    fd = os.open(lock, os.O_RDWR | os.O_CREAT)
+    fcntl.flock(fd, fcntl.LOCK_EX)
+    assert prune(settings, Keep(layers_hours=0)) == []
+    os.close(fd)
+    assert [row.path for row in prune(settings, Keep(layers_hours=0))] == [layer]
+    assert not layer.exists()
