@@ -131,9 +131,29 @@ def test_a_maintainer_script_that_hangs(shop: Workshop, tmp_path: Path) -> None:
 # -- disks --------------------------------------------------------------------------------------
 
 
+def test_too_little_room_is_told_before_anything_is_begun(shop: Workshop) -> None:
+    script = (
+        'mount -t tmpfs -o size=150m none "$0" && "$@"; code=$?; ls "$0/layers" "$0/drafts" >&2; exit $code'
+    )
+    done = on_small_disk(shop, script)
+    assert done.status == 8, done.err
+    assert str(shop.place / "state") in done.err
+    assert "nothing was begun" in done.err
+    assert "stage_started" not in done.out
+    assert done.err.rstrip().endswith(f"{shop.place}/state/layers:")  # both are empty
+    assert shop.remains() == {}
+    old_is_there(shop)
+
+
 @pytest.mark.parametrize("megabytes", [60, 150])
 def test_disk_full_during_unpack(megabytes: int, shop: Workshop) -> None:
-    done = full(shop, shop.place / "state", megabytes)
+    """Somebody else fills the disk when the build has begun."""
+    script = (
+        'mount -t tmpfs -o size=700m none "$0" || exit\n'
+        f'(until ls -d "$0"/drafts/*/fs/usr; do sleep 0.02; done; fallocate -l {700 - megabytes}M "$0/all"'
+        ') > /dev/null 2>&1 &\nexec "$@"'
+    )
+    done = on_small_disk(shop, script)
     assert done.status in (7, 8), done.err  # 7 where a maintainer script met it first
     assert "space" in done.err
     assert "Traceback" not in done.err
@@ -158,9 +178,10 @@ def test_disk_full_during_pack(small: Workshop, digest: str, tmp_path: Path) -> 
     assert small.build(recipe, "--from", "pack").summary["sha256"] == digest
 
 
-def full(shop: Workshop, place: Path, megabytes: int) -> Run:
+def on_small_disk(shop: Workshop, script: str) -> Run:
+    """A build for which a shell script, whose $0 is the state directory, mounts a small one."""
+    place = shop.place / "state"
     place.mkdir(parents=True, exist_ok=True)
-    script = f'mount -t tmpfs -o size={megabytes}m none "$0" && exec "$@"'
     wrap = ("unshare", "--mount", "sh", "-c", script, str(place))
     return shop.run("build", str(shop.place / "recipes/test/small.toml"), wrap=wrap)
 

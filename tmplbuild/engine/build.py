@@ -78,7 +78,8 @@ def _build(world: World, asked: Wish, chronicle: Callable[[], Chronicle], start:
         return _unchanged(world, resolved, last, start)
     book = chronicle()
     book.why = resolved.reason
-    foresee(wanted(world.settings, world.cache, resolved.pins, plan, last))
+    with failure.remembered(world.store, world.template, "room"):
+        foresee(wanted(world.settings, world.cache, resolved.pins, plan, last))
     prepare_host(world)
     world.emit(RunStarted(world.template, tuple(row.step.name for row in plan.steps)))
     resolved, plan, done = _make(world, asked, resolved, plan, book)
