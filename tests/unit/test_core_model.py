@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tmplbuild.core import Core, Limits, Rootfs, wire
+from tmplbuild.engine.allowance import limits_of
 from tmplbuild.errors import UsageError
+from tmplbuild.recipes import load, model
+from tmplbuild.recipes.catalogue import shipped_root
 
 
 def test_a_root_file_system_is_layers_or_a_directory() -> None:
@@ -62,3 +66,10 @@ def test_messages_of_any_length_arrive(message: dict[str, str]) -> None:
         ours.close()
         with pytest.raises(EOFError):
             wire.receive(theirs)
+
+
+def test_a_recipes_limits_are_the_cores() -> None:
+    values = {"memory_mib": 512, "pids": 64, "disk_mib": 9000, "wall_s": 3600, "idle_s": 600}
+    recipe = load("debian-12", roots=[shipped_root()]).recipe
+    limited = msgspec.structs.replace(recipe, limits=model.Limits(**values))
+    assert limits_of(limited) == Limits(**values)

@@ -14,8 +14,8 @@ from tmplbuild.archives import deb
 from tmplbuild.archives.gateway import Gateway
 from tmplbuild.archives.model import Package
 from tmplbuild.artifact.members import MemberCache
-from tmplbuild.core import Limits
 from tmplbuild.engine.ahead import Ahead
+from tmplbuild.engine.allowance import limits_of
 from tmplbuild.engine.bench import Bench
 from tmplbuild.engine.execute import Action, Shop
 from tmplbuild.engine.facts import rootfs_of
@@ -82,8 +82,6 @@ def _ahead(world: World, resolved: Resolved, members: MemberCache) -> Ahead:
 
 def _bench(world: World, resolved: Resolved, name: str, draft: Draft, emit: Emit) -> Bench:
     recipe = world.loaded.recipe
-    limits = recipe.limits
-
     console = world.store.log_dir(world.template) / f"{name}.console"
     console.unlink(missing_ok=True)  # it is appended to, and the history may have a link to the old one
 
@@ -103,7 +101,7 @@ def _bench(world: World, resolved: Resolved, name: str, draft: Draft, emit: Emit
         emit=emit,
         read_beside=lambda name: _beside(world, name),
         manager=manager(recipe.upgrade.manager),
-        limits=Limits(memory_mib=limits.memory_mib, pids=limits.pids, cpus=limits.cpus),
+        limits=limits_of(recipe),
         gateway=opened,
         file_of=file_of,
         scratch=world.store.dir / "drafts",

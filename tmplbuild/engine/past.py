@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 
-from tmplbuild.core import Limits, Tree
+from tmplbuild.core import Tree
+from tmplbuild.engine.allowance import limits_of
 from tmplbuild.engine.plan import Plan
 from tmplbuild.engine.world import World
 from tmplbuild.errors import StageError
@@ -41,7 +42,6 @@ def _tree(world: World, key: str) -> Iterator[Tree]:
 
 def _ask(world: World, key: str, argv: tuple[str, ...]) -> bytes:
     """The output of a command that runs in the tree of a layer; what it writes is thrown away."""
-    limits = world.loaded.recipe.limits
     lower = tuple(layer.fs for layer in world.store.chain(key))
     with world.store.scratch(f"{world.template}-past", lower) as rootfs:
         ve = world.core.start(
@@ -49,7 +49,7 @@ def _ask(world: World, key: str, argv: tuple[str, ...]) -> bytes:
             rootfs,
             init=False,
             net="none",
-            limits=Limits(memory_mib=limits.memory_mib, pids=limits.pids, cpus=limits.cpus),
+            limits=limits_of(world.loaded.recipe),
             hostname="localhost",
         )
         with ve:

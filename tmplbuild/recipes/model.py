@@ -411,11 +411,17 @@ class Limits(Section, frozen=True, kw_only=True):
         memory_mib: memory, MiB.
         pids: processes and threads.
         cpus: processors, which may be a fraction.
+        disk_mib: what one stage may write, MiB.
+        wall_s: longest time that one VE may run, as a stage has it.
+        idle_s: longest time that it may run without using a processor.
     """
 
     memory_mib: Annotated[int, Meta(ge=64)] = 4096
     pids: Annotated[int, Meta(ge=32)] = 4096
     cpus: Annotated[float, Meta(gt=0)] | None = None
+    disk_mib: Annotated[int, Meta(ge=64)] | None = None
+    wall_s: Seconds | None = None
+    idle_s: Seconds | None = None
 
 
 class Recipe(Section, frozen=True, kw_only=True):
