@@ -99,6 +99,13 @@ class Note(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Detail(Event):
+    """Something that explains a result, for those who ask (-v): which of several packages was taken."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class RunDone(Event):
     """A build ended: `summary` is what the final table shows and `--json` prints."""
 

@@ -18,6 +18,7 @@ from tmplbuild import events, ui
 from tmplbuild.events import (
     Bytes,
     Command,
+    Detail,
     Event,
     Note,
     Output,
@@ -61,6 +62,7 @@ RUN: list[Event] = [
     Output(b"line\x1b]0;title\x07\n"),
     Bytes("packages", 58_000_000, 58_000_000, ended=True),
     Note("a mirror is slow", "warning"),
+    Detail("chosen: awk is provided by mawk"),
     StageDone("install", 2, 2, 8.1, False),
     RunDone("debian-12-x86_64", False, SUMMARY),
 ]
@@ -80,6 +82,12 @@ class Clock:
 def test_every_event_has_been_thought_of() -> None:
     known = {type(event).__name__ for event in [*RUN, *NIGHT]} | {StageFailed.__name__}
     assert known == {kind.__name__ for kind in events.Event.__subclasses__()}
+
+
+def test_details_are_for_those_who_ask() -> None:
+    for shown in (plain, terminal):
+        assert "chosen: awk" not in "".join(shown(RUN))
+        assert "chosen: awk is provided by mawk" in "".join(shown(RUN, verbose=True))
 
 
 # -- plain ----------------------------------------------------------------------------------------

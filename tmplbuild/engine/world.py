@@ -21,7 +21,7 @@ from tmplbuild.engine.plan import Plan, make_plan
 from tmplbuild.engine.steps import NAMES, names_of, steps
 from tmplbuild.engine.store import Store
 from tmplbuild.errors import HostError, RecipeError, UsageError
-from tmplbuild.events import Emit, Note, Progress
+from tmplbuild.events import Detail, Emit, Note, Progress
 
 if TYPE_CHECKING:
     from tmplbuild.archives.gateway import Gateway
@@ -188,8 +188,8 @@ def resolve(
         return Resolved(states, same, "no index moved in the archives", source)
     world.emit(Progress("work out the packages"))
     base, full = (close or closures)(world, states)
-    if full.choices:
-        world.emit(Note(f"chosen where several packages would do: {'; '.join(full.choices)}"))
+    for choice in full.choices:
+        world.emit(Detail(f"chosen: {choice}"))
     if begins is not None:
         pins, reason = pinning.choose_upgrade(
             recipe,

@@ -9,6 +9,7 @@ from typing import TextIO
 from tmplbuild.events import (
     Bytes,
     Command,
+    Detail,
     Event,
     Note,
     Output,
@@ -81,6 +82,8 @@ class Plain(Screen):
                 self._bytes(event)
             case Note(text, level):
                 self._say(f"{f'{level}: ' if level != 'info' else ''}{text}")
+            case Detail(text) if self._verbose:
+                self._say(f"  {text}")
             case Command(argv, where) if self._verbose:
                 self._say(f"  $ {' '.join(argv)}{f'  ({where})' if where else ''}")
             case Output(data) if self._verbose:

@@ -10,6 +10,7 @@ from typing import TextIO
 from tmplbuild.events import (
     Bytes,
     Command,
+    Detail,
     Event,
     Note,
     Output,
@@ -99,6 +100,8 @@ class Terminal(Screen):
                 head = "" if level == "info" else f"{level}: "
                 # what a person should know is never cut
                 self._live.say([(f"  {head}{printable(text)}", hue(level))], fold=True)
+            case Detail(text) if self._verbose:
+                self._live.say([(f"  {printable(text)}", "dim")], fold=True)
             case Command(argv, where) if self._verbose:
                 self._say([(printable(f"  $ {' '.join(argv)}{f'  ({where})' if where else ''}"), "cyan")])
             case Output(data) if self._verbose:
