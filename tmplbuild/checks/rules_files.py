@@ -12,7 +12,7 @@ from tmplbuild.checks.view import Entry
 SPECIAL_PROGRAMS = frozenset({
     # shadow, util-linux, pam, coreutils, sudo, polkit: every distribution
     "chage", "chfn", "chsh", "expiry", "gpasswd", "mount", "newgidmap", "newgrp", "newuidmap", "passwd", "su",
-    "sudo", "sudoedit", "umount", "unix_chkpwd", "unix_update", "wall", "write", "pkexec",
+    "sudo", "sudo.ws", "sudoedit", "umount", "unix_chkpwd", "unix_update", "wall", "write", "pkexec",
     "polkit-agent-helper-1", "fusermount", "fusermount3", "ping", "ping6", "arping", "traceroute6", "vlock",
     "sg", "doas", "ksu",
     # Debian, Ubuntu
