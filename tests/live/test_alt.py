@@ -138,7 +138,7 @@ def test_rules_of_a_container_hold(alt: Alt) -> None:
             for arch in ("x86_64", "noarch")
         ]
         assert tree.read_text("/etc/apt/sources.list.d/alt.list").startswith("#rpm [p11] ftp:")
-        assert alt.standin.fingerprint("p11") in tree.read_text("/etc/apt/vendors.list.d/p11.list")
+        assert alt.standin.fingerprint("p11") in tree.read_text("/etc/apt/vendors.list.d/zz-p11.list")
         cache = tree.stat("/var/cache/apt/archives")
         assert cache is not None
         assert (cache.st_mode & 0o7777, cache.st_gid) == (0o2770, 103)
@@ -273,7 +273,7 @@ def test_4_1_becomes_5_0(alt: Alt) -> None:
         inittab = tree.read_text("/etc/inittab")
         assert "\n#1:2345:respawn:/sbin/mingetty tty1\n" in inittab
         assert "\n#ca::ctrlaltdel:" in inittab
-        assert alt.standin.fingerprint("5.0") in tree.read_text("/etc/apt/vendors.list.d/updates.list")
+        assert alt.standin.fingerprint("5.0") in tree.read_text("/etc/apt/vendors.list.d/zz-updates.list")
 
 
 # -- from a root file system that somebody has packed ------------------------------------------------
@@ -432,7 +432,7 @@ def test_a_list_that_is_damaged(alt: Alt, branch: Callable[..., None]) -> None:
 
 
 def test_a_vendor_that_the_tree_does_not_know(alt: Alt) -> None:
-    text = '[configure]\nadd.commands = [["rm", "/etc/apt/vendors.list.d/p11.list"]]'
+    text = '[configure]\nadd.commands = [["rm", "/etc/apt/vendors.list.d/zz-p11.list"]]'
     done = _fails(alt, alt.recipe("vendor", f'[image]\nname = "vendor"\n{text}'), 7, "read the package lists")
     assert "Unknown vendor ID 'p11'" in done.out
 

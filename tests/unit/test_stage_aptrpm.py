@@ -11,6 +11,7 @@ import pytest
 from tests.aptrpm_factory import publish_key, throw_away_key
 from tmplbuild.core.tree import Tree
 from tmplbuild.errors import RecipeError
+from tmplbuild.recipes.certificate import fingerprints_of
 from tmplbuild.recipes.model import Archive
 from tmplbuild.stages import aptrpm
 
@@ -36,10 +37,6 @@ def tree(tmp_path: Path) -> Iterator[Tree]:
         yield opened
 
 
-def nothing(name: str) -> bytes:
-    raise AssertionError(name)
-
-
 def test_only_the_recipe_s_sources_are_in_force(tree: Tree) -> None:
     tree.write("/etc/apt/sources.list", "rpm [alt] ftp://a b classic\n#rpm-src x\n")
     tree.write("/etc/apt/sources.list.d/alt.list", "# text\n  rpm file:/srv a b\n\nrpm-src [p11] u d c\n")
@@ -63,16 +60,39 @@ def test_without_a_vendor_nothing_would_be_verified() -> None:
         aptrpm.lines({"altlinux": archive(vendor="")})
 
 
-def test_a_vendor_that_packages_brought_is_left_to_them(tree: Tree) -> None:
-    block = f'simple-key "p11"\n{{\n  Fingerprint "{KEY}";\n  Name "ALT";\n}};\n'
-    tree.write("/etc/apt/vendors.list.d/alt.list", block)
-    assert aptrpm.write_vendor(tree, archive(), nothing) == []
-    tree.write("/etc/apt/vendors.list.d/alt.list", block.replace(KEY, "B" * 40))
-    assert aptrpm.write_vendor(tree, archive(), nothing) == ["/etc/apt/vendors.list.d/p11.list"]
-    assert f'simple-key "p11" {{\n\tFingerprint "{KEY}";' in tree.read_text(
-        "/etc/apt/vendors.list.d/p11.list"
-    )
-    assert aptrpm.write_vendor(tree, archive(), nothing) == ["/etc/apt/vendors.list.d/p11.list"], "once more"
+OWN = "/etc/apt/vendors.list.d/zz-p11.list"
+
+
+def test_a_vendor_that_packages_brought_is_left_to_them(tree: Tree, tmp_path: Path) -> None:
+    """apt-rpm wants the key that signs: here it is a subkey."""
+    keys = [publish_key(throw_away_key(name), tmp_path / "keys") for name in ("one", "two")]
+    wanted = archive(keys=tuple(keys))
+
+    def beside(name: str) -> bytes:
+        return (tmp_path / name).read_bytes()
+
+    signing = [key for one in keys for key in fingerprints_of(beside(f"keys/{one}.asc"))]
+    assert keys[0] == signing[0]
+    assert len(signing) > 2, "primary keys and their subkeys"
+    block = 'simple-key "{}"\n{{\n  {}Fingerprint "{}";\n  Name "ALT";\n}};\n'
+    group = 'Group "p11"; '
+    brought = block.format("p11", "", signing[0])
+    brought += "".join(block.format(f"p11-{key}", group, key) for key in signing[1:])
+    tree.write("/etc/apt/vendors.list.d/alt.list", brought)
+    assert aptrpm.write_vendor(tree, wanted, beside) == []
+
+    tree.write("/etc/apt/vendors.list.d/alt.list", block.format("p11", "", "B" * 40))
+    assert aptrpm.write_vendor(tree, wanted, beside) == [OWN]
+    text = tree.read_text(OWN)
+    assert 'simple-key "p11" {' not in text, "it would take the place of the packages' own"
+    assert text.count('Group "p11";') == len(signing)
+    assert all(f'Fingerprint "{key}";' in text for key in signing)
+    assert aptrpm.write_vendor(tree, wanted, beside) == [OWN], "once more"
+
+    tree.remove("/etc/apt/vendors.list.d/alt.list")
+    aptrpm.write_vendor(tree, wanted, beside)
+    assert tree.read_text(OWN).startswith(f'simple-key "p11" {{\n\tFingerprint "{signing[0]}";')
+    assert tree.read_text(OWN).count('Group "p11";') == len(signing) - 1
 
 
 def test_certificates_are_added_to_the_keyring_once(tree: Tree, tmp_path: Path) -> None:

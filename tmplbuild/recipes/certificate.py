@@ -16,6 +16,7 @@ _ARMOR = re.compile(
     re.DOTALL,
 )
 _PUBLIC_KEY = 6
+_PUBLIC_SUBKEY = 14
 
 
 def fingerprint_of(data: bytes) -> str:
@@ -26,21 +27,43 @@ def fingerprint_of(data: bytes) -> str:
 
     Raises ValueError when it is no such certificate.
     """
-    if found := _ARMOR.search(data):
-        try:
-            data = base64.b64decode(found[1])
-        except binascii.Error as error:
-            raise ValueError("the armor is damaged") from error
-    tag, body = _first_packet(data)
+    tag, body, _ = _first_packet(_binary(data))
     if tag != _PUBLIC_KEY:
         raise ValueError("it does not begin with a public key")
     if body[:1] != b"\x04":
         raise ValueError("its key is not of version 4")
+    return _fingerprint(body)
+
+
+def fingerprints_of(data: bytes) -> list[str]:
+    """The fingerprints of the primary key and of all subkeys, in the certificate's order: whichever of
+    them signs. Raises ValueError as `fingerprint_of` does."""
+    found = [fingerprint_of(data)]
+    rest = _binary(data)
+    while rest:
+        tag, body, size = _first_packet(rest)
+        if tag == _PUBLIC_SUBKEY and body[:1] == b"\x04":
+            found.append(_fingerprint(body))
+        rest = rest[size:]
+    return found
+
+
+def _binary(data: bytes) -> bytes:
+    """The packets of a certificate, armored or not."""
+    if found := _ARMOR.search(data):
+        try:
+            return base64.b64decode(found[1])
+        except binascii.Error as error:
+            raise ValueError("the armor is damaged") from error
+    return data
+
+
+def _fingerprint(body: bytes) -> str:
     return hashlib.sha1(b"\x99" + len(body).to_bytes(2, "big") + body).hexdigest().upper()
 
 
-def _first_packet(data: bytes) -> tuple[int, bytes]:
-    """Type and body of the first packet (RFC 9580 §4.2; both forms of the header)."""
+def _first_packet(data: bytes) -> tuple[int, bytes, int]:
+    """Type and body of the first packet, and its whole size (RFC 9580 §4.2; both forms of the header)."""
     if len(data) < 6 or not data[0] & 0x80:
         raise ValueError("it is no OpenPGP certificate")
     first = data[1]
@@ -57,4 +80,4 @@ def _first_packet(data: bytes) -> tuple[int, bytes]:
         start, size = 1 + width, int.from_bytes(data[1 : 1 + width], "big")
     if start + size > len(data):
         raise ValueError("it is cut off")
-    return tag, data[start : start + size]
+    return tag, data[start : start + size], start + size

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from tmplbuild.core.tree import Tree
 from tmplbuild.errors import RecipeError
+from tmplbuild.recipes.certificate import fingerprints_of
 from tmplbuild.recipes.model import Archive
 
 _SOURCES = "/etc/apt/sources.list.d"
@@ -55,21 +56,29 @@ def lines(archives: Mapping[str, Archive]) -> str:
 
 def write_vendor(tree: Tree, archive: Archive, beside: Callable[[str], bytes]) -> list[str]:
     """Make the archive's vendor known, unless the tree's packages brought it, and give the keyring its
-    certificates where the recipe says that these do not. Returns the paths written."""
+    certificates where the recipe says that these do not. Returns the paths written.
+
+    apt-rpm compares the key that made a signature, be it a subkey. Of blocks of one name it takes the last;
+    further keys are blocks of other names whose Group names the vendor, and which must come later: so the
+    file is read last.
+    """
     made = []
-    own = f"{_VENDORS}/{archive.vendor}.list"
+    own = f"{_VENDORS}/zz-{archive.vendor}.list"
     known = "".join(
         tree.read_text(path)
         for path in ["/etc/apt/vendors.list", *tree.glob(f"{_VENDORS}/*.list")]
         if tree.is_file(path) and path != own
     )
-    missing = [key for key in archive.keys if not _knows(known, archive.vendor, key)]
+    certificates = [beside(f"keys/{key}.asc") for key in archive.keys]
+    signing = [key for certificate in certificates for key in fingerprints_of(certificate)]
+    missing = [key for key in signing if not _knows(known, archive.vendor, key)]
     if missing:
-        tree.write(own, "".join(map(_block, [archive.vendor] * len(missing), missing)), mode=0o644)
+        there = _names(known, archive.vendor)
+        tree.write(own, _blocks(archive.vendor, missing, there=there), mode=0o644)
         made.append(own)
     if archive.own_keys:
         ring = tree.read_bytes(KEYRING) if tree.is_file(KEYRING) else b""
-        more = [raw for key in archive.keys if (raw := _binary(beside(f"keys/{key}.asc"))) not in ring]
+        more = [raw for certificate in certificates if (raw := _binary(certificate)) not in ring]
         if more:
             tree.write(KEYRING, ring + b"".join(more), mode=0o644)
             made.append(KEYRING)
@@ -77,12 +86,25 @@ def write_vendor(tree: Tree, archive: Archive, beside: Callable[[str], bytes]) -
 
 
 def _knows(vendors: str, name: str, key: str) -> bool:
-    blocks = re.findall(r'simple-key\s+"([^"]*)"\s*\{(.*?)\}', vendors, re.DOTALL)
-    return any(found == name and key in body.upper().replace(" ", "") for found, body in blocks)
+    members = (body for found, body in _blocks_of(vendors) if found == name or f'Group "{name}"' in body)
+    return any(key in body.upper().replace(" ", "") for body in members)
 
 
-def _block(name: str, key: str) -> str:
-    return f'simple-key "{name}" {{\n\tFingerprint "{key}";\n\tName "{name}";\n}};\n'
+def _names(vendors: str, name: str) -> bool:
+    return any(found == name for found, _ in _blocks_of(vendors))
+
+
+def _blocks_of(vendors: str) -> list[tuple[str, str]]:
+    return re.findall(r'simple-key\s+"([^"]*)"\s*\{(.*?)\}', vendors, re.DOTALL)
+
+
+def _blocks(vendor: str, keys: Sequence[str], *, there: bool) -> str:
+    rows = []
+    for at, key in enumerate(keys):
+        first = at == 0 and not there
+        name, group = (vendor, "") if first else (f"{vendor}-{key[-16:]}", f'\tGroup "{vendor}";\n')
+        rows.append(f'simple-key "{name}" {{\n{group}\tFingerprint "{key}";\n\tName "{vendor}";\n}};\n')
+    return "".join(rows)
 
 
 def _binary(armoured: bytes) -> bytes:

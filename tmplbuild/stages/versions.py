@@ -9,8 +9,8 @@ from __future__ import annotations
 
 BOOTSTRAP = 1
 UNPACK = 1
-INSTALL = 1
-CONFIGURE = 1
+INSTALL = 2
+CONFIGURE = 2
 STRIP = 1
 CLEAN = 1
 UPGRADE = 1
