@@ -129,6 +129,8 @@ class Board(Screen):
     def _done(self, event: TemplateDone) -> None:
         was_built = self._builds.pop(event.template, None) is not None
         self._ended += was_built
+        if was_built:
+            self._live.refresh()  # its live line goes before the one that stays comes
         mark, style = _MARKS.get(event.outcome, (0, "green"))
         took = seconds(event.seconds) if event.seconds else ""
         text = f"{event.outcome}: {printable(event.text)}"
