@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from tmplbuild.core import linux
 from tmplbuild.errors import HostError, StageError
 
 PASSED_ON = ("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL")
@@ -279,6 +278,8 @@ def die_with_parent() -> None:
     """
     parent = os.environ.pop(_PARENT, "")
     if parent:
+        from tmplbuild.core import linux  # ctypes, which most runs need not load
+
         linux.die_with_parent()
         if str(os.getppid()) != parent:
             os.kill(os.getpid(), signal.SIGKILL)  # it was too late to be told

@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tmplbuild.core import Rootfs, linux
+from tmplbuild.core import Rootfs
 from tmplbuild.core.process import run as run_process
 from tmplbuild.errors import StoreError
 
@@ -249,6 +249,8 @@ class Store:
             return
         fd = os.open(self.dir, os.O_RDONLY | os.O_DIRECTORY)
         try:
+            from tmplbuild.core import linux
+
             linux.syncfs(fd)
         except OSError as error:
             raise StoreError(

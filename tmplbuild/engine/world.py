@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,6 @@ from tmplbuild.archives.cache import PackageCache
 from tmplbuild.archives.fetch import Fetcher
 from tmplbuild.archives.model import ArchiveState, Closure
 from tmplbuild.config import Settings
-from tmplbuild.core import Core
 from tmplbuild.engine import families, pinning
 from tmplbuild.engine.pins import Pins
 from tmplbuild.engine.plan import Plan, make_plan
@@ -25,6 +25,7 @@ from tmplbuild.events import Detail, Emit, Note, Progress
 
 if TYPE_CHECKING:
     from tmplbuild.archives.gateway import Gateway
+    from tmplbuild.core import Core
     from tmplbuild.engine.source import Source
 
 
@@ -54,12 +55,17 @@ class World:
 
     loaded: recipes.LoadedRecipe
     settings: Settings
-    core: Core
+    make_core: Callable[[], Core]
     store: Store
     cache: PackageCache
     mirrors: Mapping[str, Sequence[str]]
     fetcher: Fetcher
     emit: Emit
+
+    @property
+    def core(self) -> Core:
+        """The container core; made when it is first asked for: most nights nobody does."""
+        return self.make_core()
 
     @property
     def template(self) -> str:
@@ -117,13 +123,19 @@ def open_world(
     return World(
         loaded=loaded,
         settings=settings,
-        core=Core(settings.run_dir, uid_base=settings.uid_base, emit=emit),
+        make_core=functools.cache(lambda: _core(settings, emit)),
         store=Store(settings.state_dir),
         cache=PackageCache(settings.cache_dir),
         mirrors=addresses,
         fetcher=Fetcher(addresses, emit=emit, offline=wish.offline),
         emit=emit,
     )
+
+
+def _core(settings: Settings, emit: Emit) -> Core:
+    from tmplbuild.core import Core
+
+    return Core(settings.run_dir, uid_base=settings.uid_base, emit=emit)
 
 
 def prepare_host(world: World) -> None:
