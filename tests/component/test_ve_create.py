@@ -359,3 +359,23 @@ def test_an_image_is_full_when_it_is_full(office: Office, tree: Path) -> None:
             files.write("/etc/large", bytes(32 << 20))
     office.ok("destroy", "101")
     assert office.remains() == []
+
+
+def test_a_shell_completes_verbs_numbers_names_and_templates(office: Office, tree: Path) -> None:
+    pack(office.templates / "debian-12-x86_64.tar", tree)
+    office.ok("create", "101", "--ostemplate", "debian-12-x86_64", "--name", "web")
+    script = """
+        source <(tmplbuild completion bash)
+        for line in "tmplbuild ve sta" "tmplbuild ve start " "tmplbuild ve create 102 --ostemplate deb"; do
+            read -ra COMP_WORDS <<< "$line"; [[ $line == *" " ]] && COMP_WORDS+=("")
+            COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); COMPREPLY=(); _shtab_tmplbuild
+            echo "${COMPREPLY[@]}"
+        done
+    """
+    done = subprocess.run(
+        ["bash", "-c", script], env=office.env, cwd=office.place, capture_output=True, text=True, check=True
+    )
+    verbs, ves, templates = done.stdout.splitlines()
+    assert set(verbs.split()) == {"start", "status"}
+    assert {"101", "web"} <= set(ves.split())
+    assert templates.split() == ["debian-12-x86_64"]

@@ -207,6 +207,18 @@ def sleeps(seconds: str, state: str = "") -> bool:
     return subprocess.run(argv, capture_output=True, check=False).returncode == 0
 
 
+def test_a_terminal_does_not_obey_the_console(office: Office, web: str) -> None:
+    console = office.place / "state/ve/101.console"
+    with console.open("ab") as file:
+        file.write(b"\x1b[31mred\x1b[0m \x1b]0;title\x07 \x1bc\r\nlast\n")
+    pid, screen = spawn([sys.executable, *office.argv("logs", web, "-n", "2")[1:]], office.env)
+    screen.expect(b"red \\x1b]0;title\\x07 \\x1bc\r\nlast")
+    screen.drain()
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    os.close(screen.master)
+    assert "\x1bc" in office.ok("logs", web, "-n", "2")  # a file gets it as it is
+
+
 def test_runscript_in_one_that_runs_and_in_one_that_does_not(office: Office, web: str) -> None:
     script = office.place / "script"
     script.write_text("cat /etc/hostname; [ -e /run/systemd/system ] && echo init; echo oops >&2; exit 4\n")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import re
 import sys
 import threading
 import time
@@ -18,6 +19,7 @@ from tmplbuild.errors import UsageError
 if TYPE_CHECKING:
     from tmplbuild.vz.manage import Manager
 
+_COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _LOOK_S = 0.2  # how often `logs --follow` looks for more
 
 
@@ -151,18 +153,28 @@ def run_logs(args: argparse.Namespace) -> int:
         file = path.open("rb")
     except OSError as error:
         raise UsageError(f"{args.veid} has no console yet", where=str(path), hint="start it") from error
+    show = _harmless if sys.stdout.isatty() else copy
     with file:
         _last(file, args.lines)
         while args.follow:
             data = file.read()
             if data:
-                copy(data, "stdout")
+                show(data, "stdout")
             elif manager.running(veid) is None:
                 break
             else:
                 time.sleep(_LOOK_S)
-        copy(file.read(), "stdout")
+        show(file.read(), "stdout")
     return 0
+
+
+def _harmless(data: bytes, name: str) -> None:
+    """Show a container's console on a terminal, which is not to obey what is written there; colours go."""
+    from tmplbuild.ui.words import printable
+
+    lines = _COLOURS.sub("", data.decode("utf-8", "surrogateescape")).replace("\r\n", "\n").split("\n")
+    sys.stdout.write("\n".join(printable(line.rstrip("\r")) for line in lines))
+    sys.stdout.flush()
 
 
 def _console(manager: Manager, word: str) -> tuple[Path, str]:

@@ -160,6 +160,9 @@ def run_status(args: argparse.Namespace) -> int:
     from tmplbuild.vz import conf, mounts
 
     manager = manager_of(args)
+    if not conf.is_veid(args.veid) and any(info.veid == args.veid for info in manager.core.list()):
+        _say_status(args, args.veid, "exist", True, "running", manager.attach(args.veid).usage())  # a build's
+        return 0
     veid = conf.resolve(manager.settings, args.veid)
     if not conf.path_of(manager.settings, veid).exists():
         _say_status(args, veid, "deleted", False, "down", ())
