@@ -175,16 +175,14 @@ def test_hostile_archives_reach_nothing_outside(
 
 
 def test_what_is_larger_than_the_disk_is_refused_before_it_fills(office: Office) -> None:
-    """Half a terabyte in a few bytes of xz is refused by its header; a file that is all hole is none."""
+    """Two terabytes in a few bytes of xz are refused by their header; a file that is all hole is none."""
     out = io.BytesIO()
     with lzma.open(out, "wb", preset=0) as packed:
         head = tarfile.TarInfo("etc/bomb")
-        head.size = 1 << 39
+        head.size = 1 << 41
         packed.write(head.tobuf(tarfile.GNU_FORMAT) + bytes(1 << 20))
     (office.templates / "bomb.tar.xz").write_bytes(out.getvalue())
-    before = os.statvfs(office.place).f_bavail
     assert "larger than it may be" in office.fails("create", "101", "--ostemplate", "bomb")
-    assert before - os.statvfs(office.place).f_bavail < (64 << 20) // os.statvfs(office.place).f_frsize
     assert office.remains() == []
     sparse = office.place / "sparse"
     (sparse / "etc").mkdir(parents=True)

@@ -209,6 +209,8 @@ def test_limits(root: Path) -> None:
         unpack(data, root, limits=Limits(members=5))
     with pytest.raises(VerifyError):
         unpack(data, root, limits=Limits(size=20))
+    with pytest.raises(VerifyError, match="larger than it may be"):
+        unpack(data, root, limits=Limits(stored=20))
 
 
 def test_a_claim_of_a_huge_size_is_refused_before_it_is_read(root: Path) -> None:
