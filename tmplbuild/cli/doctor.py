@@ -103,7 +103,7 @@ def _existing(path: Path) -> Path:
 
 def _advise(missing: list[Sysctl]) -> None:
     if missing:
-        print("\nfor VEs with addresses of their own, put these lines into /etc/sysctl.d/99-vz.conf,")
+        print("\nfor many VEs, or VEs with addresses, put these lines into /etc/sysctl.d/99-vz.conf,")
         print("then run `sysctl --system`:")
         width = max(len(row.line) for row in missing)
         print(*(f"  {row.line:<{width}}  # now {row.found}: {row.why}" for row in missing), sep="\n")

@@ -16,6 +16,7 @@ from tmplbuild.core import cgroup, layers, linux, remains, resources, wire
 from tmplbuild.core.masks import DEFAULT_MASK
 from tmplbuild.core.model import Limits, Net, Probe, Rootfs, VEInfo, Venet
 from tmplbuild.core.process import Helper
+from tmplbuild.core.sysctls import INOTIFY
 from tmplbuild.core.tree import Tree
 from tmplbuild.core.ve import VE
 from tmplbuild.errors import BusyError, HostError, StageError, UsageError
@@ -368,7 +369,10 @@ class Core:
             raise HostError("The VE's network could not be set up.", where=veid, why=why)
         if step == "boot":
             tail = tuple(str(answer.get("tail", "")).splitlines()[-40:])
-            raise StageError("The VE did not boot.", where=veid, why=why, tail=tail)
+            # systemd's last words where all VEs' inits together have used up their allowance (inotify(7))
+            starved = any("Too many open files" in line for line in tail)
+            hint = f"sysctl -w {INOTIFY}=2048" if starved else ""
+            raise StageError("The VE did not boot.", where=veid, why=why, hint=hint, tail=tail)
         raise HostError(
             "The VE could not be started.",
             where=f"{veid}: {step}",
