@@ -29,8 +29,8 @@ SMALL = """
 packages = ["systemd-sysv", "dbus", "ifupdown", "net-tools", "iproute2", "procps"]
 [check]
 install = []
-[configure]
-add.files."/etc/which" = {{ text = "{name}\\n" }}
+[configure.files."/etc/which"]
+text = "{name}\\n"
 """
 """Few packages, and a file of its own, so that no two templates share what lies above the base."""
 

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tmplbuild.engine.look import Seen
+from tmplbuild.engine.room import wanted
 
 BUILD_MIB = 768
 """Memory of one build with its VE, MiB: what a Debian or Ubuntu build takes at most, rounded up. A recipe
 whose limit is lower counts with that."""
 
-_UNPACKED = 5
-"""A layer takes some four times as much as its compressed packages, and the packages lie beside it."""
 _MIB = 1 << 20
 
 
@@ -27,22 +26,15 @@ class Need:
 
 
 def need_of(seen: Seen) -> Need:
-    """An estimate from above, made of what the plan is to bring."""
+    """An estimate from above, made of what the plan is to bring (tmplbuild.engine.room)."""
     assert seen.world is not None
     assert seen.plan is not None
     assert seen.resolved is not None
-    limit = seen.world.loaded.recipe.limits.memory_mib
-    pins = seen.resolved.pins
-    names = {row.step.name for row in seen.plan.todo}
-    size = 0
-    if "bootstrap" in names or "install" in names:
-        size += _UNPACKED * sum(package.size for package in pins.full.packages)
-    if "upgrade" in names:
-        have = {package.sha256 for package in pins.full.packages}
-        size += _UNPACKED * sum(p.size for p in pins.target.packages if p.sha256 not in have)
-    if "pack" in names:
-        size += 2 * sum(package.size for package in pins.target.packages)  # the file and the boot test's tree
-    return Need(min(limit, BUILD_MIB), size // _MIB + 16)
+    world = seen.world
+    limit = world.loaded.recipe.limits.memory_mib
+    rows = wanted(world.settings, world.cache, seen.resolved.pins, seen.plan, seen.last)
+    size = sum(row.size for row in rows if row.place == world.settings.state_dir)
+    return Need(min(limit, BUILD_MIB), size // _MIB)
 
 
 @dataclass(slots=True)
