@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import os
 import pty
 import select
@@ -18,13 +20,29 @@ from tmplbuild.engine.steps import NAMES
 pytestmark = [pytest.mark.root, pytest.mark.network, pytest.mark.live, pytest.mark.slow]
 
 NAME = "small-12-x86_64"
+MENDED = (
+    ("1.3", "medium", "CVE-2026-1003: said four"),
+    ("1.2", "high", "CVE-2026-1002: said three"),
+    ("1.1", "high", "CVE-2026-1001: said two"),
+    ("1.0", "low", "CVE-2020-9999: the first"),
+)
+"""What the changelog of our tool says of its versions, the newest first."""
 
 
 def tool(version: str, answer: str) -> Deb:
+    text = "".join(
+        f"our-tool ({one}) stable-security; urgency={urgency}\n\n  * {what}\n\n -- A <a@example.org>  now\n\n"
+        for one, urgency, what in MENDED
+        if one <= version
+    )
     return Deb(
         "our-tool",
         version=version,
-        files={"/usr/bin/our-tool": f"#!/bin/sh\necho {answer}\n".encode(), "/etc/our.conf": answer.encode()},
+        files={
+            "/usr/bin/our-tool": f"#!/bin/sh\necho {answer}\n".encode(),
+            "/etc/our.conf": answer.encode(),
+            "/usr/share/doc/our-tool/changelog.gz": gzip.compress(text.encode(), mtime=0),
+        },
         modes={"/usr/bin/our-tool": 0o755},
         scripts={"conffiles": "/etc/our.conf\n"},
     )
@@ -73,6 +91,21 @@ def test_moved_packages_are_upgraded_in_the_booted_tree(shop: Workshop, archive:
         assert tree.glob("/etc/our.conf.*") == []  # what dpkg left beside the edited file is gone
     assert any("/etc/our.conf.dpkg-dist" in row for row in done.summary["leftovers"])
     assert shop.remains() == {}
+    assert done.summary["changed"] == "1 upgraded (1 security: CVE-2026-1001); /etc: 1 file"
+    assert done.summary["breaking"] == []
+    changes = json.loads((shop.templates / f"{NAME}.manifest.json").read_text())["changes"]
+    assert changes["packages"] == [
+        {
+            "name": "our-tool",
+            "change": "upgraded",
+            "before": "1.0",
+            "after": "1.1",
+            "security": True,
+            "cves": ["CVE-2026-1001"],
+        }
+    ]
+    assert shop.first is not None
+    assert changes["against_sha256"] == shop.first.summary["sha256"]
 
 
 def test_then_it_is_unchanged_again(shop: Workshop) -> None:
@@ -105,7 +138,38 @@ def test_a_bad_night_keeps_the_last_good_template(shop: Workshop, archive: Archi
     again = shop.run("plan", recipe_of(shop))
     assert "failed or was interrupted in the last run" in again.out
     archive.suite("stable", [tool("1.3", "four")], date=time.time() - 1200)
-    assert "packages moved: our-tool 1.1 -> 1.3" in str(shop.build(recipe_of(shop)).summary["stages"])
+    done = shop.build(recipe_of(shop))
+    assert "packages moved: our-tool 1.1 -> 1.3" in str(done.summary["stages"])
+    assert done.summary["changed"] == "1 upgraded (1 security: CVE-2026-1002, CVE-2026-1003); /etc: 1 file"
+
+
+def test_the_history_tells_of_each_run(shop: Workshop) -> None:
+    builds = json.loads(shop.run("history", NAME, "--json").out)
+    assert [row["result"] for row in builds] == ["good", "failed", "good", "good"]
+    assert builds[1]["stage"] == "upgrade"
+    assert "dist-upgrade" in builds[1]["error"]
+    said = shop.run("log", f"{NAME}@-1", "upgrade").out
+    assert "our-tool" in said
+    assert "# failed: dist-upgrade: the command failed" in said
+    assert shop.run("log", NAME, "upgrade").out != said
+    found = json.loads(shop.run("diff", f"{NAME}@-2", NAME, "--json").out)
+    assert found["packages"][0]["cves"] == ["CVE-2026-1001", "CVE-2026-1002", "CVE-2026-1003"]
+    (file,) = found["files"]
+    assert file["diff"].endswith("-edited\n+four\n")
+    # the same, out of the files alone
+    env = {"TMPLBUILD_STATE_DIR": str(shop.place / "nowhere")}
+    same = shop.run("diff", str(shop.templates / f"{NAME}.tar.gz"), NAME, env=env)
+    assert (same.status, same.out.endswith(": nothing\n")) == (0, True)
+    assert not (shop.place / "nowhere").exists()
+
+
+def test_a_build_that_a_crash_kept_out_of_the_history_gets_in(shop: Workshop) -> None:
+    """As if power had failed between the template's rename and that of the history."""
+    folder = shop.place / "state/builds" / NAME
+    before = sorted(path.name for path in folder.iterdir())
+    (folder / before[-1]).rename(folder / f".{before[-1]}")
+    assert shop.build(recipe_of(shop)).unchanged
+    assert sorted(path.name for path in folder.iterdir()) == before
 
 
 def test_offline_the_last_state_is_used(shop: Workshop) -> None:
