@@ -54,7 +54,8 @@ def curve(archive: MovingArchive, shop: Workshop, recipe: str, counts: tuple[int
     for count, name in names.items():
         kept = stages.setdefault(name, [])
         ways.append(Way(name, partial(_run, shop, recipe, kept), before=partial(archive.move, count)))
-    found = {one.name: one for one in compare("an update against a clean build", ways, runs=runs)}
+    title = "an update against a clean build"
+    found = {one.name: one for one in compare(title, ways, runs=runs)}
     print("where the time goes (medians, seconds)")
     rows = [*stages[clean][-1], "all else"]
     print(f"  {'':{max(map(len, stages))}}  " + " ".join(f"{row[:9]:>9}" for row in rows))
