@@ -71,6 +71,8 @@ class ArchiveServer:
         self.faults: list[Fault] = []
         self.log: list[Seen] = []
         self.actions: list[tuple[str, Callable[[], object]]] = []
+        self.sent = 0
+        """Bytes of bodies sent so far, faults left out."""
         self.released = threading.Event()
         self.held = threading.Event()
         self._lock = threading.Lock()
@@ -188,7 +190,10 @@ class _Handler(BaseHTTPRequestHandler):
             return
         first = re.match(r"bytes=(\d+)-(\d*)$", seen.fields.get("range", ""))
         fresh = seen.fields.get("if-range", tag) in (tag, modified)
-        if first and self.archive.ranges and fresh:
+        several = re.match(r"bytes=(\d+-\d+(?:, ?\d+-\d+)+)$", seen.fields.get("range", ""))
+        if several and self.archive.ranges and fresh:
+            self._pieces(data, re.findall(r"(\d+)-(\d+)", several[1]), headers)
+        elif first and self.archive.ranges and fresh:
             start = int(first[1])
             if start >= len(data):
                 self._whole(416, b"", [("Content-Range", f"bytes */{len(data)}")])
@@ -199,9 +204,19 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._whole(200, data, headers)
 
+    def _pieces(self, data: bytes, ranges: list[tuple[str, str]], headers: list[tuple[str, str]]) -> None:
+        """Several ranges in one answer (RFC 9110, 14.6)."""
+        body = bytearray()
+        for start, end in ranges:
+            head = f"Content-Type: x/y\r\nContent-Range: bytes {start}-{end}/{len(data)}"
+            body += f"\r\n--part\r\n{head}\r\n\r\n".encode() + data[int(start) : int(end) + 1]
+        body += b"\r\n--part--\r\n"
+        self._whole(206, bytes(body), [*headers, ("Content-Type", "multipart/byteranges; boundary=part")])
+
     def _whole(self, status: int, body: bytes, headers: object = ()) -> None:
         self._head(status, len(body), headers)
         if self.command != "HEAD":
+            self.archive.sent += len(body)
             self.wfile.write(body)
 
     def _head(self, status: int, length: int | None, headers: object = ()) -> None:

@@ -11,7 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -132,10 +132,13 @@ class Press:
 
     def configure(self, **conf: object) -> None:
         """Write the settings."""
+        targets = conf.pop("targets", None)
         table: dict[str, object] = {"to": str(self.mirror), "url": "https://mirror.example/t", **conf}
         if self.gpg is not None:
             table = {"key": self.gpg.key, "gnupghome": str(self.gpg.home), **table}
         lines = [f"{key} = {json.dumps(value)}" for key, value in table.items() if value is not None]
+        if isinstance(targets, dict):
+            lines += ["[publish.targets]", *(f"{name} = {json.dumps(at)}" for name, at in targets.items())]
         text = f'template_cache = "{self.cache}"\njobs = 2\n[publish]\n' + "\n".join(lines) + "\n"
         self.config.write_text(text)
 
@@ -177,6 +180,44 @@ def snapshot(root: Path) -> dict[str, str]:
         told = os.readlink(path) if path.is_symlink() else f"{state.st_size} {state.st_mtime_ns}"
         found[str(path.relative_to(root))] = told if not path.is_dir() or path.is_symlink() else "directory"
     found.pop(".tmplbuild.lock", None)
+    return found
+
+
+def named(root: Path) -> Iterator[tuple[str, Path, int | None]]:
+    """Every file that an index of the mirror names: the index, the file, and the size that is told."""
+    images = json.loads((root / "streams/v1/images.json").read_bytes())
+    for product in images["products"].values():
+        for version in product["versions"].values():
+            for item in version["items"].values():
+                yield "images.json", root / item["path"], item["size"]
+    for template in json.loads((root / "index.json").read_bytes())["templates"]:
+        for build in template["builds"]:
+            for file in build["files"]:
+                yield "index.json", root / file["path"], file["size"]
+    for line in (root / "meta/1.0/index-system").read_text().splitlines():
+        folder = root / line.split(";")[5].strip("/")
+        yield "index-system", folder / "rootfs.tar.xz", None
+        yield "index-system", folder / "meta.tar.xz", None
+    for name in (root / ".listing").read_text().split():
+        yield ".listing", root / f"{name}.tar.gz", None
+    for line in (root / "SHA256SUMS").read_text().splitlines():
+        yield "SHA256SUMS", root / line.split("  ")[1], None
+    for line in (root / "aplinfo.dat").read_text().splitlines():
+        if line.startswith("Location: "):
+            yield "aplinfo.dat", root / line.removeprefix("Location: "), None
+
+
+def dangling(root: Path) -> list[str]:
+    """What indexes name and is not there, or has another size."""
+    found = []
+    for index, path, size in named(root):
+        try:
+            there = path.stat().st_size
+        except FileNotFoundError:
+            found.append(f"{index}: {path} is not there")
+            continue
+        if size is not None and there != size:
+            found.append(f"{index}: {path} has {there} bytes, not {size}")
     return found
 
 

@@ -32,6 +32,9 @@ class PublishSettings:
             of this mirror, or a client with an old index, may take.
         xz_level: 0 to 9, of the .tar.xz.
         zstd_level: 1 to 19, of the .tar.zst and the squashfs.
+        targets: places that the mirror is copied to, by name: what rsync(1) takes (a directory, HOST:DIR,
+            rsync://HOST/MODULE), or rclone:REMOTE:PATH.
+        bandwidth: most that is sent to a target, as rsync and rclone have it ("5M": MiB a second).
     """
 
     to: Path | None = None
@@ -46,6 +49,8 @@ class PublishSettings:
     grace_hours: float = 48.0
     xz_level: int = 6
     zstd_level: int = 12
+    targets: Mapping[str, str] = field(default_factory=dict)
+    bandwidth: str = ""
     origin: Mapping[str, str] = field(default_factory=dict, compare=False)
 
 
@@ -87,6 +92,23 @@ def _url(value: object) -> str:
     if isinstance(value, str) and re.fullmatch(r"https?://[^\s/?#]+[^\s?#]*", value):
         return value.rstrip("/")
     raise ValueError(f"expected an address (https://...), found {_show(value)}")
+
+
+def _targets(value: object) -> dict[str, str]:
+    """Addresses by name. None may look like an option of the program that it is handed to."""
+    if not isinstance(value, dict) or not value:
+        raise ValueError("expected a table of addresses by name")
+    for name, address in value.items():
+        plain = isinstance(address, str) and address.isprintable() and not address.startswith("-")
+        if not plain or not re.fullmatch(r"(rclone:)?(/|\w+://|[^-\s:/][^:/]*:).*", address):
+            raise ValueError(f"{name}: expected a directory, HOST:DIR or rclone:REMOTE:PATH")
+    return {str(name): str(address) for name, address in value.items()}
+
+
+def _bandwidth(value: object) -> str:
+    if isinstance(value, str) and re.fullmatch(r"[1-9]\d*(\.\d+)?[KMG]?", value):
+        return value
+    raise ValueError(f'expected an amount a second ("5M"), found {_show(value)}')
 
 
 def _text(value: object) -> str:
@@ -135,5 +157,7 @@ _READERS: dict[str, Callable[[object], object]] = {
     "grace_hours": _number,
     "xz_level": _whole(0, 9),
     "zstd_level": _whole(1, 19),
+    "targets": _targets,
+    "bandwidth": _bandwidth,
 }
 assert _READERS.keys() == {found.name for found in fields(PublishSettings)} - {"origin"}

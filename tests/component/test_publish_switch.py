@@ -15,7 +15,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.publishing import NAME, ROOT, Gpg, Press, add_packed, add_template, needs, snapshot
+from tests.publishing import (
+    NAME,
+    ROOT,
+    Gpg,
+    Press,
+    add_packed,
+    add_template,
+    dangling,
+    needs,
+    snapshot,
+)
 from tests.unit import checks_trees
 from tmplbuild.engine.locks import exclusive
 
@@ -65,43 +75,6 @@ def change(press: Press, tree: Path, text: str, name: str = NAME) -> None:
     """A new state of the template."""
     (tree / "etc/motd").write_text(text)
     add_template(press.cache, tree, name)
-
-
-def named(root: Path) -> Iterator[tuple[str, Path, int | None]]:
-    """Every file that an index of the mirror names: the index, the file, and the size that is told."""
-    images = json.loads((root / "streams/v1/images.json").read_bytes())
-    for product in images["products"].values():
-        for version in product["versions"].values():
-            for item in version["items"].values():
-                yield "images.json", root / item["path"], item["size"]
-    for template in json.loads((root / "index.json").read_bytes())["templates"]:
-        for build in template["builds"]:
-            for file in build["files"]:
-                yield "index.json", root / file["path"], file["size"]
-    for line in (root / "meta/1.0/index-system").read_text().splitlines():
-        folder = root / line.split(";")[5].strip("/")
-        yield "index-system", folder / "rootfs.tar.xz", None
-        yield "index-system", folder / "meta.tar.xz", None
-    for name in (root / ".listing").read_text().split():
-        yield ".listing", root / f"{name}.tar.gz", None
-    for line in (root / "SHA256SUMS").read_text().splitlines():
-        yield "SHA256SUMS", root / line.split("  ")[1], None
-    for line in (root / "aplinfo.dat").read_text().splitlines():
-        if line.startswith("Location: "):
-            yield "aplinfo.dat", root / line.removeprefix("Location: "), None
-
-
-def dangling(root: Path) -> list[str]:
-    found = []
-    for index, path, size in named(root):
-        try:
-            there = path.stat().st_size
-        except FileNotFoundError:
-            found.append(f"{index}: {path} is not there")
-            continue
-        if size is not None and there != size:
-            found.append(f"{index}: {path} has {there} bytes, not {size}")
-    return found
 
 
 def test_a_reader_never_finds_a_dangling_name_while_publishers_are_killed(

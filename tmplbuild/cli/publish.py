@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tmplbuild.cli.options import Verbs, screen_of, settings_of
 
 if TYPE_CHECKING:
+    from tmplbuild.publish.delivery import Delivered
     from tmplbuild.publish.manage import Change
     from tmplbuild.publish.model import State
 
@@ -34,6 +37,7 @@ def add(verbs: Verbs) -> None:
     publish.add_argument(
         "--force", action="store_true", help="publish what the check refuses, too; it is recorded"
     )
+    publish.add_argument("--no-push", action="store_true", help="do not copy the mirror to its targets")
     publish.set_defaults(run=run_publish)
     _add_mirror(verbs)
 
@@ -78,7 +82,17 @@ def _add_mirror(verbs: Verbs) -> None:
         "time. Publishing does the same.",
     )
     prune.set_defaults(run=run_prune)
-    for one in (listing, pin, unpin, rollback, prune):
+    push = found.add_parser(
+        "push",
+        help="copy the mirror to its targets",
+        description="Copy the mirror to the targets of the settings (publish.targets), by rsync or rclone: "
+        "files first, then the switch, deletions last. What is there already is not sent again, what broke "
+        "off is resumed. A target that fails does not stop the others.",
+    )
+    push.add_argument("targets", metavar="TARGET", nargs="*", help="names of targets (all, if none is given)")
+    push.add_argument("--dry-run", action="store_true", help="only show what would be sent and deleted")
+    push.set_defaults(run=run_push)
+    for one in (listing, pin, unpin, rollback, prune, push):
         _add_to(one)
 
 
@@ -94,6 +108,8 @@ def _place(args: argparse.Namespace) -> Path | None:
 
 def run_publish(args: argparse.Namespace) -> int:
     """Publish templates."""
+    from tmplbuild.publish.delivery import failed, push
+    from tmplbuild.publish.mirror import Mirror
     from tmplbuild.publish.publish import publish
 
     settings = settings_of(args)
@@ -106,6 +122,9 @@ def run_publish(args: argparse.Namespace) -> int:
             dry_run=args.dry_run,
             emit=emit,
         )
+        pushed: list[Delivered] = []
+        if settings.publish.targets and not args.no_push:
+            pushed = push(Mirror(result.mirror), settings.publish, (), dry_run=args.dry_run, emit=emit)
     if args.json:
         found = {
             "event": "published",
@@ -122,6 +141,7 @@ def run_publish(args: argparse.Namespace) -> int:
                 for one in result.outcomes
             ],
             "removed": list(result.removed),
+            "targets": [dataclasses.asdict(one) for one in pushed],
         }
         print(json.dumps(found))
     elif not args.quiet:
@@ -136,7 +156,38 @@ def run_publish(args: argparse.Namespace) -> int:
         if result.removed:
             print(f"removed: {', '.join(result.removed)}")
         print(f"{result.mirror}: generation {result.serial} is served")
+        _show_pushed(pushed)
+    if error := failed(pushed):
+        raise error
     return 0
+
+
+def run_push(args: argparse.Namespace) -> int:
+    """Copy the mirror to its targets."""
+    from tmplbuild.publish.delivery import failed, push
+    from tmplbuild.publish.mirror import Mirror
+    from tmplbuild.publish.publish import mirror_of
+
+    settings = settings_of(args)
+    mirror = Mirror(mirror_of(settings, _place(args)))
+    with screen_of(args) as emit:
+        pushed = push(mirror, settings.publish, args.targets, dry_run=args.dry_run, emit=emit)
+    if args.json:
+        print(json.dumps({"event": "pushed", "targets": [dataclasses.asdict(one) for one in pushed]}))
+    elif not args.quiet:
+        _show_pushed(pushed)
+    if error := failed(pushed):
+        raise error
+    return 0
+
+
+def _show_pushed(pushed: Sequence[Delivered]) -> None:
+    from tmplbuild.ui.words import printable
+
+    for one in pushed:
+        print(f"{one.name}: {one.state} ({printable(one.address)})")
+        for line in one.changes:
+            print(f"  {printable(line)}")
 
 
 def _line(why: str) -> str:
