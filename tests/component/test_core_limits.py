@@ -15,7 +15,7 @@ from tests.core_trees import NOTHING, debian, kill_monitor, layers, traces, wait
 from tmplbuild.core import VE, Core, Limits, Rootfs, Usage, cgroup, images, quota, resources
 from tmplbuild.errors import BusyError, HostError, StageError, UsageError
 
-pytestmark = [pytest.mark.root, pytest.mark.network, pytest.mark.live]
+pytestmark = [pytest.mark.root, pytest.mark.trees, pytest.mark.live]
 
 # A limit that is hit must show within this time.
 SOON_S = 5.0

@@ -17,7 +17,7 @@ from tests.core_trees import NOTHING, layers, traces, wait_until
 from tmplbuild.core import VE, Core, Limits, Venet
 from tmplbuild.errors import BusyError, HostError, TmplbuildError
 
-pytestmark = [pytest.mark.root, pytest.mark.network, pytest.mark.live]
+pytestmark = [pytest.mark.root, pytest.mark.trees, pytest.mark.live]
 
 
 @pytest.fixture
