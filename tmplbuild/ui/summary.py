@@ -43,7 +43,11 @@ def summary_lines(done: RunDone, ink: Ink, width: int = 80) -> list[str]:
     after = f" in {took}" if took else ""
     if done.unchanged:
         why = printable(str(found.get("why") or "no input has moved"))
-        lines = [f"{ink(printable(done.template), 'bold')}: {ink('unchanged', 'green')}{after}: {why}"]
+        name = printable(done.template)
+        head, inked = f"{name}: unchanged", f"{ink(name, 'bold')}: {ink('unchanged', 'green')}"
+        text = f"{head}{after}: {why}"
+        lines = textwrap.wrap(text, max(width, len(head)), subsequent_indent="  ", break_on_hyphens=False)
+        lines[0] = lines[0].replace(head, inked, 1)
     else:
         lines = [f"{ink(printable(done.template), 'bold')}: {ink('built', 'green')}{after}", ""]
         lines += _stage_table(found.get("stages"), ink, width)
