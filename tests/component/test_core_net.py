@@ -36,14 +36,15 @@ def host() -> Iterator[None]:
     debian("systemd")  # made with the machine's own network
     home = os.open("/proc/self/ns/net", os.O_RDONLY)
     linux.unshare(linux.CLONE_NEWNET)
-    linux.loopback_up()
-    ip(f"addr add {HOST4}/32 dev lo", f"addr add {HOST6}/128 dev lo nodad")
-    assert wait_until(
-        lambda: f"local {HOST6}" in ip("-6 route show table local")
-    )  # the kernel's worker does it
-    yield
-    linux.setns(home, linux.CLONE_NEWNET)
-    os.close(home)
+    try:
+        linux.loopback_up()
+        ip(f"addr add {HOST4}/32 dev lo", f"addr add {HOST6}/128 dev lo nodad")
+        # a worker of the kernel adds the route to it, later: what is looked at before a test has to have it
+        assert wait_until(lambda: f"local {HOST6}" in ip("-6 route show table local"))
+        yield
+    finally:
+        linux.setns(home, linux.CLONE_NEWNET)
+        os.close(home)
 
 
 @pytest.fixture

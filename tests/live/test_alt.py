@@ -403,17 +403,31 @@ def test_a_branch_whose_key_is_not_known_is_not_built(alt: Alt) -> None:
 
 
 def test_an_old_branch_is_built_only_as_it_was_frozen(alt: Alt) -> None:
-    """Its signature is over SHA-1: what it would take is told, with the digest to compare."""
-    suite = "4.1/branch/x86_64"
-    digest = hashlib.sha256((alt.standin.root / suite / "base/release").read_bytes()).hexdigest()
+    """Its signature is over SHA-1: what it would take is told, with the digest to compare.
+
+    Both suites are as old and are read at once: of which it is told first is left open.
+    """
+    frozen = {
+        suite: hashlib.sha256((alt.standin.root / suite / "base/release").read_bytes()).hexdigest()
+        for suite in ("4.1/branch/x86_64", "4.1/branch/noarch")
+    }
     path = alt.recipes / "altlinux/notfrozen.toml"
-    path.write_text(
+    text = (
         'extends = "altlinux/_legacy"\n[image]\nrelease = "4.1"\nsuite = "4.1"\nname = "notfrozen"\n'
         f'[archives.altlinux]\nkeys = ["{alt.standin.fingerprint("4.1")}"]\n'
     )
+    path.write_text(text)
     done = _fails(alt, "altlinux-notfrozen", 6, "not accepted any more")
-    assert f'"{suite}" = "{digest}"' in json.loads(done.out.splitlines()[-1])["hint"]
-    path.write_text(path.read_text() + f'frozen = {{ "{suite}" = "{"0" * 64}" }}\n')
+    hint = json.loads(done.out.splitlines()[-1])["hint"]
+    told = [suite for suite, digest in frozen.items() if f'frozen = {{ "{suite}" = "{digest}" }}' in hint]
+    assert len(told) == 1, hint
+    # what the hint says is enough for that suite: then it is told of the other one
+    first, other = told[0], next(suite for suite in frozen if suite not in told)
+    path.write_text(f'{text}frozen = {{ "{first}" = "{frozen[first]}" }}\n')
+    done = _fails(alt, "altlinux-notfrozen", 6, "not accepted any more")
+    assert f'"{other}" = "{frozen[other]}"' in json.loads(done.out.splitlines()[-1])["hint"]
+    pins = f'"{first}" = "{frozen[first]}", "{other}" = "{"0" * 64}"'
+    path.write_text(f"{text}frozen = {{ {pins} }}\n")
     _fails(alt, "altlinux-notfrozen", 6, "is not as it was frozen")
 
 
