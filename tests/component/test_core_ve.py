@@ -496,3 +496,22 @@ def test_the_probe_says_why_layers_cannot_be_stacked(core: Core, tmp_path: Path)
     )
     assert told.stdout.startswith("True copy "), told
     assert len(told.stdout.split()) > 3
+
+
+@pytest.mark.parametrize("moment", ["Helper", "wire.call"])
+def test_an_interrupted_start_leaves_nothing(
+    core: Core, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """Before there is a monitor, and before it was told what to do."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(f"tmplbuild.core.host.{moment}", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            core.start("cut", layers(tmp_path), init=False)
+    assert traces(core) == NOTHING
+    assert list(core.state_dir.iterdir()) == []
+    with core.start("cut", layers(tmp_path), init=False) as ve:
+        assert ve.exec(["true"]).ok

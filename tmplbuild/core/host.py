@@ -278,17 +278,13 @@ class Core:
             net = Venet()
         line = _line(net) if isinstance(net, Venet) else None
         wanted = self._checked(limits or Limits())
-        lock = self._lock(veid)
-        locks = [lock]
+        locks: list[int] = []
         try:
+            locks.append(self._lock(veid))
             remains.clear(str(self.state_dir), veid, self.owner, keep=True)
-            try:
-                locks += self._lock_tree(rootfs, shared=rootfs.changes is None)
-                if rootfs.image is not None and limits is not None and limits.disk_mib is not None:
-                    _fit(rootfs.image, limits.disk_mib)
-            except BaseException:
-                remains.remove_folder(str(folder))
-                raise
+            locks += self._lock_tree(rootfs, shared=rootfs.changes is None)
+            if rootfs.image is not None and limits is not None and limits.disk_mib is not None:
+                _fit(rootfs.image, limits.disk_mib)
             config: wire.Message = {
                 "veid": veid,
                 "state": str(self.state_dir),
@@ -313,9 +309,20 @@ class Core:
             }
             remains.write(f"{folder}/{remains.CONFIG}", config)
             return self._launch(veid, config, locks, [] if rootfs.mount is None else [rootfs.mount])
+        except BaseException:
+            if locks:
+                self._abandon(veid, locks[0])
+            raise
         finally:
             for fd in locks:
                 os.close(fd)
+
+    def _abandon(self, veid: str, lock: int) -> None:
+        """Remove what a start that failed or was interrupted has left, unless its monitor did: one that
+        ended before it was told what to do removes nothing."""
+        if os.fstat(lock).st_nlink:
+            with suppress(OSError, TimeoutError):  # the next start, or gc, tries again
+                remains.clear(str(self.state_dir), veid, self.owner)
 
     def _lock(self, veid: str) -> int:
         try:

@@ -101,8 +101,23 @@ def _alone(planned: Planned, shop: Shop) -> AbstractContextManager[None]:
 def _run(plan: Plan, planned: Planned, index: int, shop: Shop) -> Done:
     step = planned.step
     total = len(plan.steps)
-    shop.emit(StageStarted(step.name, index, total, planned.reason))
     start = time.monotonic()
+    try:
+        shop.emit(StageStarted(step.name, index, total, planned.reason))
+        note = _work(plan, planned, index, shop, start)
+    except TmplbuildError:
+        raise
+    except BaseException:  # interrupted, at whatever moment
+        _record_failure(plan, planned, shop, None)
+        raise
+    seconds = time.monotonic() - start
+    shop.emit(StageDone(step.name, index, total, seconds, False, planned.reason))
+    return Done(step.name, step.key, False, seconds, planned.reason, note)
+
+
+def _work(plan: Plan, planned: Planned, index: int, shop: Shop, start: float) -> dict[str, Any]:
+    """Run the stage's function on a draft and commit what it made; its note."""
+    step = planned.step
     log = shop.log_dir / f"{index:02}-{step.name}.log"
     with _logged(log, shop.emit) as emit, _tree(plan, planned, shop) as draft:
         try:
@@ -115,18 +130,13 @@ def _run(plan: Plan, planned: Planned, index: int, shop: Shop) -> Done:
             told = _completed(error, plan, planned, log)
             _record_failure(plan, planned, shop, told)
             raise told from error
-        except BaseException:
-            _record_failure(plan, planned, shop, None)
-            raise
         emit(Note(f"done: {_told(note)}", "log"))
         if step.makes_layer:
             shop.store.commit(draft, step.key, step.name, note)
             shop.ahead.committed(step.name, step.key, note)
         else:
             shop.store.commit_note(step.key, step.name, step.parent, note)
-    seconds = time.monotonic() - start
-    shop.emit(StageDone(step.name, index, total, seconds, False, planned.reason))
-    return Done(step.name, step.key, False, seconds, planned.reason, note)
+    return note
 
 
 def _told(note: dict[str, Any]) -> str:
