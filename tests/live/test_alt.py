@@ -344,6 +344,24 @@ def test_a_signed_tarball_becomes_a_template(alt: Alt, images: Images, branch: C
     assert images.build("rootfs", more).unchanged
 
 
+def test_a_template_at_an_address_becomes_the_next_branch_s(alt: Alt, images: Images, upgraded: Run) -> None:
+    """p10's template, which another machine has published: the digest that the recipe pins vouches for it."""
+    data = alt.file(P10).read_bytes()
+    digest = hashlib.sha256(data).hexdigest()
+    (images.folder / "p10.tar.gz").write_bytes(data)
+
+    def recipe(name: str, sha256: str) -> str:
+        begin = f'method = "template"\nurls = ["{alt.server.url}/images/p10.tar.gz"]\nsha256 = "{sha256}"\n'
+        return alt.recipe(name, f'[image]\nname = "{name}"\n[bootstrap]\n{begin}')
+
+    done = alt.build(recipe("fetched", digest))
+    assert done.ran == [stage for stage in RELEASE_NAMES if stage != "boot"]
+    assert done.summary["made_of"]["sha256"] == digest
+    versions = {row["name"]: row["version"] for row in _manifest(alt, "fetched")["packages"]}
+    assert versions == {row["name"]: row["version"] for row in _manifest(alt, UPGRADED)["packages"]}
+    _fails(alt, recipe("forged", "0" * 64), 6, "p10.tar.gz")
+
+
 def test_a_tarball_signed_by_another_key(images: Images) -> None:
     data = (images.folder / images.name).read_bytes()
     images.put(data, signer=throw_away_key("somebody else"))
