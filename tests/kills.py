@@ -20,6 +20,7 @@ from pathlib import Path
 
 from tests.workshop import Workshop
 from tmplbuild.core import Core, cgroup
+from tmplbuild.core.line import device_name
 
 TINY = """
 extends = "debian/12"
@@ -61,7 +62,6 @@ class Nights:
         self.random = random.Random(self.seed)
         self.shop = Workshop(self.place, self.packages)
         self.recipes = [self.shop.recipe(name, TINY.format(name=name)) for name in NAMES]
-        self.interfaces = _interfaces()
 
     def undisturbed(self) -> None:
         """The night that nothing disturbs: its digests and how long its shortest template takes."""
@@ -134,7 +134,13 @@ class Nights:
         found = dict(self.shop.remains())
         core = Core(self.shop.run_dir)
         found["groups"] = sorted(cgroup.known(core.owner))
-        found["interfaces"] = sorted(_interfaces() - self.interfaces)
+        # other tests' VEs have links meanwhile: only those count that ours could have
+        ours = {
+            device_name(core.owner, f"{kind}-{name}-12-x86_64")
+            for kind in ("build", "trial")
+            for name in self.digests
+        }
+        found["interfaces"] = sorted(ours & set(os.listdir("/sys/class/net")))
         found["temporary files"] = [str(path) for path in self.shop.temporary()]
         return {kind: rows for kind, rows in found.items() if rows}
 
@@ -143,10 +149,6 @@ class Nights:
         shutil.rmtree(self.shop.place / "state")
         for path in self.shop.templates.iterdir():
             path.unlink()
-
-
-def _interfaces() -> set[str]:
-    return set(os.listdir("/sys/class/net"))
 
 
 def _below(pid: int) -> list[int]:

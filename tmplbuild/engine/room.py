@@ -58,7 +58,7 @@ def wanted(
     fetch = [package for package in unpack if not cache.has(package.sha256)]
     packed = 0
     if "pack" in names:
-        known = last["summary"]["size"] if last is not None else 0
+        known = last.get("summary", {}).get("size", 0) if last is not None else 0
         packed = int(_GROWN * known) or int(_PACKED * _size(pins.target.packages))
     rows = [
         Wanted(settings.cache_dir, (1 + _PREPARED) * _size(fetch), f"{len(fetch)} packages to download"),
