@@ -54,6 +54,10 @@ install: ## install below PREFIX (/usr/local), in a Python environment of its ow
 	@$(PYTHON) -m venv $(PREFIX)/lib/tmplbuild
 	@$(PREFIX)/lib/tmplbuild/bin/python -m pip --disable-pip-version-check -qq install .
 	@install -d $(PREFIX)/bin && ln -sfn ../lib/tmplbuild/bin/tmplbuild $(PREFIX)/bin/tmplbuild
+	@for to in bash:bash-completion/completions/tmplbuild zsh:zsh/site-functions/_tmplbuild \
+	    fish:fish/vendor_completions.d/tmplbuild.fish; do \
+	    file=$(PREFIX)/share/$${to#*:}; install -d $${file%/*} && \
+	    $(PREFIX)/bin/tmplbuild completion $${to%%:*} > $$file || exit; done
 	@install -D -m 644 docs/tmplbuild.1 $(PREFIX)/share/man/man1/tmplbuild.1
 	@install -d $(PREFIX)/lib/systemd/system $(INITDIR)
 	@sed 's|@BIN@|$(PREFIX)/bin|' contrib/tmplbuild-ve.service > $(PREFIX)/lib/systemd/system/tmplbuild-ve.service

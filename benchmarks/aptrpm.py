@@ -8,6 +8,7 @@ than 3 s and 600 MB.
 
 from __future__ import annotations
 
+import argparse
 import resource
 import subprocess
 import sys
@@ -60,7 +61,9 @@ def main() -> None:
     if len(sys.argv) == 3 and sys.argv[1] in ("parse", "close"):
         (parse if sys.argv[1] == "parse" else close)(Path(sys.argv[2]))
         return
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 15_000
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.aptrpm", description=__doc__)
+    parser.add_argument("count", metavar="PACKAGES", nargs="?", type=int, default=15_000)
+    count = parser.parse_args().count
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "pkglist")
         path.write_bytes(branch_list(count))

@@ -144,14 +144,20 @@ def main() -> int:
         return _run(tree, place, asked.runs)
 
 
-def unpacked(template: Path | None, place: Path) -> Path:
-    """The tree of a template, below `place`."""
+def packed(template: Path | None, place: Path) -> Path:
+    """The template that is given, or Debian 12's: of the template cache, or else built below `place`."""
     template = template or load_settings().template_cache / _TEMPLATE
     if not template.exists():
         template = place / _TEMPLATE
         argv = [sys.executable, "-m", "tmplbuild", "build", "debian-12", "--quiet", "--no-boot-test"]
         os.environ["TMPLBUILD_STATE_DIR"] = str(place / "state")
         subprocess.run([*argv, "--cache", str(place)], check=True)
+    return template
+
+
+def unpacked(template: Path | None, place: Path) -> Path:
+    """The tree of a template, below `place`."""
+    template = packed(template, place)
     tree = place / "tree"
     tree.mkdir()
     root = os.open(tree, os.O_RDONLY | os.O_DIRECTORY)

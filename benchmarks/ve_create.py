@@ -8,6 +8,7 @@ on, for the first unpacks the template, too. `tmplbuild ve create` has the start
 
 from __future__ import annotations
 
+import argparse
 import itertools
 import os
 import shutil
@@ -17,20 +18,25 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.ratio import Way, compare
+from benchmarks.ve import packed
 from tmplbuild.config import load_settings
 from tmplbuild.vz.manage import Manager, New
 
-_TEMPLATE = Path("/var/lib/vz/template/cache/debian-12-x86_64.tar.gz")
 _RUNS = 5
 
 
-def main(words: list[str]) -> None:
+def main() -> None:
     """Measure and print."""
-    template = Path(words[0]) if words else _TEMPLATE
-    if not template.exists():
-        sys.exit(f"there is no {template}: build it, or name another")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.ve_create", description=__doc__)
+    parser.add_argument(
+        "template", nargs="?", type=Path, help="a packed template (default: Debian 12's, built if missing)"
+    )
+    given = parser.parse_args().template
+    if given and not given.exists():
+        parser.error(f"there is no {given}")
     with tempfile.TemporaryDirectory(dir="/var/tmp", prefix="ve-create-") as name:
         place = Path(name)
+        template = packed(given, place)
         names = ("state_dir", "run_dir", "cache_dir", "ve_root", "ve_private", "vz_dir", "dists")
         env = {f"TMPLBUILD_{key.upper()}": str(place / key) for key in names}
         manager = Manager(load_settings(environ={"HOME": name, **env}))
@@ -66,4 +72,4 @@ def main(words: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

@@ -7,7 +7,7 @@ import functools
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from time import monotonic, sleep
 
@@ -15,6 +15,7 @@ import pytest
 
 from tests.conftest import KEPT_TREES, shared
 from tmplbuild.core import Core, Rootfs, cgroup
+from tmplbuild.core.line import device_name
 
 # suite and packages of each tree
 TREES = {
@@ -128,6 +129,36 @@ def _belongs(pid: str, core: Core) -> bool:
         return any(link.startswith(f"{core.state_dir}/") for link in links)
     except OSError:
         return False
+
+
+def monitors(core: Core) -> list[int]:
+    """The monitors of VEs of this Core."""
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            if Path(f"/proc/{pid}/comm").read_text() != "tmplbuild-ve\n":
+                continue
+            links = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
+        except OSError:
+            continue
+        if any(link.startswith(f"{core.state_dir}/") for link in links):
+            found.append(int(pid))
+    return found
+
+
+def network(core: Core, veid: str, addresses: Iterable[str]) -> list[str]:
+    """What of a VE's network is on the host: its interface, and what leads to its addresses."""
+    looks = [
+        ["link"],
+        ["route"],
+        ["-6", "route"],
+        ["neigh", "show", "proxy"],
+        ["-6", "neigh", "show", "proxy"],
+    ]
+    told = [subprocess.run(["ip", "-o", *look], capture_output=True, text=True, check=True) for look in looks]
+    marks = (device_name(core.owner, veid), *addresses)
+    rows = "".join(done.stdout for done in told).splitlines()
+    return [row for row in rows if any(mark in row for mark in marks)]
 
 
 def kill_monitor(core: Core, veid: str) -> None:

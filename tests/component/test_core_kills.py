@@ -17,9 +17,8 @@ from time import sleep
 
 import pytest
 
-from tests.core_trees import NOTHING, layers, traces, wait_until
+from tests.core_trees import NOTHING, layers, monitors, network, traces, wait_until
 from tmplbuild.core import Core, Rootfs, images
-from tmplbuild.core.line import device_name
 
 ROUNDS = int(os.environ.get("TMPLBUILD_TEST_KILLS", "40"))
 
@@ -55,20 +54,6 @@ while not Path(enough).exists():
 """.replace("ADDRESSES", repr(ADDRESSES))
 
 
-def monitors(core: Core) -> list[int]:
-    found = []
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            if Path(f"/proc/{pid}/comm").read_text() != "tmplbuild-ve\n":
-                continue
-            links = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
-        except OSError:
-            continue
-        if any(link.startswith(f"{core.state_dir}/") for link in links):
-            found.append(int(pid))
-    return found
-
-
 def strike(core: Core, rootfs: Rootfs, dice: random.Random, init: str, enough: Path) -> str:
     """Run the tool, and kill it, its monitor or both at some moment. Returns what was done."""
     lower, upper = str(rootfs.lower[0]), str(rootfs.upper)
@@ -94,21 +79,6 @@ def strike(core: Core, rootfs: Rootfs, dice: random.Random, init: str, enough: P
     return f"{who} {how.name} after {pause:.3f} s"
 
 
-def network(core: Core) -> list[str]:
-    """What of a VE's network is on the host."""
-    looks = [
-        ["link"],
-        ["route"],
-        ["-6", "route"],
-        ["neigh", "show", "proxy"],
-        ["-6", "neigh", "show", "proxy"],
-    ]
-    told = [subprocess.run(["ip", "-o", *look], capture_output=True, text=True, check=True) for look in looks]
-    marks = (device_name(core.owner, "fuzz"), *ADDRESSES)
-    rows = "".join(done.stdout for done in told).splitlines()
-    return [row for row in rows if any(mark in row for mark in marks)]
-
-
 @pytest.mark.parametrize(("init", "rounds"), [("plain", ROUNDS * 3 // 4), ("init", ROUNDS // 4)])
 def test_kills_at_any_moment_leave_nothing_after_gc(tmp_path: Path, init: str, rounds: int) -> None:
     core = Core(tmp_path / "run")
@@ -123,10 +93,12 @@ def test_kills_at_any_moment_leave_nothing_after_gc(tmp_path: Path, init: str, r
         def clean() -> bool:
             core.gc()
             loops = subprocess.run(told, capture_output=True, check=True).stdout
-            return traces(core) == NOTHING and network(core) == [] and loops == b""
+            return traces(core) == NOTHING and network(core, "fuzz", ADDRESSES) == [] and loops == b""
 
         # A monitor that lost its tool cleans up by itself; gc does not touch it meanwhile.
-        assert wait_until(clean), f"seed {seed}, round {number}: {done}: {traces(core)} {network(core)}"
+        assert wait_until(clean), (
+            f"seed {seed}, round {number}: {done}: {traces(core)} {network(core, 'fuzz', ADDRESSES)}"
+        )
         with core.tree(rootfs) as tree:
             assert tree.is_dir("/srv")
     assert not (tmp_path / "work").exists()

@@ -149,7 +149,7 @@ def test_it_is_the_same_after_a_restart(office: Office, web: str) -> None:
 def test_list_status_pid_and_top(office: Office, web: str) -> None:
     head, row = office.ok("list", "101").splitlines()
     assert head.split() == ["CTID", "NPROC", "STATUS", "IP_ADDR", "HOSTNAME", "MEMORY"]
-    assert re.match(r"101 +\d+ +running +192\.0\.2\.101 192\.0\.2\.102 +www\.example\.net +[\d.]+ MB", row)
+    assert re.match(r"101 +\d+ +running +192\.0\.2\.101 192\.0\.2\.102 +www\.example\.net +[\d.]+M", row)
     assert office.ok("list", "-H", "-o", "ctid,name,status,onboot", web) == "101 web running no\n"
     found = json.loads(office.ok("list", "--json"))[0]
     assert (found["ctid"], found["state"], found["net"], found["status"]) == (

@@ -43,9 +43,3 @@ def test_the_unit_calls_verbs_that_there_are() -> None:
         assert program == "@BIN@/tmplbuild"
         build_parser().parse_args(words)
     assert unit["Service"]["RemainAfterExit"] == "yes"  # else the containers would be killed with it
-
-
-def test_make_install_installs_both() -> None:
-    makefile = (CONTRIB.parent / "Makefile").read_text()
-    for name in CONTRIB.iterdir():
-        assert f"contrib/{name.name}" in makefile

@@ -10,7 +10,7 @@ import pytest
 from tmplbuild.config import Settings, load_settings
 from tmplbuild.core import Limits
 from tmplbuild.errors import BusyError, UsageError
-from tmplbuild.vz import conf, ostemplate
+from tmplbuild.vz import conf, ostemplate, sizes
 from tmplbuild.vz.addresses import address
 from tmplbuild.vz.conf import Conf
 from tmplbuild.vz.limits import limits_of, not_kept
@@ -185,3 +185,8 @@ def test_passwords() -> None:
     for text in ("root:", "-x:y", "a b:c", ":x", "root:a\nb"):
         with pytest.raises(UsageError):
             password(text, lambda user: "")
+
+
+def test_sizes_are_shown_as_they_are_given() -> None:
+    for text in ("0", "512", "256M", "17.5M", "2G", "1.5T", "64K"):
+        assert sizes.shown(sizes.size(text) or 0) == text

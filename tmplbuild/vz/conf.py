@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tmplbuild import vzconf
-from tmplbuild.artifact.atomic import write_atomic
+from tmplbuild.artifact.atomic import remove_stale, write_atomic
 from tmplbuild.config import Settings
 from tmplbuild.errors import BusyError, StoreError, UsageError
 from tmplbuild.tomlfile import did_you_mean
@@ -165,6 +165,7 @@ def save(
 def remove(settings: Settings, veid: str) -> None:
     """Put a VE's configuration away as VEID.conf.destroyed, as vzctl does, and its name with it."""
     path = path_of(settings, veid)
+    remove_stale(path)
     for link in _names_of(settings, veid):
         link.unlink(missing_ok=True)
     if path.exists():

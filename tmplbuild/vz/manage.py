@@ -217,9 +217,9 @@ class Manager:
             private.destroy(self.area(of).path)
             with suppress(OSError):  # others' files may lie there
                 self.root(of).rmdir()
-            conf.remove(self.settings, veid)
             for log in self.console(veid).parent.glob(f"{veid}.console*"):
                 log.unlink(missing_ok=True)
+            conf.remove(self.settings, veid)  # last: what a crash leaves can be destroyed again
         return veid
 
     def _conf_or_bare(self, veid: str) -> Conf:

@@ -31,3 +31,15 @@ def size(text: str, unit: int = 1) -> int | None:
     except (InvalidOperation, OverflowError) as error:
         raise UsageError(f"{text!r} is no size") from error
     return None if count >= NO_LIMIT // unit * unit else count
+
+
+def shown(count: float) -> str:
+    """Bytes as the options take them, so that what was set is read again: "256M", "17.6M", "2G", "0"."""
+    left = count
+    for unit in ("", "K", "M", "G"):
+        if left < (1024 if unit == "" else 1023.95):
+            break
+        left /= 1024
+    else:
+        unit = "T"
+    return f"{left:.1f}".removesuffix(".0") + unit

@@ -112,12 +112,13 @@ def _object(row: Row) -> dict[str, object]:
 
 
 def _shown(name: str, value: object) -> str:
-    from tmplbuild.ui.words import seconds, size
+    from tmplbuild.ui.words import seconds
+    from tmplbuild.vz import sizes
 
     if value is None or value == "":
         return "-"
     if name in ("memory", "swap", "disk") and isinstance(value, int):
-        return size(value)
+        return sizes.shown(value)
     if name in ("uptime", "cpu") and isinstance(value, int | float):
         return seconds(value)
     return str(value)
@@ -199,12 +200,13 @@ def _say_status(
 
 
 def _amount(row: Usage, value: float | None) -> str:
-    from tmplbuild.ui.words import seconds, size
+    from tmplbuild.ui.words import seconds
+    from tmplbuild.vz import sizes
 
     if value is None:
         return "-"
     if row.unit == "bytes":
-        return size(int(value))
+        return sizes.shown(value)
     return seconds(value) if row.unit == "s" else f"{value:g}"
 
 

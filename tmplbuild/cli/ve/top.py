@@ -85,7 +85,7 @@ def _show(
     screen: bool,
 ) -> None:
     from tmplbuild.cli.table import table
-    from tmplbuild.ui.words import size
+    from tmplbuild.vz import sizes
 
     if args.json:
         names = [name.lower().rstrip("%") for name in head]
@@ -95,7 +95,7 @@ def _show(
         ]
         print(json.dumps(found), flush=True)
         return
-    cells = [(key, f"{cpu:.1f}", size(int(memory)), *rest) for key, cpu, memory, rest in rows]
+    cells = [(key, f"{cpu:.1f}", sizes.shown(memory), *rest) for key, cpu, memory, rest in rows]
     if screen:
         import shutil
 
