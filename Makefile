@@ -42,9 +42,9 @@ check: $(VENV)/.dev ## lint, types and unit tests; what a commit must pass
 
 bench: $(VENV)/.dev ## measure against other tools, side by side (as root, long)
 	@sh tests/install-debian-packages
-	@for file in benchmarks/*.py; do \
+	@status=0; for file in benchmarks/*.py; do \
 	    case $$file in */ratio.py|*/__init__.py) continue;; esac; \
-	    echo "== $$file"; $(BIN)/python $$file || exit; done
+	    echo "== $$file"; $(BIN)/python $$file || status=1; done; exit $$status
 
 docs: $(VENV)/.dev ## write the generated pages anew
 	@$(BIN)/python docs/manpage.py > docs/tmplbuild.1.new && mv docs/tmplbuild.1.new docs/tmplbuild.1
