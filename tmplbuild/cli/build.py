@@ -6,7 +6,7 @@ import argparse
 import json
 from typing import Any
 
-from tmplbuild.cli.options import Verbs, add_arch, screen_of, settings_of
+from tmplbuild.cli.options import Verbs, add_arch, add_mirror, screen_of, settings_of
 from tmplbuild.events import silent
 
 
@@ -39,12 +39,7 @@ def add_build_options(parser: argparse.ArgumentParser) -> None:
     """The options of all verbs that build; `choices` reads them."""
     add_arch(parser)
     parser.add_argument("--cache", metavar="DIR", help="template cache that NAME.tar.gz goes to")
-    parser.add_argument(
-        "--mirror",
-        metavar="URL",
-        action="append",
-        help="take the packages from here: an address, or ROLE=URL for one archive (repeatable)",
-    )
+    add_mirror(parser)
     parser.add_argument(
         "--from", dest="rerun_from", metavar="STAGE", help="run this stage and all after it again"
     )

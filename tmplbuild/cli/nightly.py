@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Any
 
-from tmplbuild.cli.options import Verbs, add_arch, settings_of
+from tmplbuild.cli.options import Verbs, add_arch, add_mirror, settings_of
 
 if TYPE_CHECKING:
     from tmplbuild.config import Settings
@@ -45,12 +45,7 @@ def add(verbs: Verbs) -> None:
         add_arch(parser)
         parser.add_argument("--cache", metavar="DIR", help="template cache that the templates go to")
         parser.add_argument("--jobs", metavar="N", help="templates that are built at once")
-        parser.add_argument(
-            "--mirror",
-            metavar="URL",
-            action="append",
-            help="take the packages from here: an address, or ROLE=URL for one archive (repeatable)",
-        )
+        add_mirror(parser)
         parser.add_argument("--rebuild", action="store_true", help="build all from today's packages anew")
         parser.add_argument("--offline", action="store_true", help="use the archives as they were last seen")
         parser.add_argument(

@@ -76,6 +76,16 @@ def completed(action: argparse.Action, command: str) -> None:
     action.completed_by = command  # type: ignore[attr-defined]
 
 
+def add_mirror(parser: argparse.ArgumentParser) -> None:
+    """--mirror, for the verbs that ask the archives."""
+    parser.add_argument(
+        "--mirror",
+        metavar="URL",
+        action="append",
+        help="take the packages from here: an address, or ROLE=URL for one archive (repeatable)",
+    )
+
+
 def settings_of(args: argparse.Namespace) -> Settings:
     """The settings that hold for this run. Raises UsageError."""
     from tmplbuild.config import load_settings

@@ -8,7 +8,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from tmplbuild.cli.options import Verbs, add_arch, settings_of
+from tmplbuild.cli.options import Verbs, add_arch, add_mirror, settings_of
 
 if TYPE_CHECKING:
     from tmplbuild.engine.look import Seen
@@ -44,12 +44,7 @@ def add(verbs: Verbs) -> None:
     for parser in (status, why):
         add_arch(parser)
         parser.add_argument("--cache", metavar="DIR", help="template cache that the templates are in")
-        parser.add_argument(
-            "--mirror",
-            metavar="URL",
-            action="append",
-            help="take the packages from here: an address, or ROLE=URL for one archive (repeatable)",
-        )
+        add_mirror(parser)
         parser.add_argument(
             "--offline", action="store_true", help="judge by the archives as they were last seen"
         )

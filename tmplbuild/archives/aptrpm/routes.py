@@ -5,9 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
-from pathlib import Path
 
+from tmplbuild.archives import routing
 from tmplbuild.archives.aptrpm import release as releases
 from tmplbuild.archives.aptrpm.pool import Pool
 from tmplbuild.archives.aptrpm.reader import open_lists
@@ -15,10 +14,8 @@ from tmplbuild.archives.arrival import Wanted
 from tmplbuild.archives.cache import PackageCache
 from tmplbuild.archives.fetch import Fetcher
 from tmplbuild.archives.gateway import Route
-from tmplbuild.archives.model import ArchiveState, SuiteState
+from tmplbuild.archives.model import ArchiveState, Package, SuiteState
 from tmplbuild.recipes.model import Archive
-
-_LABEL = "upgrade"
 
 
 @dataclass(slots=True)
@@ -29,7 +26,7 @@ class _Packages:
     _pool: Pool | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def at(self, path: str, cache: PackageCache) -> Wanted | None:
+    def at(self, path: str) -> Package | None:
         """The package whose file lies at a path below its archive's address."""
         # .../RPMS.classic/bash-5.2.15-alt1.x86_64.rpm: what stands before the last two dashes
         name = path.rpartition("/")[2].rsplit("-", 2)[0]
@@ -39,28 +36,19 @@ class _Packages:
             for entry in self._pool.named(name):
                 package = self._pool.package(entry.number)
                 if package.filename == path:
-                    dest = cache.path(package.sha256)
-                    return Wanted(package.archive, (path,), package.size, package.sha256, dest)
+                    return package
         return None
 
 
 def gateway_routes(
     archives: Mapping[str, Archive], states: Sequence[ArchiveState], *, fetcher: Fetcher, cache: PackageCache
 ) -> tuple[Route, ...]:
-    """One route for each archive, at its public address.
+    """One route for each archive: see `tmplbuild.archives.routing.routes`."""
 
-    Releases are those that were verified, even if the mirrors have newer ones by now; all else is
-    fetched when asked for, and given after its hash was checked.
-    """
-    return tuple(_route(archives[state.role], state, fetcher, cache) for state in states)
+    def packages(state: ArchiveState) -> routing.PackageAt:
+        return _Packages([state]).at
 
-
-def _route(archive: Archive, state: ArchiveState, fetcher: Fetcher, cache: PackageCache) -> Route:
-    files = {suite.release.path: suite.release.local for suite in state.suites}
-    listed: dict[str, Wanted] = {}
-    for suite in state.suites:
-        listed.update(_listed(state.role, suite, cache))
-    return Route(archive.public, files, partial(_fetch, listed, _Packages([state]), fetcher, cache))
+    return routing.routes(archives, states, fetcher=fetcher, cache=cache, listed=_listed, packages=packages)
 
 
 def _listed(role: str, suite: SuiteState, cache: PackageCache) -> dict[str, Wanted]:
@@ -71,16 +59,6 @@ def _listed(role: str, suite: SuiteState, cache: PackageCache) -> dict[str, Want
         full = f"{suite.suite}/{path}"
         found[full] = Wanted(role, (full,), entry.size, entry.digest, cache.index_path(entry.digest))
     return found
-
-
-def _fetch(
-    listed: Mapping[str, Wanted], packages: _Packages, fetcher: Fetcher, cache: PackageCache, path: str
-) -> Path | None:
-    wanted = listed.get(path) or packages.at(path, cache)
-    if wanted is None:
-        return None
-    fetcher.download([wanted], cache, _LABEL)
-    return wanted.dest
 
 
 def _arch(states: Sequence[ArchiveState]) -> str:

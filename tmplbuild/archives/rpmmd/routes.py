@@ -5,20 +5,17 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
-from pathlib import Path
 
+from tmplbuild.archives import routing
 from tmplbuild.archives.arrival import Wanted
 from tmplbuild.archives.cache import PackageCache
 from tmplbuild.archives.fetch import Fetcher
 from tmplbuild.archives.gateway import Route
-from tmplbuild.archives.model import ArchiveState, SuiteState
+from tmplbuild.archives.model import ArchiveState, Package, SuiteState
 from tmplbuild.archives.rpmmd import repomd
 from tmplbuild.archives.rpmmd.pool import Pool
 from tmplbuild.archives.rpmmd.reader import open_lists
 from tmplbuild.recipes.model import Archive
-
-_LABEL = "upgrade"
 
 
 @dataclass(slots=True)
@@ -30,7 +27,7 @@ class _Packages:
     _pool: Pool | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def at(self, path: str, cache: PackageCache) -> Wanted | None:
+    def at(self, path: str) -> Package | None:
         """The package whose file lies at a path below the archive's address."""
         # .../Packages/b/bash-5.2.26-3.fc40.x86_64.rpm: what stands before the last two dashes
         name = path.rpartition("/")[2].rsplit("-", 2)[0]
@@ -39,33 +36,19 @@ class _Packages:
                 self._pool = Pool(open_lists([self.state]), self.arch)
             for package in self._pool.packages(self._pool.repositories.named(name)):
                 if package.filename == path:
-                    return Wanted(
-                        package.archive, (path,), package.size, package.sha256, cache.path(package.sha256)
-                    )
+                    return package
         return None
 
 
 def gateway_routes(
     archives: Mapping[str, Archive], states: Sequence[ArchiveState], *, fetcher: Fetcher, cache: PackageCache
 ) -> tuple[Route, ...]:
-    """One route for each archive, at its public address.
+    """One route for each archive: see `tmplbuild.archives.routing.routes`."""
 
-    What is signed is what was verified, even if the mirrors have something newer by now; all else is
-    fetched when asked for, and given after its hash was checked.
-    """
-    return tuple(_route(archives[state.role], state, fetcher, cache) for state in states)
+    def packages(state: ArchiveState) -> routing.PackageAt:
+        return _Packages(state, _arch(state)).at
 
-
-def _route(archive: Archive, state: ArchiveState, fetcher: Fetcher, cache: PackageCache) -> Route:
-    files: dict[str, Path] = {}
-    listed: dict[str, Wanted] = {}
-    for suite in state.suites:
-        files[suite.release.path] = suite.release.local
-        if suite.signature is not None:
-            files[suite.signature.path] = suite.signature.local
-        listed.update(_listed(state.role, suite, cache))
-    packages = _Packages(state, _arch(state))
-    return Route(archive.public, files, partial(_fetch, listed, packages, fetcher, cache))
+    return routing.routes(archives, states, fetcher=fetcher, cache=cache, listed=_listed, packages=packages)
 
 
 def _listed(role: str, suite: SuiteState, cache: PackageCache) -> dict[str, Wanted]:
@@ -77,16 +60,6 @@ def _listed(role: str, suite: SuiteState, cache: PackageCache) -> dict[str, Want
         )
         for entry in found.files.values()
     }
-
-
-def _fetch(
-    listed: Mapping[str, Wanted], packages: _Packages, fetcher: Fetcher, cache: PackageCache, path: str
-) -> Path | None:
-    wanted = listed.get(path) or packages.at(path, cache)
-    if wanted is None:
-        return None
-    fetcher.download([wanted], cache, _LABEL)
-    return wanted.dest
 
 
 _ARCHES = ("x86_64", "aarch64", "ppc64le", "s390x", "riscv64", "i686", "i586")
