@@ -18,13 +18,15 @@ def test_a_built_template_is_published_verified_and_built_again(
 ) -> None:
     recipes = tmp_path / "recipes"
     (recipes / "debian").mkdir(parents=True)
-    (recipes / "debian/12-small.toml").write_text(SMALL)  # by its name, as who rebuilds it knows it
+    # a recipe with a name, as who rebuilds it knows it; and a template of its own, since other tests
+    # build SMALL in the same workshop by its path, which is what an unchanged template's manifest keeps
+    (recipes / "debian/12-published.toml").write_text(SMALL.replace('"small-12-', '"published-12-'))
     monkeypatch.setitem(small.env, "TMPLBUILD_RECIPES", str(recipes))
-    small.build("debian-12-small")
+    small.build("debian-12-published")
     mirror = tmp_path / "mirror"
     config = small.place / "publish.toml"
     config.write_text('[publish]\nformats = ["tar.zst", "lxc", "incus", "oci"]\n')
-    done = small.run("--config", str(config), "publish", "debian-12-small", "--to", str(mirror), "--json")
+    done = small.run("--config", str(config), "publish", "debian-12-published", "--to", str(mirror), "--json")
     assert done.status == 0, done.err
     (template,) = json.loads((mirror / "index.json").read_bytes())["templates"]
     (build,) = template["builds"]
