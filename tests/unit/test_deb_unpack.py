@@ -116,6 +116,15 @@ def test_replaces_decides_whatever_the_order(place: Path, tree: Tree, swapped: b
     assert plan.lost[order.index(new)] == set()
 
 
+def test_a_diverted_file_is_nobodys_to_overwrite(place: Path, tree: Tree) -> None:
+    one = understood(place, "a", {"x": b"1"})
+    other = understood(place, "b", {"x": b"2"})
+    diverted = {"x": ("x.real", "b")}
+    plan = settle([one, other], {}, diverted)
+    unpack(tree.fd, [one, other], plan, rules=Rules(diverted, {}))
+    assert (tree.read_bytes("/x"), tree.read_bytes("/x.real")) == (b"2", b"1")
+
+
 def test_replaces_of_another_version_does_not(place: Path, tree: Tree) -> None:
     old = understood(place, "old", {"x": b"old"}, Version="3")
     new = understood(place, "new", {"x": b"new"}, Replaces="old (<< 2)")

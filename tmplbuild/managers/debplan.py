@@ -26,23 +26,30 @@ class Plan:
     lost: tuple[frozenset[str], ...]
 
 
-def settle(packages: Sequence[DebPackage], aliases: Mapping[str, str]) -> Plan:
+def settle(
+    packages: Sequence[DebPackage],
+    aliases: Mapping[str, str],
+    diversions: Mapping[str, tuple[str, str]] | None = None,
+) -> Plan:
     """Give each path of a file or link one owner.
 
     Parameters:
         packages: in the order in which they are unpacked.
         aliases: top directories that are links into /usr ("bin" -> "usr/bin").
+        diversions: by path, where a package's file goes instead, and the package whose own stays.
 
     Raises StageError for two packages that have the same file and no right to it.
     """
     skipped: list[set[str]] = [set() for _ in packages]
     lost: list[set[str]] = [set() for _ in packages]
     owners: dict[str, tuple[int, Entry]] = {}
+    diverted = diversions or {}
     for index, package in enumerate(packages):
         for entry in package.entries:
             if entry.kind == "dir":
                 continue
-            path = canonical(entry.path, aliases)
+            to, keeper = diverted.get(entry.path, (entry.path, package.name))
+            path = canonical(entry.path if package.name == keeper else to, aliases)
             first = owners.get(path)
             if first is None:
                 owners[path] = (index, entry)

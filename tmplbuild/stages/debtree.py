@@ -71,12 +71,13 @@ def fill(
 ) -> None:
     """Unpack `packages` and register them as unpacked; `aliases` as `debplan.settle` wants them."""
     ctx.emit(Progress(f"unpack {len(packages)} packages"))
-    plan = settle(packages, aliases)
+    rules = dpkgdb.read_rules(tree)
+    plan = settle(packages, aliases, rules.diversions)
     outcome = unpack(
         tree.fd,
         packages,
         plan,
-        rules=dpkgdb.read_rules(tree),
+        rules=rules,
         installed=lambda: dpkgdb.read_installed(tree),
         workers=_workers(),
     )
