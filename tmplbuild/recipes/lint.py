@@ -28,6 +28,7 @@ _UNIT = re.compile(
 _PACKAGE = re.compile(r"^[A-Za-z0-9][A-Za-z0-9+._-]+$")
 _BRACES = re.compile(r"\{([A-Za-z_]+)\}")
 _WHOLE_TREE = {"/", "/*", "/**", "/**/*"}
+_WITH_COMPONENTS = frozenset({"apt-deb", "apt-rpm"})  # other archives' suites are not divided any further
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +98,7 @@ def _archives(loaded: LoadedRecipe) -> Iterator[_Row]:
             if mirror != "host" and not mirror.startswith(("http://", "https://", "file://")):
                 key = ("archives", role, "mirrors", at)
                 yield "error", key, f"{quote(mirror)} is no address", 'expected http://..., or "host"'
-        if not archive.components and loaded.recipe.upgrade.manager != "dnf":
+        if not archive.components and loaded.recipe.upgrade.manager in _WITH_COMPONENTS:
             yield "error", ("archives", role, "components"), "missing", 'such as components = ["main"]'
         for suite in archive.frozen:
             if suite not in archive.suites:

@@ -20,6 +20,14 @@ _VENDORS = "/etc/apt/vendors.list.d"
 KEYRING = "/usr/lib/alt-gpgkeys/pubring.gpg"
 
 
+def write(tree: Tree, archives: Mapping[str, Archive], beside: Callable[[str], bytes]) -> list[str]:
+    """See `tmplbuild.stages.configure.Writer`."""
+    changed = write_sources(tree, archives)
+    for archive in archives.values():
+        changed += write_vendor(tree, archive, beside)
+    return changed
+
+
 def write_sources(tree: Tree, archives: Mapping[str, Archive]) -> list[str]:
     """Write the recipe's archives as the only sources in force. Returns the paths written or changed.
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Collection, Sequence
+from typing import Any
 
 from tmplbuild.archives.aptrpm.rpmfile import Content, RpmFile, open_rpm
 from tmplbuild.archives.model import Package
@@ -21,13 +22,11 @@ from tmplbuild.core.tree import Tree
 from tmplbuild.errors import StageError, StoreError
 from tmplbuild.events import Progress
 from tmplbuild.managers import apt_rpm, rpm
+from tmplbuild.recipes.model import Bootstrap, Install
+from tmplbuild.stages import handed
 from tmplbuild.stages.context import Ctx, Shell
 
-METHODS = frozenset({"apt-rpm", "rpm-md"})
-"""The methods of bootstrap whose trees are made here."""
-
 _FIRST = ("setup", "filesystem")
-_INBOX = "/.tmplbuild"
 # They are mounted in a VE, and what is mounted is not rpm's to change.
 DEFINES = ("--define", "_netsharedpath /proc:/sys:/dev")
 # ALT's scripts ask it: no service is started, and nothing is put off into the background.
@@ -39,6 +38,19 @@ _TRACES = (
     "/var/lib/rpm/.rpm.lock",
     "/var/lib/dbus/machine-id",
 )
+
+
+def base(ctx: Ctx, options: Bootstrap, packages: Sequence[Package], auto: frozenset[str]) -> dict[str, Any]:
+    """See `tmplbuild.stages.makers.Maker.base`."""
+    begin(ctx, packages)
+    install(ctx, packages, first=True, timeout_s=options.timeout_s)
+    return {"packages": len(packages)}
+
+
+def more(ctx: Ctx, options: Install, packages: Sequence[Package], auto: frozenset[str]) -> dict[str, Any]:
+    """See `tmplbuild.stages.makers.Maker.more`."""
+    install(ctx, packages, first=False, timeout_s=options.timeout_s, auto=auto)
+    return {"packages": len(packages)}
 
 
 def begin(ctx: Ctx, packages: Sequence[Package]) -> None:
@@ -88,7 +100,7 @@ def install(
     Raises StageError for a script or a file trigger that fails, dependencies that are not met, or
     files that are not as their packages have them.
     """
-    names = hand_in(ctx, packages)
+    names = handed.lay_in(ctx, packages)
     with ctx.entered() as ve:
         if first:
             ve.run(("rpmdb", "--initdb"), what="make rpm's database", env=_ENV)
@@ -102,32 +114,9 @@ def install(
         finish(tree)
 
 
-def hand_in(ctx: Ctx, packages: Sequence[Package]) -> list[str]:
-    """Lay the package files into the tree, where its rpm can read them; their paths there."""
-    ctx.emit(Progress(f"hand {len(packages)} packages in"))
-    paths = []
-    with ctx.tree() as tree:
-        tree.mkdir(_INBOX, 0o700)
-        for package in packages:
-            path = f"{_INBOX}/{os.path.basename(package.filename)}"
-            source = os.open(ctx.package_file(package), os.O_RDONLY | os.O_CLOEXEC)
-            target = tree.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-            try:
-                while os.sendfile(target, source, None, 1 << 30):
-                    pass
-            except OSError as error:
-                why = os.strerror(error.errno or 0)
-                raise StoreError("a package cannot be laid into the tree", where=path, why=why) from error
-            finally:
-                os.close(source)
-                os.close(target)
-            paths.append(path)
-    return paths
-
-
 def finish(tree: Tree) -> None:
     """Take away what only the run needed."""
-    tree.remove(_INBOX)
+    tree.remove(handed.INBOX)
     for path in (*_TRACES, *tree.glob("/var/lib/rpm/__db.*")):
         tree.remove(path)
 
