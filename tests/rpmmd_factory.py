@@ -1,4 +1,5 @@
-"""Repositories of rpm-md: packages of our own making, lists by createrepo_c, signed by a throw-away key.
+"""Repositories of rpm-md: packages of our own making, lists by createrepo_c, signed by a throw-away key;
+or, as Fedora has it, packages that are signed and a list that is not.
 
 repository = RpmMd(path, throw_away_key("test"))
 repository.add(Rpm("hello", release="1"))
@@ -10,20 +11,29 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from tests.aptrpm_factory import Key, sign
 from tests.rpm_factory import WHEN, Rpm, build_rpm
+from tests.rpm_signing import RpmSigner
 
 
 class RpmMd:
-    """Repositories below one directory."""
+    """Repositories below one directory.
 
-    def __init__(self, root: Path, key: Key) -> None:
+    Parameters:
+        key: signs each repomd.xml; None: nobody does.
+        packages: signs each package; None: nobody does.
+    """
+
+    def __init__(self, root: Path, key: Key | None, packages: RpmSigner | None = None) -> None:
         self.root = root
         self.key = key
+        self.packages = packages
         self._rpms: list[Rpm] = []
+        self._signed: dict[bytes, bytes] = {}
 
     def add(self, *rpms: Rpm) -> None:
         """Packages for the next repository that is written."""
@@ -42,18 +52,40 @@ class RpmMd:
         place = self.root / suite
         shutil.rmtree(place, ignore_errors=True)
         (place / "Packages").mkdir(parents=True)
-        for rpm in self._rpms:
-            path = place / "Packages" / rpm.filename
-            path.write_bytes(build_rpm(rpm))
+        for name, data in self._files():
+            path = place / "Packages" / name
+            path.write_bytes(data)
             os.utime(path, (date, date))
         self._rpms = []
-        words = ["createrepo_c", "--quiet", "--revision", str(date), "--set-timestamp-to-revision", *options]
-        subprocess.run([*words, str(place)], check=True, env={**os.environ, "SOURCE_DATE_EPOCH": str(date)})
+        self.index(place, date=date, options=options)
         self.resign(place, signer)
         return place
 
+    def index(self, place: Path, *, date: int = WHEN, options: Sequence[str] = ()) -> None:
+        """Write the lists of what lies in a repository anew."""
+        words = ["createrepo_c", "--quiet", "--revision", str(date), "--set-timestamp-to-revision", *options]
+        subprocess.run([*words, str(place)], check=True, env={**os.environ, "SOURCE_DATE_EPOCH": str(date)})
+
+    def _files(self) -> list[tuple[str, bytes]]:
+        """The packages by name, signed if they are to be: each but once, as that takes time."""
+        built = {rpm.filename: build_rpm(rpm) for rpm in self._rpms}
+        if self.packages is None:
+            return list(built.items())
+        new = {data for data in built.values() if data not in self._signed}
+        with tempfile.TemporaryDirectory() as folder:
+            paths = {Path(folder, f"{number}.rpm"): data for number, data in enumerate(new)}
+            for path, data in paths.items():
+                path.write_bytes(data)
+            if paths:
+                self.packages.sign(*paths)
+            self._signed.update({data: path.read_bytes() for path, data in paths.items()})
+        return [(name, self._signed[data]) for name, data in built.items()]
+
     def resign(self, place: Path, signer: Key | None = None) -> None:
         """Sign a repository anew, whatever its repomd.xml has become."""
+        key = signer or self.key
+        if key is None:
+            return
         text = (place / "repodata/repomd.xml").read_bytes()
-        signed = sign(text, signer or self.key)
+        signed = sign(text, key)
         (place / "repodata/repomd.xml.asc").write_bytes(signed[len(text) :])

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import threading
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tmplbuild.archives import digest
@@ -26,7 +27,8 @@ class Wanted:
 
     `paths` below the archive's address are tried in order where a mirror answers 404 (by-hash
     first, then the plain name). `sha256` may be another digest (tmplbuild.archives.digest). `dest` is
-    where the cache keeps it.
+    where the cache keeps it. `check` is handed the open file, whose hash is right, before it is kept;
+    it raises VerifyError for what must not be used all the same.
     """
 
     role: str
@@ -34,6 +36,7 @@ class Wanted:
     size: int
     sha256: str
     dest: Path
+    check: Callable[[int], None] | None = field(default=None, compare=False)
 
 
 class Progress:

@@ -1,43 +1,35 @@
-"""Files from mirrors: resumed, retried, checked while they come. The only module that knows requests.
+"""Files from mirrors: resumed, retried, checked while they come.
 
 Network trouble is a FetchError; bytes that differ from what was declared, on every mirror that gave
-any, are a VerifyError. A mirror that fails is tried last for the rest of the run. requests honours
-the proxy variables of the environment (http_proxy, https_proxy, no_proxy).
+any, are a VerifyError. A mirror that fails is tried last for the rest of the run.
 """
 
 from __future__ import annotations
 
+import os
 import random
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from email.utils import parsedate_to_datetime
 from functools import partial
-from http.client import HTTPException
 from pathlib import Path
-from types import TracebackType
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 from urllib.parse import unquote, urlsplit
 
-import requests
-from urllib3.exceptions import HTTPError
-
-from tmplbuild import __version__
 from tmplbuild.archives.arrival import Arrival, Progress, Wanted, Wrong
 from tmplbuild.archives.cache import PackageCache
-from tmplbuild.archives.parallel import Stopped, run_all
-from tmplbuild.archives.trouble import failure, reason
+from tmplbuild.archives.model import Package
+from tmplbuild.archives.parallel import run_all
+from tmplbuild.archives.transport import CHUNK, Again, Missing, Transport, starts_at
+from tmplbuild.archives.trouble import failure
 from tmplbuild.errors import FetchError, VerifyError
 from tmplbuild.events import Emit, silent
 
 T = TypeVar("T")
 
-_CHUNK = 1 << 17
+Voucher: TypeAlias = Callable[[Package, int], None]
+
 _MAX_WAIT_S = 60.0
-_WINDOW_S = 60.0
-_SLOWEST = 1024  # bytes a second
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,18 +40,6 @@ class Answer:
     body: bytes | None
     etag: str = ""
     modified: str = ""
-
-
-class _Again(Exception):
-    """This attempt failed; another one may not. `wait_s`: what the server asked for."""
-
-    def __init__(self, why: str, wait_s: float = 0.0) -> None:
-        super().__init__(why)
-        self.wait_s = wait_s
-
-
-class _Missing(Exception):
-    """The mirror has no such file, or refuses to give it."""
 
 
 @dataclass(slots=True)
@@ -83,6 +63,8 @@ class Fetcher:
         retries: further attempts at one mirror after a failure that may pass.
         connect_timeout_s, read_timeout_s: seconds to wait for a connection, and for the next bytes.
         offline: make no request at all: what is not in the cache is a FetchError.
+        vouchers: by role, what a package of that archive has to pass beside its hash before it is used:
+            it is handed the package and its open file, and raises VerifyError.
         sleep, clock: waits between attempts, and the time that rates are measured by, in seconds
             (tests hand in their own).
     """
@@ -97,23 +79,25 @@ class Fetcher:
         connect_timeout_s: float = 10.0,
         read_timeout_s: float = 30.0,
         offline: bool = False,
+        vouchers: Mapping[str, Voucher] | None = None,
         sleep: Callable[[float], object] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._mirrors = {role: _Mirrors(tuple(addresses)) for role, addresses in mirrors.items()}
         self.emit = emit
+        self.vouchers = vouchers or {}
         self.jobs = jobs
         self.retries = retries
-        self.timeout = (connect_timeout_s, read_timeout_s)
-        self.offline = offline
-        self._clock = clock
-        self._stop = threading.Event()
-        self._sleep = self._stop.wait if sleep is None else sleep
-        self._local = threading.local()
-        self._open: set[requests.Response] = set()
-        self._lock = threading.Lock()
-        self.requests = 0
+        self._http = Transport(
+            connect_timeout_s=connect_timeout_s, read_timeout_s=read_timeout_s, offline=offline, clock=clock
+        )
+        self._sleep = self._http.stop.wait if sleep is None else sleep
+        self._vouched: set[tuple[str, Path]] = set()
+
+    @property
+    def requests(self) -> int:
         """HTTP requests made so far."""
+        return self._http.requests
 
     # -- small files -----------------------------------------------------------------------------
 
@@ -151,18 +135,18 @@ class Fetcher:
                 headers["If-Modified-Since"] = known["modified"]
         if url.startswith("file://"):
             return Answer(url, _read_local(url, limit))
-        with self._request(url, headers) as response:
+        with self._http.request(url, headers) as response:
             if response.status_code == 304 and headers:
                 return Answer(url, None, known.get("etag", ""), known.get("modified", ""))
             body = bytearray()
-            for chunk in self._chunks(response, url):
+            for chunk in self._http.chunks(response, url):
                 body += chunk
                 if len(body) > limit:
                     raise Wrong(f"{url} is larger than {limit} bytes")
             seen = response.headers
             length = seen.get("Content-Length", "")
             if length.isdigit() and int(length) != len(body):
-                raise _Again(f"{url}: the connection ended after {len(body)} bytes")
+                raise Again(f"{url}: the connection ended after {len(body)} bytes")
             return Answer(url, bytes(body), seen.get("ETag", ""), seen.get("Last-Modified", ""))
 
     def size(self, role: str, path: str, *, limit: int) -> int:
@@ -174,7 +158,7 @@ class Fetcher:
         def one(url: str) -> int:
             if url.startswith("file://"):
                 return _local_file(url).stat().st_size
-            with self._request(url, {}) as response:
+            with self._http.request(url, {}) as response:
                 length = response.headers.get("Content-Length", "")
             if not length.isdigit() or int(length) > limit:
                 why = f"it is said to have {length} bytes" if length else "the server does not tell its size"
@@ -199,7 +183,7 @@ class Fetcher:
     def _length_of(self, url: str) -> int:
         if url.startswith("file://"):
             return _local_file(url).stat().st_size
-        with self._request(url, {"Range": "bytes=0-0"}) as response:
+        with self._http.request(url, {"Range": "bytes=0-0"}) as response:
             told = response.headers.get("Content-Range", "").rpartition("/")[2]
             told = told if response.status_code == 206 else response.headers.get("Content-Length", "")
         if not told.isdigit():
@@ -211,18 +195,18 @@ class Fetcher:
             with _local_file(url).open("rb") as file:
                 file.seek(start)
                 return file.read(size)
-        with self._request(url, {"Range": f"bytes={start}-{start + size - 1}"}) as response:
+        with self._http.request(url, {"Range": f"bytes={start}-{start + size - 1}"}) as response:
             if response.status_code == 200:
                 return None
-            if response.status_code != 206 or not _starts_at(response, start):
+            if response.status_code != 206 or not starts_at(response, start):
                 raise Wrong(f"{url} has no bytes {start} to {start + size}")
             body = bytearray()
-            for chunk in self._chunks(response, url):
+            for chunk in self._http.chunks(response, url):
                 body += chunk
                 if len(body) > size:
                     raise Wrong(f"{url}: more came than the range that was asked for")
             if len(body) < size:
-                raise _Again(f"{url}: the connection ended after {len(body)} bytes")
+                raise Again(f"{url}: the connection ended after {len(body)} bytes")
             return bytes(body)
 
     # -- files of known hash ---------------------------------------------------------------------
@@ -233,9 +217,14 @@ class Fetcher:
         Parameters:
             label: what the progress events call the batch ("packages").
 
+        What has to pass a check passes it before it gets its name; what is there already, once a run.
         Raises the first error; what came until then stays, for a later run.
         """
-        missing = [wanted for wanted in {w.dest: w for w in files}.values() if not wanted.dest.exists()]
+        every = list({wanted.dest: wanted for wanted in files}.values())
+        missing = [wanted for wanted in every if not wanted.dest.exists()]
+        there = [wanted for wanted in every if wanted.check and wanted not in missing]
+        if there:
+            self.parallel([partial(self._vouch, wanted) for wanted in there])
         if not missing:
             return
         progress = Progress(self.emit, label, sum(wanted.size for wanted in missing))
@@ -247,27 +236,37 @@ class Fetcher:
     def parallel(self, tasks: Sequence[Callable[[], T]]) -> list[T]:
         """Run tasks in `jobs` threads (tmplbuild.archives.parallel); an error stops the others."""
         try:
-            return run_all(tasks, self.jobs, self._stop, self._cut)
+            return run_all(tasks, self.jobs, self._http.stop, self._http.cut)
         finally:
-            self._stop.clear()
-
-    def _cut(self) -> None:
-        """Cut off what is being received: a thread that waits for bytes sees the end at once."""
-        with self._lock:
-            for response in self._open:
-                shutdown = getattr(response.raw, "shutdown", None)  # urllib3 2.3
-                if shutdown is not None:
-                    with suppress(OSError, ValueError, RuntimeError):
-                        shutdown()
+            self._http.stop.clear()
 
     def _bring(self, wanted: Wanted, cache: PackageCache, progress: Progress) -> None:
         with cache.claim(wanted.dest) as fd:
             if fd is None:
                 progress.add(wanted.size)
+                self._vouch(wanted)
                 return
             arrival = Arrival(fd, cache.incoming / f"{wanted.dest.stem}.part", wanted, progress)
             self._everywhere(wanted.role, wanted.paths, lambda url: self._transfer(url, arrival))
+            if wanted.check is not None:
+                try:
+                    wanted.check(fd)
+                except VerifyError:
+                    arrival.restart()
+                    raise
+                self._vouched.add((wanted.role, wanted.dest))
             cache.keep(wanted.dest)
+
+    def _vouch(self, wanted: Wanted) -> None:
+        """See that a file of the cache passes the check, whoever brought it there for whatever archive."""
+        if wanted.check is None or (wanted.role, wanted.dest) in self._vouched:
+            return
+        fd = os.open(wanted.dest, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            wanted.check(fd)
+        finally:
+            os.close(fd)
+        self._vouched.add((wanted.role, wanted.dest))
 
     def _transfer(self, url: str, arrival: Arrival) -> None:
         """One attempt at one mirror: from where the part file ends, or anew."""
@@ -281,18 +280,18 @@ class Fetcher:
         if not arrival.finished():
             arrival.restart()
             if resumed:  # the piece from an earlier attempt may be to blame: once more, from the start
-                raise _Again(f"{url}: the resumed file has another hash")
+                raise Again(f"{url}: the resumed file has another hash")
             raise Wrong(f"{url} has another hash than declared ({arrival.wanted.sha256[:16]}...)")
 
     def _receive(self, url: str, arrival: Arrival) -> None:
-        with self._request(url, arrival.range_headers(url)) as response:
+        with self._http.request(url, arrival.range_headers(url)) as response:
             if response.status_code == 416:
                 arrival.restart()
-                raise _Again(f"{url}: the server cannot resume")
-            if response.status_code != 206 or not _starts_at(response, arrival.have):
+                raise Again(f"{url}: the server cannot resume")
+            if response.status_code != 206 or not starts_at(response, arrival.have):
                 if response.status_code == 206:
                     arrival.restart()
-                    raise _Again(f"{url}: the server resumed at another place")
+                    raise Again(f"{url}: the server resumed at another place")
                 arrival.restart()
             length = response.headers.get("Content-Length", "")
             if length.isdigit() and int(length) != arrival.wanted.size - arrival.have:
@@ -300,16 +299,16 @@ class Fetcher:
                     f"{url} has {arrival.have + int(length)} bytes where {arrival.wanted.size} are declared"
                 )
             arrival.note(url, response.headers.get("ETag", ""), response.headers.get("Last-Modified", ""))
-            for chunk in self._chunks(response, url):
+            for chunk in self._http.chunks(response, url):
                 arrival.add(chunk, url)
         if arrival.have < arrival.wanted.size:
-            raise _Again(f"{url}: the connection ended after {arrival.have} bytes")
+            raise Again(f"{url}: the connection ended after {arrival.have} bytes")
 
     def _copy(self, url: str, arrival: Arrival) -> None:
         arrival.restart()
         with _local_file(url).open("rb") as file:
-            while chunk := file.read(_CHUNK):
-                self._check_stop()
+            while chunk := file.read(CHUNK):
+                self._http.check_stop()
                 arrival.add(chunk, url)
         if arrival.have < arrival.wanted.size:
             raise Wrong(f"{url} has {arrival.have} bytes where {arrival.wanted.size} are declared")
@@ -328,14 +327,14 @@ class Fetcher:
         for address in mirrors.ordered():
             try:
                 return self._at_mirror(address, paths, attempt)
-            except _Missing as error:
+            except Missing as error:
                 missing.append(str(error))
                 continue
             except Wrong as error:
                 wrong.append(str(error))
             except VerifyError as error:
                 refused = refused or error
-            except _Again as error:
+            except Again as error:
                 troubles.append(str(error))
             mirrors.bad.add(address)
         if refused is not None:
@@ -346,130 +345,29 @@ class Fetcher:
         for number in range(self.retries + 1):
             try:
                 return self._at_paths(address, paths, attempt)
-            except _Again as error:
-                self._check_stop()
+            except Again as error:
+                self._http.check_stop()
                 if number == self.retries:
                     raise
                 # full jitter: many clients that failed together must not come back together
                 backoff = min(_MAX_WAIT_S, 0.5 * 2**number) * (0.5 + random.random() / 2)
                 self._sleep(max(backoff, min(error.wait_s, _MAX_WAIT_S)))
-                self._check_stop()
+                self._http.check_stop()
         raise AssertionError("unreachable")
 
     def _at_paths(self, address: str, paths: Sequence[str], attempt: Callable[[str], T]) -> T:
-        failure: _Missing | Wrong | None = None
+        failure: Missing | Wrong | None = None
         for path in paths:
             try:
                 return attempt(f"{address}/{path}")
             except FileNotFoundError as error:
-                failure = failure or _Missing(f"{address}/{path}: {error.strerror}")
-            except _Missing as error:
+                failure = failure or Missing(f"{address}/{path}: {error.strerror}")
+            except Missing as error:
                 failure = failure or error
             except Wrong as error:
                 failure = error
         assert failure is not None
         raise failure
-
-    def _check_stop(self) -> None:
-        if self._stop.is_set():
-            raise Stopped
-
-    def _request(self, url: str, headers: Mapping[str, str]) -> _Closing:
-        self._check_stop()
-        if self.offline:
-            raise FetchError(
-                "a file is not in the cache", where=url, why="offline", hint="run once without --offline"
-            )
-        session: requests.Session | None = getattr(self._local, "session", None)
-        if session is None:
-            session = self._local.session = requests.Session()
-            session.headers["User-Agent"] = f"tmplbuild/{__version__}"
-            session.headers["Accept-Encoding"] = "identity"
-        with self._lock:
-            self.requests += 1
-        try:
-            response = session.get(url, headers=dict(headers), stream=True, timeout=self.timeout)
-        except requests.exceptions.RequestException as error:
-            raise _Again(f"{url}: {reason(error)}") from None
-        with self._lock:
-            self._open.add(response)
-        closing = _Closing(response, self)
-        status = response.status_code
-        if status in (429, 500, 502, 503, 504, 408, 425):
-            closing.close()
-            raise _Again(f"{url}: HTTP {status} {response.reason}", _retry_after(response))
-        if status not in (200, 206, 304, 416):
-            closing.close()
-            raise _Missing(f"{url}: HTTP {status} {response.reason}")
-        return closing
-
-    def forget(self, response: requests.Response) -> None:
-        """A response is closed: nothing is left to cut off."""
-        with self._lock:
-            self._open.discard(response)
-
-    def _chunks(self, response: requests.Response, url: str) -> Iterator[bytes]:
-        """The body as it comes. A server that trickles is given up like one that is silent."""
-        begun, came = self._clock(), 0
-        try:
-            while chunk := _piece(response):
-                self._check_stop()
-                yield chunk
-                came += len(chunk)
-                elapsed = self._clock() - begun
-                if elapsed > _WINDOW_S:
-                    if came < _SLOWEST * elapsed:
-                        raise _Again(f"{url}: less than {_SLOWEST} bytes a second")
-                    begun, came = self._clock(), 0
-        except (HTTPError, HTTPException, OSError) as error:
-            self._check_stop()
-            raise _Again(f"{url}: {reason(error)}") from None
-
-
-def _piece(response: requests.Response) -> bytes:
-    """What has come, undecoded: a server that marks a .gz as Content-Encoding must not get it
-    unpacked on the way."""
-    raw = response.raw
-    if hasattr(raw, "read1"):  # urllib3 2: does not wait until the piece is full
-        piece: bytes = raw.read1(_CHUNK, decode_content=False)
-    else:
-        piece = raw.read(_CHUNK, decode_content=False)
-    return piece
-
-
-class _Closing:
-    """A response that is closed, and forgotten by its fetcher, at the end of a `with`."""
-
-    def __init__(self, response: requests.Response, fetcher: Fetcher) -> None:
-        self.response = response
-        self.fetcher = fetcher
-
-    def __enter__(self) -> requests.Response:
-        return self.response
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        self.fetcher.forget(self.response)
-        self.response.close()
-
-
-def _retry_after(response: requests.Response) -> float:
-    """What the server asks to wait, in seconds (RFC 9110, 10.2.3); 0 if it does not say."""
-    raw = response.headers.get("Retry-After", "").strip()
-    if raw.isdigit():
-        return float(min(int(raw[:9]), 3600))
-    try:
-        return max(0.0, parsedate_to_datetime(raw).timestamp() - time.time())
-    except (TypeError, ValueError, IndexError, OverflowError):
-        return 0.0
-
-
-def _starts_at(response: requests.Response, offset: int) -> bool:
-    return response.headers.get("Content-Range", "").startswith(f"bytes {offset}-")
 
 
 def _local_file(url: str) -> Path:

@@ -12,6 +12,7 @@ The file's form is checked here as well: one cleartext-signed message and nothin
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -67,32 +68,77 @@ def verify_clear(data: bytes, keys: Sequence[str], keys_dir: KeysDir, *, now: fl
             hint="something on the way may have changed it: try again, or use another mirror",
         )
     armored = data[data.rindex(b"-----BEGIN PGP SIGNATURE-----") :]
-    checker = _Checker(keys, keys_dir, now, where)
-    return checker.check(_signatures(armored, where), lambda: pysequoia.verify(data, checker.store))
+    checker = _Checker(Keyring(keys, keys_dir), now, where)
+    packets = _signatures(armored, where, checker.what)
+    return checker.check(packets, lambda: pysequoia.verify(data, checker.keyring.store))
 
 
 def verify_detached(
     data: bytes, signature: bytes, keys: Sequence[str], keys_dir: KeysDir, *, now: float, where: str
 ) -> Signed:
     """Check a file against its detached signatures (Release and Release.gpg); as `verify_clear`."""
-    checker = _Checker(keys, keys_dir, now, where)
-    packets = _signatures(signature, where)
-    signers: list[str] = []
-    failure: VerifyError | None = None
-    for packet in packets:
-        sig = pysequoia.Sig.from_bytes(bytes(packet))
+    return Keyring(keys, keys_dir).verify_detached(data, signature, now=now, where=where)
 
-        def verify(sig: pysequoia.Sig = sig) -> pysequoia.Decrypted:
-            return pysequoia.verify(data, checker.store, signature=sig)
 
-        try:
-            signers += checker.check([packet], verify).signers
-        except VerifyError as error:
-            failure = failure or error
-    if not signers:
-        # all packets at once, so that the message names every key
-        raise checker.refusal(packets) if failure is None or len(packets) > 1 else failure
-    return Signed(data, tuple(sorted(set(signers))))
+class Keyring:
+    """Pinned certificates, read when they are first asked for.
+
+    Parameters:
+        keys, keys_dir: as `verify_clear` takes them.
+    """
+
+    def __init__(self, keys: Sequence[str], keys_dir: KeysDir) -> None:
+        self._keys = keys
+        self._keys_dir = keys_dir
+
+    @functools.cached_property
+    def certs(self) -> list[pysequoia.Cert]:
+        """The certificates. Raises VerifyError for one that cannot be used."""
+        return [_certificate(self._keys_dir, key) for key in self._keys]
+
+    @functools.cached_property
+    def expiry(self) -> dict[str, float]:
+        """When each key and subkey expires, by fingerprint."""
+        return {key: end for cert in self.certs for key, end in _expiry(cert).items()}
+
+    @functools.cached_property
+    def primary(self) -> dict[str, str]:
+        """The primary key of each key and subkey, by fingerprint."""
+        return {key: cert.fingerprint for cert in self.certs for key in _expiry(cert)}
+
+    def store(self, _ids: list[str]) -> list[pysequoia.Cert]:
+        """What pysequoia asks for certificates."""
+        return self.certs
+
+    def verify_detached(
+        self, data: bytes, signature: bytes, *, now: float, where: str, what: str = "the archive"
+    ) -> Signed:
+        """Check data against detached signatures, armoured or not: one good one is enough.
+
+        Parameters:
+            now, where: as `verify_clear` takes them.
+            what: what is signed, for messages.
+
+        Raises VerifyError.
+        """
+        checker = _Checker(self, now, where, what)
+        packets = _signatures(signature, where, what)
+        signers: list[str] = []
+        failure: VerifyError | None = None
+        for packet in packets:
+            sig = _sig(packet, where, what)
+
+            def verify(sig: pysequoia.Sig = sig) -> pysequoia.Decrypted:
+                return pysequoia.verify(data, self.store, signature=sig)
+
+            try:
+                signers += checker.check([packet], verify).signers
+            except VerifyError as error:
+                failure = failure or error
+        if not signers:
+            # all packets at once, so that the message names every key
+            raise checker.refusal(packets) if failure is None or len(packets) > 1 else failure
+        return Signed(data, tuple(sorted(set(signers))))
 
 
 class WeakError(VerifyError):
@@ -106,18 +152,13 @@ class WeakError(VerifyError):
 
 
 class _Checker:
-    """The pinned certificates, and the judgement over what pysequoia found."""
+    """The judgement over what pysequoia found."""
 
-    def __init__(self, keys: Sequence[str], keys_dir: KeysDir, now: float, where: str) -> None:
+    def __init__(self, keyring: Keyring, now: float, where: str, what: str = "the archive") -> None:
+        self.keyring = keyring
         self.now = now
         self.where = where
-        self.certs = [_certificate(keys_dir, key) for key in keys]
-        self.expiry = {key: end for cert in self.certs for key, end in _expiry(cert).items()}
-        self.primary = {key: cert.fingerprint for cert in self.certs for key in _expiry(cert)}
-
-    def store(self, _ids: list[str]) -> list[pysequoia.Cert]:
-        """What pysequoia asks for certificates."""
-        return self.certs
+        self.what = what
 
     def check(self, packets: list[Packet], verify: Callable[[], pysequoia.Decrypted]) -> Signed:
         """The signed content, if one signature at least is good. Raises VerifyError."""
@@ -135,7 +176,7 @@ class _Checker:
         return Signed(result.bytes or b"", tuple(sorted(signers)))
 
     def _alive(self, primary: str, signing_key: str) -> bool:
-        return all(self.now < self.expiry.get(key.lower(), 0.0) for key in (primary, signing_key))
+        return all(self.now < self.keyring.expiry.get(key.lower(), 0.0) for key in (primary, signing_key))
 
     def refusal(self, packets: list[Packet]) -> VerifyError:
         """Why none of the signatures counts: the most telling reason."""
@@ -143,52 +184,60 @@ class _Checker:
         if not ours:
             names = ", ".join(sorted({_issuer(packet) for packet in packets}))
             return VerifyError(
-                "the archive is signed, but by none of the recipe's keys",
+                f"{self.what} is signed, but by none of the recipe's keys",
                 where=self.where,
                 why=f"it is signed by {names}; the recipe pins "
-                + ", ".join(cert.fingerprint.upper() for cert in self.certs),
+                + ", ".join(cert.fingerprint.upper() for cert in self.keyring.certs),
                 hint="if the distribution has new keys, add them to the recipe (archives.NAME.keys and "
                 "keys/FINGERPRINT.asc) after checking them on its site",
             )
         if weak := [packet for packet, _ in ours if packet.hash_algorithm in _WEAK]:
             return WeakError(
-                "the archive's signature uses a broken hash",
+                f"{self.what}'s signature uses a broken hash",
                 where=self.where,
                 why=f"key {_issuer(weak[0])} signed with {str(weak[0].hash_algorithm).rpartition('.')[2]}",
             )
         for packet, key in ours:
             made = packet.signature_created.timestamp() if packet.signature_created else self.now
-            end = min(self.expiry[key], self.expiry[self.primary[key]])
+            end = min(self.keyring.expiry[key], self.keyring.expiry[self.keyring.primary[key]])
             if end <= max(made, self.now):
                 return VerifyError(
-                    "the key that signed the archive has expired",
+                    f"the key that signed {self.what} has expired",
                     where=self.where,
-                    why=f"key {self.primary[key].upper()} was valid until {utc(end)}; "
+                    why=f"key {self.keyring.primary[key].upper()} was valid until {utc(end)}; "
                     f"the signature is of {utc(made)}",
                     hint="get the key's renewed certificate from the distribution into the recipe's keys/",
                 )
         return VerifyError(
-            "the archive's signature does not fit its content",
+            f"{self.what}'s signature does not fit its content",
             where=self.where,
-            why=f"the signature of key {self.primary[ours[0][1]].upper()} is bad",
+            why=f"the signature of key {self.keyring.primary[ours[0][1]].upper()} is bad",
             hint="the file was changed on the way or is half updated: try again later or use another mirror",
         )
 
     def _key_of(self, packet: Packet) -> str:
         """The fingerprint of the pinned (sub)key that a signature names, "" if it is none of ours."""
         issuer = _issuer(packet).lower()
-        return next((key for key in self.expiry if issuer and key.endswith(issuer)), "")
+        return next((key for key in self.keyring.expiry if issuer and key.endswith(issuer)), "")
 
 
-def _signatures(armored: bytes, where: str) -> list[Packet]:
+def _signatures(armored: bytes, where: str, what: str) -> list[Packet]:
     try:
         packets = [packet for packet in PacketPile.from_bytes(armored) if packet.tag == Tag.Signature]
     except RuntimeError as error:
         reason = str(error).partition("\n")[0]
-        raise VerifyError("the archive's signature cannot be read", where=where, why=reason) from None
+        raise VerifyError(f"{what}'s signature cannot be read", where=where, why=reason) from None
     if not packets:
-        raise VerifyError("the archive's signature file holds no signature", where=where)
+        raise VerifyError(f"{what}'s signature file holds no signature", where=where)
     return packets
+
+
+def _sig(packet: Packet, where: str, what: str) -> pysequoia.Sig:
+    try:
+        return pysequoia.Sig.from_bytes(bytes(packet))
+    except RuntimeError as error:
+        reason = str(error).partition("\n")[0]
+        raise VerifyError(f"{what}'s signature cannot be read", where=where, why=reason) from None
 
 
 def _issuer(packet: Packet) -> str:

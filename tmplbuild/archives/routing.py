@@ -13,6 +13,7 @@ from tmplbuild.archives.cache import PackageCache
 from tmplbuild.archives.fetch import Fetcher
 from tmplbuild.archives.gateway import Route
 from tmplbuild.archives.model import ArchiveState, Package, SuiteState
+from tmplbuild.archives.packages import wanted
 from tmplbuild.recipes.model import Archive
 
 _LABEL = "upgrade"
@@ -48,25 +49,24 @@ def routes(
             if suite.signature is not None:
                 files[suite.signature.path] = suite.signature.local
             found.update(listed(state.role, suite, cache))
-        fetch = partial(_fetch, state.role, found, packages(state), fetcher, cache)
+        fetch = partial(_fetch, found, packages(state), fetcher, cache)
         return Route(archives[state.role].public, files, fetch)
 
     return tuple(map(route, states))
 
 
 def _fetch(
-    role: str,
     listed: Mapping[str, Wanted],
     package_at: PackageAt,
     fetcher: Fetcher,
     cache: PackageCache,
     path: str,
 ) -> Path | None:
-    wanted = listed.get(path)
-    if wanted is None:
+    found = listed.get(path)
+    if found is None:
         package = package_at(path)
         if package is None:
             return None
-        wanted = Wanted(role, (path,), package.size, package.sha256, cache.path(package.sha256))
-    fetcher.download([wanted], cache, _LABEL)
-    return wanted.dest
+        found = wanted(package, fetcher, cache)
+    fetcher.download([found], cache, _LABEL)
+    return found.dest

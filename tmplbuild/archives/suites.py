@@ -57,6 +57,11 @@ class Suite:
         return self.archive.frozen.get(self.suite, "")
 
     @property
+    def unsigned(self) -> bool:
+        """Whether only the packages are signed: nothing vouches for what the suite says of itself."""
+        return self.archive.signed == "packages"
+
+    @property
     def memory(self) -> str:
         """The name under which the last verified release is remembered: other keys, other memory."""
         return f"suite_{self.role}_{self.suite}_{self.trust}"
@@ -65,6 +70,8 @@ class Suite:
     def trust(self) -> str:
         """Stands for who vouches for the suite."""
         who = " ".join(sorted(self.archive.keys)) + self.frozen
+        if self.archive.signed != "index":
+            who += self.archive.signed
         return hashlib.sha256(who.encode()).hexdigest()[:12]
 
 
@@ -168,6 +175,8 @@ def _head(form: Form[R], suite: Suite, fetcher: Fetcher) -> Head[R]:
     if not suite.cache.index_path(known.get("sha256", "0" * 64)).exists():
         known = {}
     whole, *apart = form.paths(suite.suite)
+    if suite.unsigned:
+        whole, apart = whole or apart[0], []
     if not whole:
         return _detached(form, suite, fetcher, *apart)
 
@@ -214,11 +223,7 @@ def _believe(
         signed = openpgp.Signed(body, ())
         release = form.parse(body, answer.url)
     else:
-        try:
-            signed = form.verify(body, signature, suite, answer.url)
-        except openpgp.WeakError as error:
-            error.hint = f'{error.hint}: archives.{suite.role}.frozen = {{ "{suite.suite}" = "{sha256}" }}'
-            raise
+        signed = _signed(form, suite, body, signature, answer.url, sha256)
         release = form.parse(signed.content, answer.url)
         form.check(release, suite, answer.url)
         _refuse_older(form, suite, release, answer.url)
@@ -232,6 +237,18 @@ def _believe(
         "accepted_at": f"{suite.now:.0f}",
     }
     return Head(suite, release, _stored(suite, path, body), signed.signers, facts, gpg)
+
+
+def _signed(
+    form: Form[R], suite: Suite, body: bytes, signature: bytes | None, url: str, sha256: str
+) -> openpgp.Signed:
+    if suite.unsigned:
+        return openpgp.Signed(body, ())
+    try:
+        return form.verify(body, signature, suite, url)
+    except openpgp.WeakError as error:
+        error.hint = f'{error.hint}: archives.{suite.role}.frozen = {{ "{suite.suite}" = "{sha256}" }}'
+        raise
 
 
 def _expect(suite: Suite, sha256: str, url: str) -> None:
@@ -279,7 +296,7 @@ def _remembered(form: Form[R], suite: Suite) -> Head[R]:
             hint="run once without --offline",
         ) from None
     asof = replace(suite, now=then, allow_older=True)
-    path, signature = (whole, "") if gpg is None else apart
+    path, signature = (whole or apart[0], "") if gpg is None else apart
     head = _believe(form, asof, path, body, gpg, Answer(known["url"], None), signature)
     for index in form.indexes(head):
         if not index.local.exists():

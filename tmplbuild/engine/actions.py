@@ -10,9 +10,9 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from tmplbuild.archives import deb
 from tmplbuild.archives.gateway import Gateway
 from tmplbuild.archives.model import Package
+from tmplbuild.archives.packages import download
 from tmplbuild.artifact.members import MemberCache
 from tmplbuild.engine.ahead import Ahead
 from tmplbuild.engine.allowance import limits_of
@@ -89,7 +89,7 @@ def _bench(world: World, resolved: Resolved, name: str, draft: Draft, emit: Emit
         return gateway_of(world, resolved)
 
     def file_of(package: Package) -> Path:
-        deb.download([package], fetcher=world.fetcher, cache=world.cache)
+        download([package], fetcher=world.fetcher, cache=world.cache)
         return world.cache.path(package.sha256)
 
     return Bench(
@@ -134,7 +134,7 @@ def _actions(
     artifact = world.store.artifact(key_of["pack"])
 
     def fetch(packages: tuple[Package, ...]) -> None:
-        deb.download(packages, fetcher=world.fetcher, cache=world.cache)
+        download(packages, fetcher=world.fetcher, cache=world.cache)
 
     def do_bootstrap(ctx: Bench) -> dict[str, Any]:
         if resolved.source is not None:

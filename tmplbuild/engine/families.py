@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Any, Protocol, cast
 
 from tmplbuild.archives.cache import PackageCache
-from tmplbuild.archives.fetch import Fetcher
+from tmplbuild.archives.fetch import Fetcher, Voucher
 from tmplbuild.archives.gateway import Route
 from tmplbuild.archives.model import ArchiveState, Closure
 from tmplbuild.archives.openpgp import KeysDir
@@ -33,6 +34,10 @@ class Family(Protocol):
 
     def closure(self, states: Any, *, arch: str, **options: Any) -> Closure: ...
 
+    def vouchers(
+        self, archives: Mapping[str, Archive], keys_dir: KeysDir, now: float
+    ) -> Mapping[str, Voucher]: ...  # where a recipe may say that packages are signed
+
     def gateway_routes(
         self,
         archives: Mapping[str, Archive],
@@ -47,9 +52,18 @@ _FAMILIES = {
     "apt-deb": "tmplbuild.archives.deb",
     "apt-rpm": "tmplbuild.archives.aptrpm",
     "dnf": "tmplbuild.archives.rpmmd",
+    "zypper": "tmplbuild.archives.rpmmd",
 }
 
 
 def of(recipe: Recipe) -> Family:
     """The reader for a recipe. A package manager reads one kind of archive, so it decides."""
     return cast(Family, import_module(_FAMILIES[recipe.upgrade.manager]))
+
+
+def vouchers(recipe: Recipe, keys_dir: KeysDir) -> Mapping[str, Voucher]:
+    """By archive, what its packages have to pass where they are signed themselves."""
+    if all(archive.signed == "index" for archive in recipe.archives.values()):
+        return {}
+    found: Mapping[str, Voucher] = of(recipe).vouchers(recipe.archives, keys_dir, time.time())
+    return found

@@ -127,7 +127,12 @@ def open_world(
         store=Store(settings.state_dir),
         cache=PackageCache(settings.cache_dir),
         mirrors=addresses,
-        fetcher=Fetcher(addresses, emit=emit, offline=wish.offline),
+        fetcher=Fetcher(
+            addresses,
+            emit=emit,
+            offline=wish.offline,
+            vouchers=families.vouchers(loaded.recipe, keys_dirs(loaded)),
+        ),
         emit=emit,
     )
 

@@ -28,6 +28,7 @@ _UNIT = re.compile(
 _PACKAGE = re.compile(r"^[A-Za-z0-9][A-Za-z0-9+._-]+$")
 _BRACES = re.compile(r"\{([A-Za-z_]+)\}")
 _WHOLE_TREE = {"/", "/*", "/**", "/**/*"}
+_PACKAGE_SIGNED = frozenset({"dnf", "zypper"})  # in others' archives no package has a signature of its own
 _WITH_COMPONENTS = frozenset({"apt-deb", "apt-rpm"})  # other archives' suites are not divided any further
 
 
@@ -98,6 +99,8 @@ def _archives(loaded: LoadedRecipe) -> Iterator[_Row]:
             if mirror != "host" and not mirror.startswith(("http://", "https://", "file://")):
                 key = ("archives", role, "mirrors", at)
                 yield "error", key, f"{quote(mirror)} is no address", 'expected http://..., or "host"'
+        if archive.signed != "index":
+            yield from _package_signed(loaded, role)
         if not archive.components and loaded.recipe.upgrade.manager in _WITH_COMPONENTS:
             yield "error", ("archives", role, "components"), "missing", 'such as components = ["main"]'
         for suite in archive.frozen:
@@ -110,6 +113,18 @@ def _archives(loaded: LoadedRecipe) -> Iterator[_Row]:
             hint = f"put it beside {loaded.path} as keys/FINGERPRINT.asc, and its fingerprint into `keys`"
             yield "error", ("archives", role, "keys"), why, hint
         yield from _certificates(loaded, ("archives", role, "keys"), archive.keys)
+
+
+def _package_signed(loaded: LoadedRecipe, role: str) -> Iterator[_Row]:
+    archive = loaded.recipe.archives[role]
+    key = ("archives", role, "signed")
+    if loaded.recipe.upgrade.manager not in _PACKAGE_SIGNED:
+        yield "error", key, f"has no effect with {loaded.recipe.upgrade.manager}", "leave it out"
+    if archive.signed == "packages" and archive.frozen:
+        yield "error", ("archives", role, "frozen"), "an index that is not signed cannot be frozen", ""
+    if archive.signed == "packages" and any(one.startswith("http://") for one in archive.mirrors):
+        hint = "over https the mirror at least is who it says it is"
+        yield "warning", ("archives", role, "mirrors"), "nobody vouches for which versions there are", hint
 
 
 def _certificates(loaded: LoadedRecipe, table: KeyPath, keys: tuple[str, ...]) -> Iterator[_Row]:

@@ -88,6 +88,8 @@ class Archive(Section, frozen=True, kw_only=True):
         keys: fingerprints of the primary keys that may sign the archive; the certificates lie in
             keys/FINGERPRINT.asc beside the recipe or its parent. Empty only with `keys_missing`.
         keys_missing: why no key can be pinned yet, and what to do: until `keys` has one, nothing is built.
+        signed: what the signatures are on: "index" (the signed file of each suite vouches for the packages),
+            "packages" (the index is not signed, each package is), or "both". With "dnf" and "zypper".
         frozen: the sha256 of a suite's signed file (InRelease, base/release), by suite, for one that never
             changes any more and whose signature is too old to be accepted: it is believed by this digest.
         vendor: what apt-rpm calls the keys that it accepts for this archive (vendors.list(5)): the mark
@@ -105,6 +107,7 @@ class Archive(Section, frozen=True, kw_only=True):
     components: tuple[str, ...] = ()
     keys: tuple[Fingerprint, ...]
     keys_missing: Text = ""
+    signed: Literal["index", "packages", "both"] = "index"
     frozen: dict[str, Sha256] = {}
     vendor: Annotated[str, Meta(pattern="^[A-Za-z0-9._-]*$", description="a vendor's id")] = ""
     arches: tuple[str, ...] = ()

@@ -47,7 +47,7 @@ def sections(archives: Mapping[str, Archive]) -> str:
             keys = " ".join(f"file://{_key_file(key)}" for key in archive.keys)
             rows.append(
                 f"[{name}]\nname={name}\nbaseurl={archive.public.rstrip('/')}/{suite}/\nenabled=1\n"
-                f"repo_gpgcheck=1\ngpgcheck=1\ngpgkey={keys}\n"
+                f"repo_gpgcheck={int(archive.signed != 'packages')}\ngpgcheck=1\ngpgkey={keys}\n"
             )
     return "\n".join(rows)
 

@@ -17,8 +17,8 @@ from tmplbuild.archives.aptrpm.closure import Request, resolve
 from tmplbuild.archives.aptrpm.pool import Pool
 from tmplbuild.archives.aptrpm.reader import open_lists, read_archives
 from tmplbuild.archives.aptrpm.routes import gateway_routes
-from tmplbuild.archives.deb import download
 from tmplbuild.archives.model import ArchiveState, Closure
+from tmplbuild.archives.packages import download
 
 __all__ = ["closure", "download", "gateway_routes", "open_pool", "read_archives"]
 

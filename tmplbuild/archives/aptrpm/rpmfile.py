@@ -109,11 +109,9 @@ def open_rpm(fd: int, where: str) -> Iterator[RpmFile]:
 
     Raises VerifyError for anything that is no package of format 3 or 4 for rpm, and OSError.
     """
-    if os.pread(fd, 4, 0) != _LEAD_MAGIC:
-        raise VerifyError("a package cannot be read", where=where, why="it is no RPM package")
-    signature, end = _header(fd, _LEAD, where)
-    main, offset = _header(fd, end + -end % 8, where)
-    _check(fd, signature, main, end + -end % 8, offset, where)
+    opened = parts(fd, where)
+    main, offset = opened.main, opened.end
+    _check(fd, opened, where)
     if main.text(_FORMAT) not in ("", "cpio"):
         raise VerifyError(
             "a package has a payload of a kind that is not known", where=where, why=main.text(_FORMAT)[:100]
@@ -132,6 +130,30 @@ def open_rpm(fd: int, where: str) -> Iterator[RpmFile]:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The two headers of a package. The bytes from `start` to `end` of the file are the main one, and what
+    its signatures cover; the payload begins at `end`."""
+
+    signature: Header
+    main: Header
+    start: int
+    end: int
+
+
+def parts(fd: int, where: str) -> Parts:
+    """Read the headers of the package that is open as `fd`; nothing is verified.
+
+    Raises VerifyError for anything that is no package of format 3 or later, and OSError.
+    """
+    if os.pread(fd, 4, 0) != _LEAD_MAGIC:
+        raise VerifyError("a package cannot be read", where=where, why="it is no RPM package")
+    signature, end = _header(fd, _LEAD, where)
+    start = end + -end % 8
+    main, offset = _header(fd, start, where)
+    return Parts(signature, main, start, offset)
+
+
 def _header(fd: int, at: int, where: str) -> tuple[Header, int]:
     """The header at an offset of a file, and where it ends there."""
     first = os.pread(fd, header.PREAMBLE, at)
@@ -141,9 +163,10 @@ def _header(fd: int, at: int, where: str) -> tuple[Header, int]:
     return Header(os.pread(fd, length, at), 0, where), at + length
 
 
-def _check(fd: int, signature: Header, main: Header, start: int, end: int, where: str) -> None:
+def _check(fd: int, opened: Parts, where: str) -> None:
     """Compare the header with the digest that the signature header has of it, if any."""
-    raw = os.pread(fd, end - start, start)
+    signature = opened.signature
+    raw = os.pread(fd, opened.end - opened.start, opened.start)
     for tag, kind in ((_SIG_SHA256, "sha256"), (_SIG_SHA1, "sha1")):
         if tag in signature:
             found = hashlib.new(kind, raw, usedforsecurity=False).hexdigest()

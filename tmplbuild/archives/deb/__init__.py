@@ -10,16 +10,14 @@ cache.path(full.packages[0].sha256)
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
-from tmplbuild.archives.arrival import Wanted
-from tmplbuild.archives.cache import PackageCache
 from tmplbuild.archives.deb.closure import Request, resolve
 from tmplbuild.archives.deb.pool import Pool
 from tmplbuild.archives.deb.reader import open_indexes, read_archives
 from tmplbuild.archives.deb.routes import gateway_routes
-from tmplbuild.archives.fetch import Fetcher
-from tmplbuild.archives.model import ArchiveState, Closure, Package
+from tmplbuild.archives.model import ArchiveState, Closure
+from tmplbuild.archives.packages import download
 
 __all__ = ["closure", "download", "gateway_routes", "open_pool", "read_archives"]
 
@@ -51,17 +49,3 @@ def closure(
         tuple(priorities), tuple(include), tuple(packages), tuple(exclude), tuple(prefer), recommends
     )
     return resolve(pool, request)
-
-
-def download(packages: Iterable[Package], *, fetcher: Fetcher, cache: PackageCache) -> None:
-    """Bring packages into the cache, checked, several at once.
-
-    Raises FetchError, VerifyError, StoreError.
-    """
-    wanted = [
-        Wanted(package.archive, (package.filename,), package.size, package.sha256, cache.path(package.sha256))
-        for package in packages
-    ]
-    for item in wanted:
-        cache.used(item.dest)
-    fetcher.download(wanted, cache, "packages")

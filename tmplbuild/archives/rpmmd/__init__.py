@@ -13,14 +13,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tmplbuild.archives.deb import download
 from tmplbuild.archives.model import ArchiveState, Closure
+from tmplbuild.archives.packages import download
 from tmplbuild.archives.rpmmd.closure import Request, resolve
 from tmplbuild.archives.rpmmd.pool import Pool
 from tmplbuild.archives.rpmmd.reader import open_lists, read_archives
 from tmplbuild.archives.rpmmd.routes import gateway_routes
+from tmplbuild.archives.rpmmd.signature import vouchers
 
-__all__ = ["closure", "download", "gateway_routes", "open_pool", "read_archives"]
+__all__ = ["closure", "download", "gateway_routes", "open_pool", "read_archives", "vouchers"]
 
 
 def open_pool(states: Sequence[ArchiveState], arch: str) -> Pool:

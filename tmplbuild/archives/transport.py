@@ -1,0 +1,187 @@
+"""Requests over HTTP and what comes back, piece by piece. The only module that knows requests.
+
+requests honours the proxy variables of the environment (http_proxy, https_proxy, no_proxy).
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from email.utils import parsedate_to_datetime
+from http.client import HTTPException
+from types import TracebackType
+
+import requests
+from urllib3.exceptions import HTTPError
+
+from tmplbuild import __version__
+from tmplbuild.archives.parallel import Stopped
+from tmplbuild.archives.trouble import reason
+from tmplbuild.errors import FetchError
+
+CHUNK = 1 << 17
+_WINDOW_S = 60.0
+_SLOWEST = 1024  # bytes a second
+_PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
+
+
+class Again(Exception):
+    """This attempt failed; another one may not. `wait_s`: what the server asked for."""
+
+    def __init__(self, why: str, wait_s: float = 0.0) -> None:
+        super().__init__(why)
+        self.wait_s = wait_s
+
+
+class Missing(Exception):
+    """The mirror has no such file, or refuses to give it."""
+
+
+class Transport:
+    """Connections of several threads.
+
+    Parameters:
+        connect_timeout_s, read_timeout_s: seconds to wait for a connection, and for the next bytes.
+        offline: make no request at all.
+        clock: the time that rates are measured by, in seconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        connect_timeout_s: float,
+        read_timeout_s: float,
+        offline: bool,
+        clock: Callable[[], float],
+    ) -> None:
+        self.stop = threading.Event()
+        """Set when whoever waits for bytes is to give up."""
+        self.requests = 0
+        """HTTP requests made so far."""
+        self._timeout = (connect_timeout_s, read_timeout_s)
+        self._offline = offline
+        self._clock = clock
+        self._local = threading.local()
+        self._open: set[requests.Response] = set()
+        self._lock = threading.Lock()
+
+    def check_stop(self) -> None:
+        """Raises Stopped once `stop` is set."""
+        if self.stop.is_set():
+            raise Stopped
+
+    def request(self, url: str, headers: Mapping[str, str]) -> Closing:
+        """Ask for a file; what comes is for a `with`.
+
+        Raises Again, Missing, Stopped, and FetchError when there is no network to be used.
+        """
+        self.check_stop()
+        if self._offline:
+            raise FetchError(
+                "a file is not in the cache", where=url, why="offline", hint="run once without --offline"
+            )
+        with self._lock:
+            self.requests += 1
+        try:
+            response = self._session().get(url, headers=dict(headers), stream=True, timeout=self._timeout)
+        except requests.exceptions.RequestException as error:
+            raise Again(f"{url}: {reason(error)}") from None
+        with self._lock:
+            self._open.add(response)
+        closing = Closing(response, self)
+        status = response.status_code
+        if status in _PASSING:
+            closing.close()
+            raise Again(f"{url}: HTTP {status} {response.reason}", _retry_after(response))
+        if status not in (200, 206, 304, 416):
+            closing.close()
+            raise Missing(f"{url}: HTTP {status} {response.reason}")
+        return closing
+
+    def chunks(self, response: requests.Response, url: str) -> Iterator[bytes]:
+        """The body as it comes. A server that trickles is given up like one that is silent (Again)."""
+        begun, came = self._clock(), 0
+        try:
+            while chunk := _piece(response):
+                self.check_stop()
+                yield chunk
+                came += len(chunk)
+                elapsed = self._clock() - begun
+                if elapsed > _WINDOW_S:
+                    if came < _SLOWEST * elapsed:
+                        raise Again(f"{url}: less than {_SLOWEST} bytes a second")
+                    begun, came = self._clock(), 0
+        except (HTTPError, HTTPException, OSError) as error:
+            self.check_stop()
+            raise Again(f"{url}: {reason(error)}") from None
+
+    def cut(self) -> None:
+        """Cut off what is being received: a thread that waits for bytes sees the end at once."""
+        with self._lock:
+            for response in self._open:
+                shutdown = getattr(response.raw, "shutdown", None)  # urllib3 2.3
+                if shutdown is not None:
+                    with suppress(OSError, ValueError, RuntimeError):
+                        shutdown()
+
+    def forget(self, response: requests.Response) -> None:
+        """A response is closed: nothing is left to cut off."""
+        with self._lock:
+            self._open.discard(response)
+
+    def _session(self) -> requests.Session:
+        session: requests.Session | None = getattr(self._local, "session", None)
+        if session is None:
+            session = self._local.session = requests.Session()
+            session.headers["User-Agent"] = f"tmplbuild/{__version__}"
+            session.headers["Accept-Encoding"] = "identity"
+        return session
+
+
+class Closing:
+    """A response that is closed, and forgotten by its transport, at the end of a `with`."""
+
+    def __init__(self, response: requests.Response, transport: Transport) -> None:
+        self.response = response
+        self.transport = transport
+
+    def __enter__(self) -> requests.Response:
+        return self.response
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self.transport.forget(self.response)
+        self.response.close()
+
+
+def starts_at(response: requests.Response, offset: int) -> bool:
+    """Whether the answer to a request for a range begins where it should."""
+    return response.headers.get("Content-Range", "").startswith(f"bytes {offset}-")
+
+
+def _piece(response: requests.Response) -> bytes:
+    """What has come, undecoded: a server that marks a .gz as Content-Encoding must not get it
+    unpacked on the way."""
+    raw = response.raw
+    if hasattr(raw, "read1"):  # urllib3 2: does not wait until the piece is full
+        piece: bytes = raw.read1(CHUNK, decode_content=False)
+    else:
+        piece = raw.read(CHUNK, decode_content=False)
+    return piece
+
+
+def _retry_after(response: requests.Response) -> float:
+    """What the server asks to wait, in seconds (RFC 9110, 10.2.3); 0 if it does not say."""
+    raw = response.headers.get("Retry-After", "").strip()
+    if raw.isdigit():
+        return float(min(int(raw[:9]), 3600))
+    try:
+        return max(0.0, parsedate_to_datetime(raw).timestamp() - time.time())
+    except (TypeError, ValueError, IndexError, OverflowError):
+        return 0.0
