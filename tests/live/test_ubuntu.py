@@ -16,9 +16,6 @@ from tmplbuild.engine.steps import NAMES, RELEASE_NAMES
 pytestmark = [pytest.mark.root, pytest.mark.network, pytest.mark.live, pytest.mark.slow]
 
 
-NETWORKD = ("systemd-sysv", "dbus", "iproute2", "procps", "systemd-resolved", "tzdata")
-
-
 class Ubuntu:
     """A workshop with the archive's address, and recipes test-jammy and test-noble that pin its key."""
 
@@ -29,8 +26,6 @@ class Ubuntu:
         self.options = ("--recipes", str(shop.place / "recipes"), *self.mirror)
         folder = Path(shop.recipe("jammy", archive.recipe("22.04"))).parent
         shop.recipe("noble", archive.recipe("24.04", extra='[upgrade]\nfrom = "test-jammy"'))
-        flavour = archive.recipe("24.04", packages=NETWORKD).replace("ubuntu/24.04", "ubuntu/24.04-networkd")
-        shop.recipe("networkd", flavour)
         archive.key.export(folder / "keys")
 
 
@@ -74,7 +69,7 @@ def test_a_recipe_of_ubuntu_becomes_a_template(ubuntu: Ubuntu) -> None:
 def test_the_flavour_with_networkd(ubuntu: Ubuntu) -> None:
     """Its boot test sets an address in networkd's way."""
     shop = ubuntu.shop
-    done = shop.build("test-networkd", *ubuntu.options)
+    done = shop.build("test-noble-networkd", *ubuntu.options)
     assert done.summary["template"] == "ubuntu-24.04-networkd-x86_64"
     with shop.tree("ubuntu-24.04-networkd-x86_64", "clean-again") as tree:
         assert tree.readlink("/etc/resolv.conf") == "../run/systemd/resolve/stub-resolv.conf"

@@ -351,6 +351,16 @@ def test_which_recipes_are_meant() -> None:
     assert select(some, [], enabled_only=True) == ["debian-12", "debian-13"]
     assert select(some, ["*-13"], enabled_only=True) == ["debian-13"]
     assert select(some, ["ubuntu-24.04"], enabled_only=False) == ["ubuntu-24.04"]
+    minimal = [f"debian-{release}-minimal" for release in (11, 12, 13)]
+    assert select(some, ["debian-*-minimal"], enabled_only=False) == minimal
+    assert select(some, ["debian-12-ssh", "debian-12+ssh"], enabled_only=False) == [
+        "debian-12-ssh",
+        "debian-12+ssh",
+    ]
+    assert "debian-12-minimal" in select(some, ["debian-12-*"], enabled_only=False)
+    assert not {"debian-12-minimal", "ubuntu-24.04-networkd"} & set(everything)
+    variants = settings(recipes=("debian-*-minimal",), skip=("debian-11*",))
+    assert select(variants, [], enabled_only=True) == minimal[1:]
     with pytest.raises(UsageError, match='"debain-12"') as caught:
         select(some, ["debain-12"], enabled_only=True)
     assert "debian-12" in caught.value.hint

@@ -26,7 +26,7 @@ def test_names_are_sorted_as_people_count(tmp_path: Path) -> None:
 def test_the_earlier_root_wins(tmp_path: Path) -> None:
     write(tmp_path / "a", "x/1", "")
     write(tmp_path / "b", "x/1", "")
-    assert find("x-1", [tmp_path / "b", tmp_path / "a"]) == tmp_path / "b/x/1.toml"
+    assert find("x-1", [tmp_path / "b", tmp_path / "a"]).path == tmp_path / "b/x/1.toml"
 
 
 def test_an_unknown_name_gets_a_suggestion_and_the_list() -> None:

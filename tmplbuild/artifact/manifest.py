@@ -25,10 +25,12 @@ SCHEMA = 1
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RecipeRef:
-    """The recipe's name, and the sha256 of the flattened recipe's canonical form."""
+    """The recipe's name, the sha256 of the flattened recipe's canonical form, and the features that were
+    laid on it, in order."""
 
     name: str
     digest: str
+    features: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -32,6 +32,13 @@ def add(verbs: Verbs) -> None:
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", metavar="NAME", help="recipe (debian-12) or path of its file (./mine.toml)")
+    parser.add_argument(
+        "--feature",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="lay a feature on the recipe (repeatable; see `recipe features`); the template's name tells",
+    )
     add_build_options(parser)
 
 
@@ -71,13 +78,20 @@ def choices(args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+def name_of(args: argparse.Namespace) -> str:
+    """The recipe's name with the features that are asked for."""
+    from tmplbuild.recipes import with_features
+
+    return with_features(args.name, args.feature)
+
+
 def run_build(args: argparse.Namespace) -> int:
     """Build a template."""
     from tmplbuild.engine.build import build
 
     settings = settings_of(args)
     with screen_of(args) as emit:
-        build(args.name, settings=settings, emit=emit, **choices(args))
+        build(name_of(args), settings=settings, emit=emit, **choices(args))
     return 0
 
 
@@ -87,10 +101,10 @@ def run_plan(args: argparse.Namespace) -> int:
 
     settings = settings_of(args)
     if args.json:  # one object, no events
-        plan = make_plan(args.name, settings=settings, emit=silent, **choices(args))
+        plan = make_plan(name_of(args), settings=settings, emit=silent, **choices(args))
     else:
         with screen_of(args) as emit:
-            plan = make_plan(args.name, settings=settings, emit=emit, **choices(args))
+            plan = make_plan(name_of(args), settings=settings, emit=emit, **choices(args))
     rows = [
         {
             "stage": row.step.name,

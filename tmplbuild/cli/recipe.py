@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tmplbuild.cli import recipe_write
 from tmplbuild.cli.options import Verbs, add_arch, roots_of
@@ -25,7 +25,8 @@ def add(verbs: Verbs) -> None:
     listing = found.add_parser(
         "list",
         help="list the recipes",
-        description="List the recipes, where they lie, and until when the release is supported.",
+        description="List the recipes, until when the release is supported, and where they lie. Each variant "
+        "is a recipe, too: debian-12 has the variant minimal, so there is debian-12-minimal.",
     )
     listing.set_defaults(run=run_list)
     show = found.add_parser(
@@ -40,6 +41,14 @@ def add(verbs: Verbs) -> None:
     )
     add_arch(show)
     show.set_defaults(run=run_show)
+    features = found.add_parser(
+        "features",
+        help="list the features that a recipe may have",
+        description="List the features that may be laid on a recipe: `build NAME --feature FEATURE`, or "
+        "NAME+FEATURE wherever a recipe is named.",
+    )
+    features.add_argument("name", metavar="NAME", help="recipe (debian-12) or path of its file")
+    features.set_defaults(run=run_features)
     diff = found.add_parser(
         "diff",
         help="tell how two recipes differ",
@@ -72,9 +81,13 @@ def run_list(args: argparse.Namespace) -> int:
     from tmplbuild.recipes import entries, load
 
     roots = roots_of(args)
-    rows: list[dict[str, object]] = []
-    for entry in entries(roots):
-        row: dict[str, object] = {"name": entry.name, "path": str(entry.path)}
+    everything = entries(roots, variants=True)
+    rows: list[dict[str, Any]] = []
+    for entry in everything:
+        if entry.variant:
+            continue
+        mine = [other.variant for other in everything if other.variant and other.path == entry.path]
+        row: dict[str, Any] = {"name": entry.name, "path": str(entry.path), "variants": mine}
         try:
             image = load(entry.name, roots=roots).recipe.image
             row |= {"title": image.title, "arches": list(image.arches), "eol": str(image.eol or "")}
@@ -88,14 +101,15 @@ def run_list(args: argparse.Namespace) -> int:
 
     cells = [
         (
-            str(row["name"]),
-            str(row.get("eol", "")) or "-",
-            " ".join(map(str, arches)) if isinstance(arches := row.get("arches"), list) else "-",
-            str(row.get("error") or row["path"]),
+            row["name"],
+            row.get("eol") or "-",
+            " ".join(row.get("arches", ())) or "-",
+            " ".join(row["variants"]) or "-",
+            row.get("error") or row["path"],
         )
         for row in rows
     ]
-    print(*table(("name", "until", "architectures", "file"), cells, args.color), sep="\n")
+    print(*table(("name", "until", "architectures", "variants", "file"), cells, args.color), sep="\n")
     return 0
 
 
@@ -110,6 +124,23 @@ def run_show(args: argparse.Namespace) -> int:
         print(json.dumps(plain(found.recipe), indent=2, default=str))
     else:
         sys.stdout.write(show(found, origin=args.origin))
+    return 0
+
+
+def run_features(args: argparse.Namespace) -> int:
+    """List a recipe's features."""
+    from tmplbuild.cli.table import table
+    from tmplbuild.recipes import find, offered
+
+    roots = roots_of(args)
+    asked = find(args.name, roots)
+    rows = offered(asked.path, [*roots, asked.path.resolve().parent.parent])
+    if args.json:
+        found = [{"name": row.name, "title": row.title, "path": str(row.path)} for row in rows]
+        print(json.dumps(found, indent=2))
+        return 0
+    cells = [(row.name, row.title or "-", str(row.path)) for row in rows]
+    print(*table(("feature", "what it brings", "file"), cells, args.color), sep="\n")
     return 0
 
 
@@ -147,7 +178,7 @@ def run_lint(args: argparse.Namespace) -> int:
     roots = roots_of(args)
     known = [rule.id for rule in rules()]
     found: list[dict[str, str]] = []
-    names = args.names or [entry.name for entry in entries(roots)]
+    names = args.names or [entry.name for entry in entries(roots, variants=True)]
     for name in names:
         try:
             arches = load(name, roots=roots).recipe.image.arches

@@ -45,7 +45,8 @@ class Seen:
 
 
 def select(settings: Settings, patterns: Sequence[str], *, enabled_only: bool) -> list[str]:
-    """The recipes that are meant, by name, in the catalogue's order; files (./x.toml) last.
+    """The recipes that are meant, by name, in the catalogue's order; files (./x.toml) and recipes with
+    features (debian-12+ssh) last.
 
     Parameters:
         patterns: names or patterns of names; all that are enabled, if empty.
@@ -53,31 +54,45 @@ def select(settings: Settings, patterns: Sequence[str], *, enabled_only: bool) -
 
     Raises UsageError for a pattern that nothing matches.
     """
-    names = [entry.name for entry in recipes.entries(recipes.recipe_roots(settings.recipes))]
+    # where nobody names variants none is meant, and nothing has to be read to know them
+    named = bool(patterns or settings.nightly.recipes)
+    entries = recipes.entries(recipes.recipe_roots(settings.recipes), variants=named)
     night = settings.nightly
     enabled = [
-        name
-        for name in names
-        if (not night.recipes or _matches(name, night.recipes)) and not _matches(name, night.skip)
+        entry
+        for entry in entries
+        if _means(night.recipes or ("*",), entry)
+        and not any(fnmatchcase(entry.name, pattern) for pattern in night.skip)
     ]
     if not patterns:
         for pattern in night.recipes:
-            _expect(pattern, names, "the settings' nightly.recipes")
-        return enabled
-    pool = enabled if enabled_only else names
-    files = [pattern for pattern in patterns if pattern.endswith(".toml")]
-    rest = [pattern for pattern in patterns if pattern not in files]
+            _expect(pattern, entries, "the settings' nightly.recipes")
+        return [entry.name for entry in enabled]
+    pool = enabled if enabled_only else entries
+    given = [pattern for pattern in patterns if recipes.is_path(pattern) or "+" in pattern]
+    rest = [pattern for pattern in patterns if pattern not in given]
     for pattern in rest:
         _expect(pattern, pool, "the recipes that are enabled" if enabled_only else "the recipes")
-    return [name for name in pool if _matches(name, rest)] + files
+    return [entry.name for entry in pool if _means(rest, entry)] + given
 
 
-def _matches(name: str, patterns: Sequence[str]) -> bool:
-    return any(fnmatchcase(name, pattern) for pattern in patterns)
+def _means(patterns: Sequence[str], entry: recipes.Entry) -> bool:
+    """Whether one of the patterns means the recipe. A variant is meant by its whole name, or by a pattern
+    with a part for it: debian-*-minimal, debian-12-*; not by debian-*, which means the releases."""
+    if not entry.variant:
+        return any(fnmatchcase(entry.name, pattern) for pattern in patterns)
+    stem = entry.name.removesuffix(f"-{entry.variant}")
+    return any(
+        fnmatchcase(stem, pattern[:at]) and fnmatchcase(entry.variant, pattern[at + 1 :])
+        for pattern in patterns
+        for at, sign in enumerate(pattern)
+        if sign == "-"
+    )
 
 
-def _expect(pattern: str, names: Sequence[str], where: str) -> None:
-    if not any(fnmatchcase(name, pattern) for name in names):
+def _expect(pattern: str, entries: Sequence[recipes.Entry], where: str) -> None:
+    if not any(_means([pattern], entry) for entry in entries):
+        names = [entry.name for entry in entries]
         near = did_you_mean(pattern, names) or f"there are {', '.join(names) or 'none'}"
         raise UsageError(f'no recipe matches "{pattern}"', where=where, hint=near)
 

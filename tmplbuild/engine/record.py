@@ -123,7 +123,9 @@ def _manifest(world: World, record: Record) -> manifest.Manifest:
     pinned = Pins.from_json(pins)
     return manifest.Manifest(
         template=world.template,
-        recipe=manifest.RecipeRef(record["recipe"], keys.digest(plain(world.loaded.recipe))),
+        recipe=manifest.RecipeRef(
+            record["recipe"], keys.digest(plain(world.loaded.recipe)), world.loaded.features
+        ),
         tool=f"tmplbuild {__version__}",
         arch=pins["arch"],
         epoch=pinned.target.epoch,

@@ -1,6 +1,7 @@
 """Recipes: what a template is made of, as data. Pure: no root, no network."""
 
-from tmplbuild.recipes.catalogue import VE_ARCHES, Entry, entries, recipe_roots
+from tmplbuild.recipes.catalogue import VE_ARCHES, Entry, entries, find, is_path, recipe_roots, with_features
+from tmplbuild.recipes.chain import Offer, offered
 from tmplbuild.recipes.difference import Difference, difference
 from tmplbuild.recipes.lint import Finding, lint
 from tmplbuild.recipes.load import LoadedRecipe, load, without_boot_test
@@ -15,17 +16,22 @@ __all__ = [
     "Entry",
     "Finding",
     "LoadedRecipe",
+    "Offer",
     "Skeleton",
     "as_upgrade",
     "begins_packed",
     "difference",
     "entries",
+    "find",
+    "is_path",
     "lint",
     "load",
+    "offered",
     "recipe_roots",
     "schema",
     "show",
     "skeleton",
+    "with_features",
     "without_boot_test",
     "without_release_steps",
 ]

@@ -2,17 +2,21 @@
 
 A recipe is `ROOT/DISTRO/RELEASE.toml` and named DISTRO-RELEASE: debian/12.toml is "debian-12". Files
 whose name begins with "_" are only there to be extended. Of two recipes of one name the one in the
-earlier root counts.
+earlier root counts. A variant that a recipe or its parent declares is a recipe as well,
+DISTRO-RELEASE-VARIANT; and +FEATURE after any name lays a feature on it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tmplbuild.errors import UsageError
-from tmplbuild.tomlfile import did_you_mean
+from tmplbuild.recipes.chain import parents
+from tmplbuild.recipes.merge import merge
+from tmplbuild.tomlfile import Fault, Node, did_you_mean, quote, read
 
 SYSTEM_ROOT = Path("/etc/tmplbuild/recipes")
 
@@ -39,11 +43,25 @@ VE_ARCHES: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One recipe of the catalogue: its name, its file, and the root that it was found in."""
+    """One recipe of the catalogue: its name, its file, the root that it was found in, and the variant that
+    it is, if it is one."""
 
     name: str
     path: Path
     root: Path
+    variant: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a name means: the recipe's file, the variant and the further features that are wanted, and
+    what that is called. `is_file`: it was named by its path."""
+
+    name: str
+    path: Path
+    variant: str = ""
+    features: tuple[str, ...] = ()
+    is_file: bool = False
 
 
 def recipe_roots(given: Sequence[Path] = ()) -> tuple[Path, ...]:
@@ -68,36 +86,104 @@ def shipped_root() -> Path:
     return checkout if (package.parent / "pyproject.toml").is_file() else package / "shipped" / "recipes"
 
 
-def entries(roots: Sequence[Path]) -> list[Entry]:
-    """All recipes by name, each once."""
+def entries(roots: Sequence[Path], *, variants: bool = False) -> list[Entry]:
+    """All recipes by name, each once.
+
+    Parameters:
+        variants: the variants that they declare, too; of a recipe that cannot be read there are none.
+    """
     found: dict[str, Entry] = {}
     for root in roots:
         for path in _files(root):
             name = f"{path.parent.name}-{path.stem}"
             found.setdefault(name, Entry(name, path, root))
+    if variants:
+        reading = functools.cache(read)
+        for entry in list(found.values()):
+            for word in _declared(entry.path, roots, reading):
+                name = f"{entry.name}-{word}"
+                found.setdefault(name, Entry(name, entry.path, entry.root, word))
     return sorted(found.values(), key=lambda entry: _natural(entry.name))
 
 
-def find(name: str, roots: Sequence[Path]) -> Path:
-    """The file of a recipe, by name ("debian-12") or by path ("./mine.toml", "recipes/debian/12.toml").
+def find(name: str, roots: Sequence[Path]) -> Asked:
+    """What a name means: a recipe ("debian-12"), one of its variants ("debian-12-minimal"), or a path
+    ("./mine.toml", "recipes/debian/12.toml"); each may be followed by features ("debian-12+docker").
 
     Raises UsageError, with what there is, for a name that nothing has.
     """
-    if name.endswith(".toml"):
-        path = Path(name)
+    base, features = split_name(name)
+    more = "".join(f"+{feature}" for feature in features)
+    if is_path(base):
+        path = Path(base)
         if path.is_file():
-            return path
-        raise UsageError("there is no such recipe file", where=name)
+            return Asked(f"{path.resolve().parent.name}-{path.stem}{more}", path, "", features, is_file=True)
+        raise UsageError("there is no such recipe file", where=base)
     known = {entry.name: entry.path for entry in entries(roots)}
-    if name in known:
-        return known[name]
-    near = did_you_mean(name, known)
-    listing = "the recipes are: " + ", ".join(known) if known else "no root holds a recipe"
+    for stem, variant in _cuts(base):
+        if stem in known and (not variant or variant in _declared(known[stem], roots)):
+            return Asked(name, known[stem], variant, features)
+    names = [entry.name for entry in entries(roots, variants=True)]
+    near = did_you_mean(base, names)
+    listing = "the recipes are: " + ", ".join(names) if names else "no root holds a recipe"
     raise UsageError(
-        f'there is no recipe "{name}"',
+        f'there is no recipe "{base}"',
         where=", ".join(map(str, roots)) or "no directory of recipes",
         hint=f"{near} {listing}".strip(),
     )
+
+
+def is_path(name: str) -> bool:
+    """Whether a recipe is named by its file."""
+    return split_name(name)[0].endswith(".toml")
+
+
+def split_name(name: str) -> tuple[str, tuple[str, ...]]:
+    """A recipe's name or path, and the features that follow it. Raises UsageError for an empty one."""
+    base, end, rest = name.rpartition(".toml")
+    if end and (not rest or rest.startswith("+")):
+        base, words = f"{base}.toml", rest.split("+")[1:]
+    else:
+        base, *words = name.split("+")
+    if not base or not all(words):
+        raise UsageError(f"{quote(name)} is no name of a recipe", hint="such as debian-12+ssh")
+    return base, tuple(dict.fromkeys(words))
+
+
+def with_features(name: str, features: Sequence[str]) -> str:
+    """The name of a recipe with more features."""
+    base, have = split_name(name)
+    return "+".join(dict.fromkeys([base, *have, *features]))
+
+
+def declares(name: str, variant: str, roots: Sequence[Path]) -> bool:
+    """Whether there is a recipe of that name with that variant."""
+    path = next((entry.path for entry in entries(roots) if entry.name == name), None)
+    return path is not None and variant in _declared(path, roots)
+
+
+def variants_of(tree: Node) -> dict[str, Node]:
+    """The variants that a recipe's tree declares."""
+    node = tree.value.get("variants") if isinstance(tree.value, dict) else None
+    return node.value if node is not None and isinstance(node.value, dict) else {}
+
+
+def _declared(path: Path, roots: Sequence[Path], reading: Callable[[Path], Node] = read) -> dict[str, Node]:
+    tree: Node | None = None
+    faults: list[Fault] = []
+    for file in parents(path, roots, faults, reading):
+        assert isinstance(file.value, dict)
+        words = {key: node for key, node in file.value.items() if key in ("variants", "add", "drop")}
+        tree = merge(tree, Node(words, file.place), faults)
+    return variants_of(tree) if tree is not None else {}
+
+
+def _cuts(name: str) -> Iterator[tuple[str, str]]:
+    """The name itself, then all ways to take it for a recipe's and a variant's, the longest first."""
+    yield name, ""
+    for at in range(len(name) - 1, 0, -1):
+        if name[at] == "-":
+            yield name[:at], name[at + 1 :]
 
 
 def choose_arch(wanted: str | None, arches: Sequence[str]) -> str:

@@ -15,12 +15,12 @@ from pathlib import Path
 import msgspec
 
 from tmplbuild.errors import RecipeError
-from tmplbuild.recipes.catalogue import VE_ARCHES, choose_arch, find
-from tmplbuild.recipes.merge import merge
+from tmplbuild.recipes.catalogue import VE_ARCHES, Asked, choose_arch, declares, find, variants_of
+from tmplbuild.recipes.chain import Chain
 from tmplbuild.recipes.model import NAME, Archive, Recipe
 from tmplbuild.recipes.placeholders import SOURCES, fill
 from tmplbuild.recipes.validate import faults_of, free_text
-from tmplbuild.tomlfile import Fault, Node, Place, Unreadable, did_you_mean, quote, read, spell
+from tmplbuild.tomlfile import Fault, Node, Place, did_you_mean, quote, spell
 
 _DEFAULT = Place(Path("default"), 0)
 
@@ -32,7 +32,8 @@ class LoadedRecipe:
     `name` is the catalogue's ("debian-12"), `arch` the distribution's word (amd64), `ve_arch`
     OpenVZ's (x86_64); the template's name is `recipe.image.name`. `chain` are the files read, the
     most distant parent first; `origin` gives for each key path ("install.packages[3]") the place
-    that sets it (what is not there is a default).
+    that sets it (what is not there is a default). `variant` is the one that was asked for, `features` are
+    all that were laid, in order.
     """
 
     name: str
@@ -42,6 +43,8 @@ class LoadedRecipe:
     path: Path
     chain: tuple[Path, ...]
     origin: Mapping[str, Place]
+    variant: str = ""
+    features: tuple[str, ...] = ()
 
     @property
     def dir(self) -> Path:
@@ -127,88 +130,99 @@ def load(name: str, *, arch: str | None = None, roots: Sequence[Path]) -> Loaded
 
     Raises UsageError for an unknown name or architecture, RecipeError for what the files hold.
     """
-    path = find(name, roots)
-    if name.endswith(".toml"):
-        name = f"{path.resolve().parent.name}-{path.stem}"
-        roots = [*roots, path.resolve().parent.parent]
-    faults: list[Fault] = []
-    chain = _chain(path, roots, faults)
-    tree: Node | None = None
-    for file in chain:
-        tree = merge(tree, _without(file, "extends"), faults)
+    asked = find(name, roots)
+    if asked.is_file:
+        roots = [*roots, asked.path.resolve().parent.parent]
+    chain = Chain(asked.path, roots)
+    faults = chain.faults
+    chain.lay_recipe()
+    if chain.whole is not None and asked.variant:
+        chain.lay_features(_variant(chain.whole, asked, faults))
+    chain.lay_features([Node(feature, Place(asked.path, 0)) for feature in asked.features])
+    tree = chain.whole
     if tree is None:
-        raise _error(name, path, faults)
+        raise _error(asked.name, asked.path, faults)
+    if asked.variant or asked.features:
+        tree = _renamed(tree, asked, chain.titles)
+    if asked.variant:
+        tree = _from_its_like(tree, asked, roots)
     chosen = _arch(tree, arch, faults)
     filled = _filled(tree, chosen, faults)
     faults += faults_of(filled, Recipe)
     if faults:
-        raise _error(name, path, faults)
+        raise _error(asked.name, asked.path, faults)
     recipe = msgspec.convert(filled.plain(), Recipe)
     recipe = msgspec.structs.replace(recipe, archives=_archives(recipe, chosen, filled, faults))
     if faults:
-        raise _error(name, path, faults)
+        raise _error(asked.name, asked.path, faults)
     return LoadedRecipe(
-        name=name,
+        name=asked.name,
         arch=chosen,
         ve_arch=VE_ARCHES[chosen],
         recipe=recipe,
-        path=path,
-        chain=tuple(file.place.file for file in chain),
+        path=asked.path,
+        chain=tuple(chain.files),
         origin={spell(key): node.place for key, node in filled.walk() if key and node.place != _DEFAULT},
+        variant=asked.variant,
+        features=tuple(chain.features),
     )
 
 
-def _chain(path: Path, roots: Sequence[Path], faults: list[Fault]) -> list[Node]:
-    """The files from the most distant parent to the recipe itself, as far as they can be read."""
-    chain: list[Node] = []
-    seen: list[Path] = []
-    at: Path | None = path
-    while at is not None:
-        seen.append(at.resolve())
-        try:
-            tree = read(at)
-        except Unreadable as error:
-            faults.append(error.fault)
-            return []
-        chain.insert(0, tree)
-        at = _parent(tree, roots, seen, faults)
-    return chain
+def _variant(tree: Node, asked: Asked, faults: list[Fault]) -> list[Node]:
+    """The features of the variant that is asked for."""
+    node = variants_of(tree).get(asked.variant)
+    features = node.value.get("features") if node is not None and isinstance(node.value, dict) else None
+    if features is None or not isinstance(features.value, list):
+        return []  # what is wrong with it the types tell
+    wrong = [item for item in features.value if not isinstance(item.value, str)]
+    return [] if wrong else features.value
 
 
-def _parent(tree: Node, roots: Sequence[Path], seen: list[Path], faults: list[Fault]) -> Path | None:
+def _renamed(tree: Node, asked: Asked, titles: Mapping[str, str]) -> Node:
+    """The tree, but its template's name and title tell the variant and the features asked for."""
+    image = _image(tree)
+    place = image["name"].place if "name" in image else Place(asked.path, 0)
+    name = image["name"].value if "name" in image else NAME
+    title = image["title"].value if "title" in image else ""
+    words = [asked.variant] if asked.variant else []
+    texts = [_title(tree, asked.variant)] if asked.variant else []
+    words += asked.features
+    texts += [titles.get(feature) or feature for feature in asked.features]
+    changed = dict(image)
+    if isinstance(name, str):
+        changed["name"] = Node(with_words(name, words), place)
+    if isinstance(title, str):
+        changed["title"] = Node(", ".join(filter(None, [title, *texts])), place)
     assert isinstance(tree.value, dict)
-    node = tree.value.get("extends")
-    if node is None:
-        return None
-    name = node.value
-    if (
-        not isinstance(name, str)
-        or name.endswith(".toml")
-        or ".." in Path(name).parts
-        or name.startswith("/")
-    ):
-        hint = 'a name below the directory of recipes without suffix, such as "debian/_base"'
-        faults.append(Fault(node.place, "extends", "not the name of a parent", hint))
-        return None
-    found = [root / f"{name}.toml" for root in roots if (root / f"{name}.toml").is_file()]
-    # A recipe of an earlier root may extend the shipped one of its own name: pass over what was read.
-    for path in found:
-        if path.resolve() not in seen:
-            return path
-    if found:
-        way = " -> ".join(f"{path.parent.name}/{path.stem}" for path in [*seen, found[0].resolve()])
-        faults.append(Fault(node.place, "extends", f"goes in a circle: {way}"))
-    else:
-        known = (f"{path.parent.name}/{path.stem}" for root in roots for path in root.glob("*/*.toml"))
-        looked = ", ".join(map(str, roots)) or "no directory"
-        hint = did_you_mean(name, known) or f"looked in {looked}"
-        faults.append(Fault(node.place, "extends", f"there is no parent {quote(name)}", hint))
-    return None
+    return (
+        Node({**tree.value, "image": Node(changed, tree.value["image"].place)}, tree.place) if image else tree
+    )
 
 
-def _without(tree: Node, key: str) -> Node:
+def _from_its_like(tree: Node, asked: Asked, roots: Sequence[Path]) -> Node:
+    """The tree, but the earlier release that it is made out of is the same variant, where there is one."""
     assert isinstance(tree.value, dict)
-    return Node({name: node for name, node in tree.value.items() if name != key}, tree.place)
+    upgrade = tree.value.get("upgrade")
+    node = upgrade.value.get("from") if upgrade is not None and isinstance(upgrade.value, dict) else None
+    if upgrade is None or node is None or not node.value or not isinstance(upgrade.value, dict):
+        return tree
+    if not declares(str(node.value), asked.variant, roots):
+        return tree
+    like = Node(f"{node.value}-{asked.variant}", node.place)
+    return Node({**tree.value, "upgrade": Node({**upgrade.value, "from": like}, upgrade.place)}, tree.place)
+
+
+def _title(tree: Node, variant: str) -> str:
+    node = variants_of(tree).get(variant)
+    title = node.value.get("title") if node is not None and isinstance(node.value, dict) else None
+    return title.value if title is not None and isinstance(title.value, str) else variant
+
+
+def with_words(name: str, words: Sequence[str], end: str = "-{ve_arch}") -> str:
+    """A template's name with more words in it, before the architecture where that stands last: that is
+    how OpenVZ names flavours (debian-12-minimal-x86_64)."""
+    more = "".join(f"-{word}" for word in words)
+    return f"{name.removesuffix(end)}{more}{end}" if name.endswith(end) else f"{name}{more}"
 
 
 def _image(tree: Node) -> dict[str, Node]:

@@ -3,7 +3,8 @@
 Tables merge, scalars and lists replace. Within any table `add.NAME = [...]` appends to the inherited
 list NAME, and `drop.NAME = [...]` takes items from it, or keys from an inherited table. Both are
 strict: adding what is there, dropping what is not, or editing what no parent sets is a fault, since
-each means that the author's picture of the parent is wrong.
+each means that the author's picture of the parent is wrong. A feature, which is laid on many recipes, is
+merged `lax`: what it adds may be there, and what it drops may be absent.
 """
 
 from __future__ import annotations
@@ -11,8 +12,13 @@ from __future__ import annotations
 from tmplbuild.tomlfile import Fault, KeyPath, Node, did_you_mean, quote, spell
 
 
-def merge(parent: Node | None, child: Node, faults: list[Fault], path: KeyPath = ()) -> Node:
+def merge(
+    parent: Node | None, child: Node, faults: list[Fault], path: KeyPath = (), *, lax: bool = False
+) -> Node:
     """The child's table laid over the parent's (None: there is no parent).
+
+    Parameters:
+        lax: adding what is there and dropping what is not are no faults.
 
     Order is stable: inherited items and keys stay where they are, new ones follow in the order given.
     Faults are appended to `faults`, and what is faulty is left out of the result.
@@ -24,17 +30,25 @@ def merge(parent: Node | None, child: Node, faults: list[Fault], path: KeyPath =
         if _edits(key, node):
             continue
         old = inherited.get(key)
-        result[key] = merge(old, node, faults, (*path, key)) if isinstance(node.value, dict) else node
+        if isinstance(node.value, dict):
+            result[key] = merge(old, node, faults, (*path, key), lax=lax)
+        else:
+            result[key] = node
     for word, edit in (("drop", _drop), ("add", _add)):
         table = child.value.get(word)
         if table is None or not _edits(word, table) or not isinstance(table.value, dict):
             continue
         for key, wanted in table.value.items():
             where = (*path, word, key)
-            if fault := _unfit(child.value, inherited, key, wanted, where):
+            if lax and key not in inherited and isinstance(wanted.value, list):
+                if word == "add":
+                    result[key] = wanted
+            elif fault := _unfit(child.value, inherited, key, wanted, where):
                 faults.append(fault)
             else:
-                result[key] = edit(result[key], wanted, where, faults)
+                found: list[Fault] = []
+                result[key] = edit(result[key], wanted, where, found)
+                faults += [] if lax else found
     return Node(result, child.place)
 
 

@@ -37,6 +37,10 @@ Role = Annotated[
     str,
     Meta(pattern="^[a-z0-9][a-z0-9.-]*$", description="an archive's role: lower case, digits, dots, dashes"),
 ]
+Word = Annotated[
+    str,
+    Meta(pattern="^[a-z0-9][a-z0-9._-]*$", description="a name: lower case, digits, dots, dashes"),
+]
 FileName = Annotated[
     str,
     Meta(
@@ -427,6 +431,34 @@ class Limits(Section, frozen=True, kw_only=True):
     idle_s: Seconds | None = None
 
 
+class Variant(Section, frozen=True, kw_only=True):
+    """A template of its own beside the recipe's: DISTRO-RELEASE-VARIANT. Declared in `_base.toml`, it is
+    there for all releases.
+
+    Keys:
+        features: what is laid on the recipe, in order.
+        title: what is added to the image's title.
+    """
+
+    features: Annotated[tuple[Word, ...], Meta(min_length=1)]
+    title: str = ""
+
+
+class Feature(Section, frozen=True, kw_only=True):
+    """What a file `_features/NAME.toml` says of itself. All else in it is a delta, written as in a recipe;
+    but to add what is there, or to drop what is not, is no error: a feature is laid on many recipes.
+
+    Keys:
+        title: what it brings, in a few words.
+        needs: features that are laid before this one.
+        conflicts: features that it does not go with.
+    """
+
+    title: str = ""
+    needs: tuple[Word, ...] = ()
+    conflicts: tuple[Word, ...] = ()
+
+
 class Recipe(Section, frozen=True, kw_only=True):
     """A whole recipe, flattened: `extends` resolved, placeholders filled for one architecture.
 
@@ -443,6 +475,7 @@ class Recipe(Section, frozen=True, kw_only=True):
         check: lint and boot test.
         pack: compression.
         limits: of the VEs that build.
+        variants: templates of their own that differ by features.
         rebuild_after_days: days after which a base is built anew rather than upgraded again.
     """
 
@@ -458,6 +491,7 @@ class Recipe(Section, frozen=True, kw_only=True):
     check: Check = Check()
     pack: Pack = Pack()
     limits: Limits = Limits()
+    variants: dict[Word, Variant] = {}
     rebuild_after_days: Annotated[int, Meta(ge=1)] = 7
 
 

@@ -12,7 +12,7 @@ from typing import Any, get_origin
 import msgspec
 
 from tmplbuild.recipes import docs
-from tmplbuild.recipes.model import Archive, Edit, File, Recipe, Section
+from tmplbuild.recipes.model import Archive, Edit, Feature, File, Recipe, Section, Variant
 from tmplbuild.recipes.validate import bare, wanted
 
 _HEAD = """\
@@ -57,6 +57,30 @@ place of the parent's. Within a table, `add.NAME` appends to the inherited list 
 items from it (or keys from an inherited table: `drop.files = ["/etc/motd"]`). To add what is there, to drop
 what is not, and to edit what no parent sets are errors.
 
+## Features and variants
+
+A feature is a delta with a name: `debian/_features/ssh.toml` may be laid on every recipe of Debian, and of
+the distributions that extend Debian's. It is written as a recipe is, without `extends`; to add what is there
+and to drop what is not is no error in it.
+
+    tmplbuild recipe features debian-12         those there are
+    tmplbuild build debian-12 --feature ssh     the template debian-12-ssh-x86_64
+    tmplbuild build debian-12+ssh               the same: so it is called wherever a recipe is named
+
+A recipe that always has it says so at its top; what the recipe's file says itself comes after it:
+
+    extends = "debian/12"
+    features = ["ssh"]
+
+A variant is a template of its own, made by features. Declared in `_base.toml` it is there for every release,
+without a file for each: `debian-12-minimal`, `debian-13-minimal`.
+
+    [variants.minimal]
+    features = ["minimal"]
+
+A release without it says `[drop]` and `variants = ["minimal"]`. `recipe list` shows them. A pattern means
+variants where it has a part for them (`debian-*-minimal`, `debian-12-*`); `debian-*` means the releases.
+
 ## Placeholders
 
 `{distro}`, `{release}`, `{suite}`, `{arch}` (the distribution's word, amd64) and `{ve_arch}` (OpenVZ's,
@@ -83,6 +107,8 @@ def reference() -> str:
         if field.name == "configure":
             parts += _page(File, '[configure.files."PATH"], [clean.files."PATH"]')
             parts += _page(Edit, "[[configure.edits]], [[strip.edits]]")
+    parts += _page(Variant, "[variants.NAME]")
+    parts += _page(Feature, "[feature], in a file _features/NAME.toml")
     return "\n".join(parts)
 
 

@@ -7,7 +7,7 @@ import dataclasses
 import msgspec
 
 from tmplbuild.errors import UsageError
-from tmplbuild.recipes.load import LoadedRecipe
+from tmplbuild.recipes.load import LoadedRecipe, with_words
 from tmplbuild.recipes.model import Bootstrap, Recipe
 
 
@@ -30,13 +30,12 @@ def as_upgrade(loaded: LoadedRecipe, source: LoadedRecipe, name: str | None = No
             why=can,
             hint="releases are upgraded one by one; upgrade.from in the recipe says from which",
         )
-    own = recipe.image.name
-    end = f"-{loaded.ve_arch}"
-    stem, tail = (own.removesuffix(end), end) if own.endswith(end) else (own, "")
     changed = msgspec.structs.replace(
         recipe,
         image=msgspec.structs.replace(
-            recipe.image, name=name or f"{stem}-from-{source.recipe.image.release}{tail}"
+            recipe.image,
+            name=name
+            or with_words(recipe.image.name, ("from", source.recipe.image.release), f"-{loaded.ve_arch}"),
         ),
         bootstrap=_of_template(recipe.bootstrap),
         upgrade=msgspec.structs.replace(recipe.upgrade, compare=recipe.upgrade.compare or loaded.name),

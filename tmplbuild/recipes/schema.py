@@ -11,7 +11,7 @@ from typing import Any, get_args, get_origin
 import msgspec
 
 from tmplbuild.recipes import docs
-from tmplbuild.recipes.model import Recipe, Section
+from tmplbuild.recipes.model import Feature, Recipe, Section
 from tmplbuild.recipes.validate import bare
 
 _ITEMS = ("File", "Edit")
@@ -21,7 +21,8 @@ _ITEMS = ("File", "Edit")
 def schema() -> dict[str, Any]:
     """The schema as plain tables; the same bytes for the same model."""
     made: dict[str, Any] = msgspec.json.schema(Recipe)
-    sections = {kind.__name__: kind for kind in _sections(Recipe)}
+    made["$defs"] |= msgspec.json.schema(Feature)["$defs"]
+    sections = {kind.__name__: kind for kind in [*_sections(Recipe), *_sections(Feature)]}
     for name, table in made["$defs"].items():
         _describe(table, sections[name])
         if name not in _ITEMS:
@@ -29,7 +30,21 @@ def schema() -> dict[str, Any]:
             _allow_edits(table)
     recipe = made["$defs"]["Recipe"]
     extends = {"type": "string", "description": 'The parent, below the directory of recipes: "debian/_base".'}
-    recipe["properties"] = {"extends": extends, **recipe["properties"]}
+    features = {
+        "type": "array",
+        "items": {"type": "string"},
+        "description": 'Features laid between the parent and this file: "ssh" is _features/ssh.toml.',
+    }
+    feature = {
+        "$ref": "#/$defs/Feature",
+        "description": "Of a file _features/NAME.toml: what it says of itself.",
+    }
+    recipe["properties"] = {
+        "extends": extends,
+        "features": features,
+        "feature": feature,
+        **recipe["properties"],
+    }
     recipe["properties"]["archives"].pop("minProperties", None)
     head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "A recipe of tmplbuild"}
     return head | made

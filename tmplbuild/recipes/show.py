@@ -26,6 +26,8 @@ def show(loaded: LoadedRecipe, *, origin: bool = False) -> str:
     """
     notes = _Notes(loaded.origin, loaded.chain) if origin else None
     head = f"# {loaded.name} for {loaded.arch}"
+    if loaded.features:
+        head += f"; features: {', '.join(loaded.features)}"
     return "\n".join([head, *_table(_plain(loaded.recipe), (), notes)]).rstrip("\n") + "\n"
 
 
