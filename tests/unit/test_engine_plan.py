@@ -14,6 +14,7 @@ from tmplbuild.engine import keys, pinning
 from tmplbuild.engine.pins import Pinned, Pins
 from tmplbuild.engine.plan import Plan, make_plan
 from tmplbuild.engine.steps import NAMES, steps
+from tmplbuild.recipes.kinds import Section
 from tmplbuild.recipes.model import (
     Archive,
     Bootstrap,
@@ -25,7 +26,6 @@ from tmplbuild.recipes.model import (
     Install,
     Pack,
     Recipe,
-    Section,
     Strip,
     Upgrade,
 )

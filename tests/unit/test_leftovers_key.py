@@ -7,7 +7,8 @@ import pytest
 
 from tests.unit.test_engine_plan import RECIPE, choose, no_files
 from tmplbuild.engine.steps import steps
-from tmplbuild.recipes.model import Clean, Configure, Edit, File, Leftovers, Section, Strip
+from tmplbuild.recipes.kinds import Section
+from tmplbuild.recipes.model import Clean, Configure, Edit, File, Leftovers, Strip
 
 EDIT = (Edit(path="/etc/a", append="x"),)
 

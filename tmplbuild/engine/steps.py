@@ -18,7 +18,8 @@ from typing import Any
 
 from tmplbuild.engine import keys
 from tmplbuild.engine.pins import Pins
-from tmplbuild.recipes.model import Archive, Recipe, Section, plain
+from tmplbuild.recipes.kinds import Section
+from tmplbuild.recipes.model import Archive, Recipe, plain
 from tmplbuild.recipes.release import begins_packed
 from tmplbuild.stages import versions
 from tmplbuild.stages.work import work_of

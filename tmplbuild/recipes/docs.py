@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 
-from tmplbuild.recipes.model import Section
+from tmplbuild.recipes.kinds import Section
 
 _KEY = re.compile(r"^    (\w+): (.*)$")
 

@@ -17,7 +17,8 @@ import msgspec
 from tmplbuild.errors import RecipeError
 from tmplbuild.recipes.catalogue import VE_ARCHES, Asked, choose_arch, declares, find, variants_of
 from tmplbuild.recipes.chain import Chain
-from tmplbuild.recipes.model import NAME, Archive, Recipe
+from tmplbuild.recipes.kinds import NAME
+from tmplbuild.recipes.model import Archive, Recipe
 from tmplbuild.recipes.placeholders import SOURCES, fill
 from tmplbuild.recipes.validate import faults_of, free_text
 from tmplbuild.tomlfile import Fault, Node, Place, did_you_mean, quote, spell

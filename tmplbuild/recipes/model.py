@@ -13,48 +13,22 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-Path = Annotated[str, Meta(pattern="^/", description="an absolute path in the tree")]
-Glob = Annotated[
-    str,
-    Meta(pattern="^/", description="an absolute path in the tree; *, ?, [..] within a name, ** any depth"),
-]
-Seconds = Annotated[int, Meta(ge=1, description="seconds")]
-Mode = Annotated[str, Meta(pattern="^[0-7]{3,4}$", description="permission bits, octal")]
-Text = Annotated[str, Meta(extra={"braces": True})]
-"""Free text: words in braces that are no placeholders are text, not mistakes."""
-Fingerprint = Annotated[
-    str, Meta(pattern="^[0-9A-F]{40}$", description="an OpenPGP fingerprint, 40 hex digits")
-]
-Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$", description="a SHA-256, 64 hex digits")]
-Url = Annotated[
-    str,
-    Meta(
-        pattern="^(https?|file)://.*/[^/?#]+$",
-        description="a file's address: http://, https:// or file://",
-    ),
-]
-Role = Annotated[
-    str,
-    Meta(pattern="^[a-z0-9][a-z0-9.-]*$", description="an archive's role: lower case, digits, dots, dashes"),
-]
-Word = Annotated[
-    str,
-    Meta(pattern="^[a-z0-9][a-z0-9._-]*$", description="a name: lower case, digits, dots, dashes"),
-]
-FileName = Annotated[
-    str,
-    Meta(
-        pattern=r"^[A-Za-z0-9{][A-Za-z0-9._+{}-]*$",
-        description="a file name of letters, digits, dots, dashes and underscores",
-    ),
-]
-
-NAME = "{distro}-{release}-{ve_arch}"
-"""What a template is called where its recipe does not say."""
-
-
-class Section(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
-    """Base of all sections."""
+from tmplbuild.recipes.additions import Variant
+from tmplbuild.recipes.kinds import (
+    NAME,
+    FileName,
+    Fingerprint,
+    Glob,
+    Mode,
+    Path,
+    Role,
+    Seconds,
+    Section,
+    Sha256,
+    Text,
+    Url,
+    Word,
+)
 
 
 class Image(Section, frozen=True, kw_only=True):
@@ -429,34 +403,6 @@ class Limits(Section, frozen=True, kw_only=True):
     disk_mib: Annotated[int, Meta(ge=64)] | None = None
     wall_s: Seconds | None = None
     idle_s: Seconds | None = None
-
-
-class Variant(Section, frozen=True, kw_only=True):
-    """A template of its own beside the recipe's: DISTRO-RELEASE-VARIANT. Declared in `_base.toml`, it is
-    there for all releases.
-
-    Keys:
-        features: what is laid on the recipe, in order.
-        title: what is added to the image's title.
-    """
-
-    features: Annotated[tuple[Word, ...], Meta(min_length=1)]
-    title: str = ""
-
-
-class Feature(Section, frozen=True, kw_only=True):
-    """What a file `_features/NAME.toml` says of itself. All else in it is a delta, written as in a recipe;
-    but to add what is there, or to drop what is not, is no error: a feature is laid on many recipes.
-
-    Keys:
-        title: what it brings, in a few words.
-        needs: features that are laid before this one.
-        conflicts: features that it does not go with.
-    """
-
-    title: str = ""
-    needs: tuple[Word, ...] = ()
-    conflicts: tuple[Word, ...] = ()
 
 
 class Recipe(Section, frozen=True, kw_only=True):

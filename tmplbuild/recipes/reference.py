@@ -12,7 +12,9 @@ from typing import Any, get_origin
 import msgspec
 
 from tmplbuild.recipes import docs
-from tmplbuild.recipes.model import Archive, Edit, Feature, File, Recipe, Section, Variant
+from tmplbuild.recipes.additions import Feature, Variant
+from tmplbuild.recipes.kinds import Section
+from tmplbuild.recipes.model import Archive, Edit, File, Recipe
 from tmplbuild.recipes.validate import bare, wanted
 
 _HEAD = """\

@@ -11,7 +11,9 @@ from typing import Any, get_args, get_origin
 import msgspec
 
 from tmplbuild.recipes import docs
-from tmplbuild.recipes.model import Feature, Recipe, Section
+from tmplbuild.recipes.additions import Feature
+from tmplbuild.recipes.kinds import Section
+from tmplbuild.recipes.model import Recipe
 from tmplbuild.recipes.validate import bare
 
 _ITEMS = ("File", "Edit")

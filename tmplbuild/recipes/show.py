@@ -11,8 +11,9 @@ from pathlib import Path
 
 import msgspec
 
+from tmplbuild.recipes.kinds import Section
 from tmplbuild.recipes.load import LoadedRecipe
-from tmplbuild.recipes.model import Archive, Section
+from tmplbuild.recipes.model import Archive
 from tmplbuild.tomlfile import KeyPath, Place, quote, quote_key, spell
 
 _LINE = 100

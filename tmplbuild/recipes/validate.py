@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import msgspec
 
-from tmplbuild.recipes.model import Section
+from tmplbuild.recipes.kinds import Section
 from tmplbuild.tomlfile import Fault, KeyPath, Node, did_you_mean, quote, quote_key, spell
 
 fields_of = functools.cache(msgspec.structs.fields)

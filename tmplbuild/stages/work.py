@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from tmplbuild.recipes import model
-from tmplbuild.recipes.model import Clean, Configure, Edit, Section, Strip
+from tmplbuild.recipes.kinds import Section
+from tmplbuild.recipes.model import Clean, Configure, Edit, Strip
 
 SOURCES = ("/etc/apt/sources.list", "/etc/apt/sources.list.d/*")
 """What stage configure writes beside the recipe's own files."""
