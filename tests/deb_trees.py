@@ -140,7 +140,10 @@ class Maker:
     @property
     def full_rootfs(self) -> Rootfs:
         return Rootfs.overlay(
-            (self.place / "base",), self.place / self.layer, self.place / f"{self.layer}.work"
+            (self.place / "base",),
+            self.place / self.layer,
+            self.place / f"{self.layer}.work",
+            volatile=True,
         )
 
     def make_base(self, choice: Choice) -> None:

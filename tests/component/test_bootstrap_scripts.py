@@ -20,6 +20,8 @@ pytestmark = [pytest.mark.root, pytest.mark.network, pytest.mark.live, pytest.ma
 
 FOLDERS: Mapping[str, None] = {"": None, "etc": None, "usr": None, "usr/bin": None, "usr/share": None}
 
+TEMPLATE = "Template: NAME/word\nType: string\nDefault: NAME\nDescription: a word\n"
+
 
 @dataclass
 class Yard:
@@ -36,12 +38,13 @@ class Yard:
         timeout_s: int = 60,
         background: tuple[str, ...] = (),
         idle: tuple[str, ...] = (),
+        first: tuple[str, ...] = (),
     ) -> None:
         """Stage install of these on the base, in a new layer."""
         self.maker.new_layer()
         files = {found.sha256: path for found, path in packages}
         ground = Ground(self.maker.core, self.maker.full_rootfs, "amd64", files)
-        asked = Install(timeout_s=timeout_s, background=background, idle=idle)
+        asked = Install(timeout_s=timeout_s, background=background, idle=idle, first=first)
         install.run(ground, asked, [found for found, _ in packages], frozenset(auto))
 
     def tree(self) -> Tree:
@@ -194,6 +197,59 @@ def test_an_idle_program_does_nothing(yard: Yard) -> None:
         assert not tree.exists("/etc/useless")
 
 
+def test_a_call_is_idle_by_its_first_words(yard: Yard) -> None:
+    tool = yard.program("tool", 'echo "$*" >> /etc/told')
+    postinst = script("tool --draft one", "tool --final two", "tool --draft-not", "tool")
+    app = yard.package("app", scripts={"postinst": postinst})
+    yard.install(tool, app, idle=("/usr/bin/tool --draft ", "/usr/bin/tool --nothing"))
+    with yard.tree() as tree:
+        assert tree.read_text("/etc/told") == "--final two\n--draft-not\n\n"
+
+
+def test_a_packages_script_goes_on_in_the_background(yard: Yard) -> None:
+    # each waits for the other: both end only if they run side by side
+    slow = yard.package("slow", scripts={"postinst": script("until test -e /etc/fast; do sleep 0.01; done")})
+    fast = yard.package(
+        "z-fast", scripts={"postinst": script("test -e /var/lib/dpkg/info/slow.list", "touch /etc/fast")}
+    )
+    yard.install(fast, slow, background=("/var/lib/dpkg/info/slow.postinst",), first=("slow",))
+    with yard.tree() as tree:
+        assert tree.exists("/etc/fast")
+        assert tree.read_text("/var/lib/dpkg/info/slow.postinst").startswith("#!/bin/sh\nset -e\nuntil")
+
+
+def test_scripts_in_the_background_take_turns_at_debconf(yard: Yard) -> None:
+    ask, tell = ". /usr/share/debconf/confmodule", 'echo "$RET" >> "/etc/$DPKG_MAINTSCRIPT_PACKAGE"'
+    apps = [
+        yard.package(
+            name,
+            scripts={
+                "templates": TEMPLATE.replace("NAME", name).encode(),
+                "postinst": script(ask, f"db_get {name}/word", "sleep 0.1", tell),
+            },
+        )
+        for name in ("app-one", "app-two", "app-three")
+    ]
+    scripts = tuple(f"/var/lib/dpkg/info/app-{name}.postinst" for name in ("one", "two"))
+    yard.install(*apps, background=scripts)
+    with yard.tree() as tree:
+        assert [tree.read_text(f"/etc/app-{name}") for name in ("one", "two", "three")] == [
+            "app-one\n",
+            "app-two\n",
+            "app-three\n",
+        ]
+
+
+def test_what_comes_first_is_configured_first_with_what_it_needs(yard: Yard) -> None:
+    told = 'echo "$DPKG_MAINTSCRIPT_PACKAGE" >> /etc/told'
+    need = yard.package("y-need", scripts={"postinst": script(told)})
+    last = yard.package("z-last", scripts={"postinst": script(told)}, Depends="y-need")
+    app = yard.package("app", scripts={"postinst": script(told)})
+    yard.install(app, last, need, first=("z-last", "not-there"))
+    with yard.tree() as tree:
+        assert tree.read_text("/etc/told") == "y-need\nz-last\napp\n"
+
+
 # -- failures --------------------------------------------------------------------------------------
 
 
@@ -211,7 +267,8 @@ def test_a_failing_preinst_is_named_with_its_output(yard: Yard) -> None:
     app = yard.package("app", scripts={"preinst": script("echo not on this day", "exit 3")})
     with pytest.raises(StageError) as caught:
         yard.install(app)
-    assert "preinst script of package app" in caught.value.what
+    assert caught.value.what == "the preinst script of package app failed"
+    assert (caught.value.where, caught.value.why) == ("app", "exit status 3")
     assert any("not on this day" in line for line in caught.value.tail)
 
 
@@ -254,3 +311,11 @@ def test_scripts_reach_only_the_tree(yard: Yard, tmp_path: Path) -> None:
     ]
     yard.install(yard.package("app", scripts={"preinst": script(*lines)}))
     assert witness.read_text() == "here"
+
+
+def test_a_packages_script_that_fails_in_the_background_is_named(yard: Yard) -> None:
+    app = yard.package("app", scripts={"postinst": script("echo the disk is on fire", "exit 7")})
+    with pytest.raises(StageError) as caught:
+        yard.install(app, background=("/var/lib/dpkg/info/app.postinst",))
+    assert caught.value.why == "/var/lib/dpkg/info/app.postinst configure : exit status 7"
+    assert "the disk is on fire" in caught.value.tail

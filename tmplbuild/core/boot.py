@@ -153,6 +153,7 @@ def _root(config: wire.Message, userns: int, mount: int) -> tuple[int, str]:
             userns=userns,
             uid=uid,
             read_only=not (upper or image),
+            volatile=bool(rootfs["volatile"]),
         )
     except OSError as error:
         raise StartError("stack the layers", str(error)) from error

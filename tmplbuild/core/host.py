@@ -189,7 +189,13 @@ class Core:
             if rootfs.image:
                 return self._mounted_image(rootfs, writable)
             lower = [str(path) for path in rootfs.lower]
-            return layers.merged(lower, str(rootfs.upper or ""), str(rootfs.work), read_only=not writable)
+            return layers.merged(
+                lower,
+                str(rootfs.upper or ""),
+                str(rootfs.work),
+                read_only=not writable,
+                volatile=rootfs.volatile,
+            )
         except OSError as error:
             raise HostError(
                 "The layers cannot be stacked.",

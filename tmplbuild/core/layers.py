@@ -40,7 +40,7 @@ def _mapped(fd: int, userns: int) -> int:
     return fd
 
 
-def merged(lower: list[str], upper: str, work: str, *, read_only: bool) -> int:
+def merged(lower: list[str], upper: str, work: str, *, read_only: bool, volatile: bool = False) -> int:
     """A detached overlay mount of the layers, with owners as they are; the calling process's mounts
     and working directory stay as they were. Parameters as for `stacked`.
 
@@ -66,7 +66,9 @@ def merged(lower: list[str], upper: str, work: str, *, read_only: bool) -> int:
             options += [("lowerdir+", path) for path in paths]
         if upper:
             options += [("upperdir", short(upper)), ("workdir", short(work))]
-        fd = linux.new_mount("overlay", 0 if upper else linux.MOUNT_ATTR_RDONLY, options=options)
+        flags = ("volatile",) if upper and volatile else ()
+        attributes = 0 if upper else linux.MOUNT_ATTR_RDONLY
+        fd = linux.new_mount("overlay", attributes, flags=flags, options=options)
     if upper and os.fstatvfs(fd).f_flag & os.ST_RDONLY:
         os.close(fd)
         raise _read_only(str(options))
@@ -83,6 +85,7 @@ def stacked(
     userns: int = 0,
     uid: int = 0,
     read_only: bool,
+    volatile: bool = False,
 ) -> int:
     """A detached overlay mount of the layers (kernel: Documentation/filesystems/overlayfs.rst).
 
@@ -94,6 +97,7 @@ def stacked(
         userns: descriptor of the user namespace through which owners are seen (0: as they are).
         uid: the host's id of that namespace's root.
         read_only: nothing can be changed; `upper` becomes the topmost lower layer.
+        volatile: as in `model.Rootfs`.
     """
     if read_only and upper:
         lower, upper, work = [upper, *lower], "", ""
@@ -112,6 +116,7 @@ def stacked(
         base = os.path.commonpath([os.path.dirname(upper), os.path.dirname(work)])
         parts["u"] = whole(base, userns=userns)
         changes = f",upperdir={_inside(base, upper)},workdir={_inside(base, work)}"
+        changes += ",volatile" if volatile else ""
     linux.mount("tmpfs", scratch, "tmpfs", options="mode=0700,size=1m")
     for name, layer in parts.items():
         os.mkdir(f"{scratch}/{name}")

@@ -26,6 +26,8 @@ class Rootfs:
             write no more than fits into it.
         mount: the descriptor of a mount that is attached nowhere (`Core.memory`) instead of any of
             these. The start of a VE takes it up; it stays the caller's to close.
+        volatile: who lets go of the layers does not wait until the changes are on disk (overlayfs'
+            "volatile"): for a tree that is synced, or thrown away, by its owner.
     """
 
     lower: tuple[Path, ...] = ()
@@ -34,6 +36,7 @@ class Rootfs:
     directory: Path | None = None
     image: Path | None = None
     mount: int | None = None
+    volatile: bool = False
 
     def __post_init__(self) -> None:
         layers = self.upper is not None or bool(self.lower)
@@ -45,9 +48,16 @@ class Rootfs:
             object.__setattr__(self, "work", self.upper.parent / "work")
 
     @classmethod
-    def overlay(cls, lower: tuple[Path, ...], upper: Path | None, work: Path | None = None) -> Rootfs:
+    def overlay(
+        cls,
+        lower: tuple[Path, ...],
+        upper: Path | None,
+        work: Path | None = None,
+        *,
+        volatile: bool = False,
+    ) -> Rootfs:
         """Layers, topmost first, and the directory for the changes (None: read only)."""
-        return cls(lower=tuple(lower), upper=upper, work=work)
+        return cls(lower=tuple(lower), upper=upper, work=work, volatile=volatile)
 
     @classmethod
     def imaged(cls, lower: tuple[Path, ...], image: Path) -> Rootfs:
@@ -85,6 +95,7 @@ class Rootfs:
             "directory": str(self.whole.absolute()) if self.whole else "",
             "image": str(self.image.absolute()) if self.image else "",
             "mounted": self.mount is not None,
+            "volatile": self.volatile,
         }
 
 

@@ -157,7 +157,7 @@ class Store:
         state = lower[0].stat()  # the root directory's own mode and owner come from the topmost layer
         os.chmod(fs, state.st_mode & 0o7777)
         os.chown(fs, state.st_uid, state.st_gid)
-        return Rootfs.overlay(lower, fs, work)
+        return Rootfs.overlay(lower, fs, work, volatile=True)  # synced when the run ends
 
     @contextmanager
     def draft(self, template: str, parent: str | None) -> Iterator[Draft]:

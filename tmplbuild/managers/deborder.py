@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from tmplbuild.managers.debpackage import DebPackage
 
@@ -13,14 +13,19 @@ def configured_first(packages: Sequence[DebPackage]) -> list[DebPackage]:
 
     apt configures exactly these in advance, so users and groups get the same ids as with apt.
     """
+    return with_needs([names for package in packages for names in package.needs("pre-depends")], packages)
+
+
+def with_needs(wanted: Iterable[Sequence[str]], packages: Sequence[DebPackage]) -> list[DebPackage]:
+    """Those of `packages` that have or provide one of the names in `wanted`, in the order of
+    `configured_first`."""
     by_name: dict[str, list[DebPackage]] = {}
     for package in packages:
         for name in package.provides():
             by_name.setdefault(name, []).append(package)
     found: dict[str, DebPackage] = {}
-    for package in packages:
-        for names in package.needs("pre-depends"):
-            _collect(names, by_name, found, set())
+    for names in wanted:
+        _collect(names, by_name, found, set())
     return list(found.values())
 
 

@@ -319,10 +319,15 @@ def _paths(loaded: LoadedRecipe) -> Iterator[_Row]:
             if "/" + glob.strip("/") in _WHOLE_TREE:
                 yield "error", (*key, at), f"{quote(glob)} is the whole tree", ""
     install = loaded.recipe.install
-    for name, programs in (("idle", install.idle), ("background", install.background)):
-        for at, program in enumerate(programs):
-            if not program.startswith("/"):
-                yield "error", ("install", name, at), f"{quote(program)} is no absolute path", ""
+    programs: dict[KeyPath, tuple[str, ...]] = {
+        ("bootstrap", "background"): loaded.recipe.bootstrap.background,
+        ("install", "background"): install.background,
+        ("install", "idle"): install.idle,
+    }
+    for key, paths in programs.items():
+        for at, path in enumerate(paths):
+            if not path.startswith("/"):
+                yield "error", (*key, at), f"{quote(path)} is no absolute path", ""
 
 
 def _leftovers(loaded: LoadedRecipe) -> Iterator[_Row]:

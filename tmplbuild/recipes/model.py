@@ -106,6 +106,7 @@ class Bootstrap(Section, frozen=True, kw_only=True):
             or at `urls`, and upgrades it to this one.
         priorities: packages of these priorities are taken, beside the Essential ones.
         include: further packages.
+        background: as in `install`.
         merged_usr: make /bin, /sbin and /lib links into /usr before the first package is unpacked.
         urls: addresses of the tarball, tried in order; MIRROR=rootfs=ADDRESS names another directory.
         sha256: the tarball's digest; for a template of the cache, where no manifest of ours beside it
@@ -120,6 +121,7 @@ class Bootstrap(Section, frozen=True, kw_only=True):
     method: Literal["deb", "apt-rpm", "rpm-md", "tarball", "template"]
     priorities: tuple[str, ...] = ("required",)
     include: tuple[str, ...] = ()
+    background: tuple[str, ...] = ()
     merged_usr: bool = True
     urls: tuple[Url, ...] = ()
     sha256: Annotated[str, Meta(pattern="^([0-9a-f]{64})?$", description="a SHA-256, 64 hex digits")] = ""
@@ -137,10 +139,11 @@ class Install(Section, frozen=True, kw_only=True):
         exclude: never taken, even where something recommends it; where something needs it, it is an error.
         prefer: of several packages that satisfy a dependency the first one named here is taken.
         recommends: take what packages recommend, too.
-        idle: programs that do nothing when the packages' own scripts call them: those whose work a later
-            stage would throw away.
-        background: programs that go on in the background when scripts call them: those that take long and
-            whose work no other package's script looks at.
+        first: packages whose scripts and triggers run before the others' (with what they need).
+        idle: programs that do nothing when the packages' own scripts call them: those whose work is done
+            again, or thrown away, later. With words after it: only calls whose arguments begin so.
+        background: programs, or packages' own scripts where the package manager keeps them, that go on in
+            the background: those that take long, make no users, and whose work no other script looks at.
         timeout_s: longest time that the packages' own scripts may take.
     """
 
@@ -148,6 +151,7 @@ class Install(Section, frozen=True, kw_only=True):
     exclude: tuple[str, ...] = ()
     prefer: tuple[str, ...] = ()
     recommends: bool = False
+    first: tuple[str, ...] = ()
     idle: tuple[str, ...] = ()
     background: tuple[str, ...] = ()
     timeout_s: Seconds = 1800

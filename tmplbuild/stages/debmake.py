@@ -7,7 +7,7 @@ from typing import Any
 
 from tmplbuild.archives.model import Package
 from tmplbuild.core.tree import Tree
-from tmplbuild.managers.deborder import configured_first
+from tmplbuild.managers.deborder import configured_first, with_needs
 from tmplbuild.managers.debpackage import DebPackage
 from tmplbuild.managers.dpkg import installed
 from tmplbuild.recipes.model import Bootstrap, Install
@@ -29,10 +29,11 @@ def base(ctx: Ctx, options: Bootstrap, packages: Sequence[Package], auto: frozen
         debtree.wait_with_scripts(tree, scripts)
         debtree.begin(tree)
     with ctx.entered() as shell:
-        standins.put_up(shell)
+        standins.put_up(shell, background=options.background, turns=debtree.TAKE_TURNS)
         # There is no shell before the first package is unpacked, so here they run after it.
         debtree.run_preinst(shell, scripts, options.timeout_s)
         debtree.configure(shell, options.timeout_s)
+        standins.settle(shell, options.timeout_s)
     with ctx.tree() as tree:
         debtree.finish(tree, debs)
     return {"packages": len(debs)}
@@ -55,9 +56,11 @@ def more(ctx: Ctx, options: Install, packages: Sequence[Package], auto: frozense
         in_order = [*first, *(package for package in debs if package not in first)]
         debtree.fill(ctx, tree, in_order, auto, debtree.aliases_of(tree))
     with ctx.entered() as shell:
-        standins.put_up(shell, idle=options.idle, background=options.background)
-        debtree.configure(shell, options.timeout_s, first)
+        standins.put_up(shell, idle=options.idle, background=options.background, turns=debtree.TAKE_TURNS)
+        debtree.configure(shell, options.timeout_s, first, triggers=False)
         debtree.run_preinst(shell, late, options.timeout_s)
+        wanted = [one for one in with_needs([[name] for name in options.first], debs) if one not in first]
+        debtree.configure(shell, options.timeout_s, wanted)
         debtree.configure(shell, options.timeout_s)
         standins.settle(shell, options.timeout_s)
     with ctx.tree() as tree:

@@ -31,15 +31,25 @@ _ENV = {
 }
 _POLICY = "/usr/sbin/policy-rc.d"
 _DENY = "#!/bin/sh\n# Services are not started while the tree is made.\nexit 101\n"
+# its database is locked by whoever asks it (debconf-devel(7)); a second one would not wait
+TAKE_TURNS = ("/usr/share/debconf/frontend",)
 _WAITING = f"{ADMIN}/tmplbuild"
-# dpkg's own place for the control members of the package at hand; debconf looks there
-_RUN_PREINST = f"""
-set -e
-rm -rf {ADMIN}/tmp.ci
-mv {_WAITING}/"$1" {ADMIN}/tmp.ci
+# One shell runs them all. tmp.ci is dpkg's own place for the control members of the package at hand, where
+# debconf looks, too.
+_RUN_PREINST = f"""\
 cd /
-exec {ADMIN}/tmp.ci/preinst install
+export DPKG_MAINTSCRIPT_NAME=preinst DPKG_MAINTSCRIPT_PACKAGE_REFCOUNT=1 DPKG_ADMINDIR={ADMIN} DPKG_ROOT=
+while read -r DPKG_MAINTSCRIPT_PACKAGE DPKG_MAINTSCRIPT_ARCH; do
+    export DPKG_MAINTSCRIPT_PACKAGE DPKG_MAINTSCRIPT_ARCH
+    ln -sfn {_WAITING}/"$DPKG_MAINTSCRIPT_PACKAGE" {ADMIN}/tmp.ci || exit
+    {ADMIN}/tmp.ci/preinst install < /dev/null || {{
+        status=$?
+        echo "preinst of $DPKG_MAINTSCRIPT_PACKAGE: exit status $status"
+        exit $status
+    }}
+done
 """
+_PREINST_FAILED = re.compile(r"preinst of (\S+): (exit status \d+)$")
 # What a run leaves that says when it was, or which machine it is: the same packages, the same tree.
 _TRACES = (
     "/var/log/dpkg.log",
@@ -108,35 +118,44 @@ def run_preinst(shell: Shell, packages: Sequence[DebPackage], timeout_s: float) 
 
     Raises StageError naming the package.
     """
-    for package in sorted(packages, key=lambda one: one.name not in _FIRST):
-        env = {
-            **_ENV,
-            "DPKG_MAINTSCRIPT_PACKAGE": package.name,
-            "DPKG_MAINTSCRIPT_ARCH": package.arch,
-            "DPKG_MAINTSCRIPT_NAME": "preinst",
-            "DPKG_MAINTSCRIPT_PACKAGE_REFCOUNT": "1",
-            "DPKG_ADMINDIR": ADMIN,
-            "DPKG_ROOT": "",
-        }
+    if not packages:
+        return
+    ordered = sorted(packages, key=lambda one: one.name not in _FIRST)
+    names = "".join(f"{package.name} {package.arch}\n" for package in ordered).encode()
+    try:
         shell.run(
-            ["/bin/sh", "-c", _RUN_PREINST, "sh", package.name],
-            what=f"the preinst script of package {package.name}",
-            env=env,
+            ["/bin/sh", "-c", _RUN_PREINST],
+            what="run the packages' preinst scripts",
+            env=_ENV,
+            stdin=names,
             timeout_s=timeout_s,
         )
+    except StageError as error:
+        failed = _PREINST_FAILED.search(error.tail[-1] if error.tail else "")
+        if failed is None:
+            raise
+        raise _blamed(
+            error, f"the preinst script of package {failed[1]} failed", failed[1], failed[2]
+        ) from error
 
 
-def configure(shell: Shell, timeout_s: float, only: Sequence[DebPackage] | None = None) -> None:
-    """Have the tree's dpkg configure all that is unpacked, or `only` these (triggers then wait).
+def configure(
+    shell: Shell, timeout_s: float, only: Sequence[DebPackage] | None = None, *, triggers: bool = True
+) -> None:
+    """Have the tree's dpkg configure all that is unpacked, or `only` these.
+
+    Parameters:
+        triggers: run those that are pending, too; otherwise they wait.
 
     Raises StageError naming the package and the script that failed, with the end of its output.
     """
     # the first failure ends it: what it said is then the end of the output
     argv = ["dpkg", "--log=/dev/null", "--abort-after=1", "--force-confdef", "--force-confold"]
+    argv += [] if triggers else ["--no-triggers"]
     if only is None:
         argv += ["--configure", "--pending"]
     elif only:
-        argv += ["--no-triggers", "--configure", *(package.instance for package in only)]
+        argv += ["--configure", *(package.instance for package in only)]
     else:
         return
     try:
@@ -174,14 +193,11 @@ def _named(error: StageError) -> StageError:
     what = f"package {package[1]} could not be configured"
     if script is not None:
         what = f"the {script[2]} script of package {script[1]} failed"
-    return StageError(
-        what,
-        where=package[1],
-        why=script[3] if script is not None else error.why,
-        hint=error.hint,
-        log=error.log,
-        tail=error.tail,
-    )
+    return _blamed(error, what, package[1], script[3] if script is not None else error.why)
+
+
+def _blamed(error: StageError, what: str, package: str, why: str) -> StageError:
+    return StageError(what, where=package, why=why, hint=error.hint, log=error.log, tail=error.tail)
 
 
 def _workers() -> int:

@@ -2,6 +2,7 @@
 
 Stand-ins are mounts in a VE, and files in its /run: they end with it. An idle program does nothing. One
 in the background does its work while the scripts go on, on another processor; `settle` waits for it.
+A package's own script can go on in the background, too. Programs that take turns wait for each other.
 """
 
 from __future__ import annotations
@@ -13,23 +14,28 @@ from tmplbuild.errors import StageError
 from tmplbuild.stages.context import Shell
 
 _PLACE = "/run/tmplbuild"
+_TREE = f"{_PLACE}/tree"  # the tree without stand-ins
 _TIMEOUT_S = 60
 # Scripts that ask whether this is a tree being made are told yes; libc6 then lets init alone.
 _ALWAYS_IDLE = ("/usr/bin/ischroot",)
 
-# The lock is taken before the program is left alone, so whoever comes next waits for its end. Descriptors
-# of the caller are closed: debconf would wait for its own.
-_STUB = """\
-#!/bin/sh
-exec 9> {name}.lock
+# Both locks are taken before the program is left alone: whoever calls it next waits for its end (lock 9),
+# and so does `settle`, whose lock is everybody's (8). Neither goes on to the program, nor do descriptors of
+# the caller: debconf would wait for its own.
+_BACKGROUND = """\
+exec 8> {place}/all.lock 9> {name}.lock
 flock 9
-{{ {name}.real "$@" || echo "$0 $*: exit status $?" >> {name}.failed; }} \\
-    < /dev/null > {name}.output 2>&1 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- &
+flock -s 8
+{{ {real} "$@" 8>&- 9>&- || echo "$0 $*: exit status $?" >> {name}.failed; }} \
+    < /dev/null > {name}.output 2>&1 3>&- 4>&- 5>&- 6>&- 7>&- &
 """
+_TURN = 'exec flock -o {place}/turn.lock {real} "$@"\n'
+_SAME = 'exec {real} "$@"\n'
+_IDLE = 'case "$*" in {words}*) exit 0 ;; esac\n'
 _SETTLE = f"""\
 set -e
 cd {_PLACE} 2> /dev/null || exit 0
-for lock in *.lock; do test ! -e "$lock" || flock "$lock" true; done
+test ! -e all.lock || flock all.lock true
 set -- *.failed
 test -e "$1" || exit 0
 cat *.output *.failed
@@ -37,18 +43,38 @@ exit 1
 """
 
 
-def put_up(shell: Shell, *, idle: Sequence[str] = (), background: Sequence[str] = ()) -> None:
-    """Put stand-ins where the tree has the programs."""
-    lines = ["set -e", f"mkdir -p {_PLACE}"]
-    for path in map(shlex.quote, (*_ALWAYS_IDLE, *idle)):
-        lines += [f"test ! -e {path} || mount --bind /bin/true {path}"]
-    for number, path in enumerate(background):
+def put_up(
+    shell: Shell, *, idle: Sequence[str] = (), background: Sequence[str] = (), turns: Sequence[str] = ()
+) -> None:
+    """Put stand-ins where the tree has the programs.
+
+    Parameters:
+        idle: programs that do nothing; one with words after it does nothing if they are the first words of
+            its arguments.
+        background: programs that are not waited for.
+        turns: programs of which only one may run at a time, once others go on in the background.
+    """
+    stubs: dict[str, str] = {}
+    for path in background:
+        stubs[path] = _BACKGROUND
+    for path in turns if background else ():
+        stubs.setdefault(path, _TURN)
+    never = list(_ALWAYS_IDLE)
+    for one in idle:
+        path, _, words = one.partition(" ")
+        if words:
+            stubs[path] = _IDLE.replace("{words}", shlex.quote(words)) + stubs.get(path, _SAME)
+        else:
+            never.append(path)
+    lines = ["set -e", f"mkdir -p {_TREE}", f"mount --bind / {_TREE}"]
+    lines += [f"test ! -e {path} || mount --bind /bin/true {path}" for path in map(shlex.quote, never)]
+    for number, (path, stub) in enumerate(stubs.items()):
         name, there = f"{_PLACE}/{number}", shlex.quote(path)
+        text = stub.format(place=_PLACE, name=name, real=shlex.quote(_TREE + path))
         lines += [
             f"if test -e {there}; then",
-            f"cat > {name}.stub << 'END'\n{_STUB.format(name=name)}END",
-            f"chmod 755 {name}.stub; touch {name}.real",
-            f"mount --bind {there} {name}.real; mount --bind {name}.stub {there}",
+            f"cat > {name}.stub << 'END'\n#!/bin/sh\n{text}END",
+            f"chmod 755 {name}.stub; mount --bind {name}.stub {there}",
             "fi",
         ]
     script = "\n".join(lines).encode()
