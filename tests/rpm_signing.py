@@ -55,6 +55,13 @@ class RpmSigner:
             self.gpg.close()
         assert done.returncode == 0, done.stderr[-1000:]
 
+    def detached(self, text: bytes) -> bytes:
+        """A detached, armoured signature, as lists of packages have it beside them."""
+        try:
+            return self.gpg.run("--local-user", self.fingerprint, "--armor", "--detach-sign", data=text)
+        finally:
+            self.gpg.close()
+
     def export(self, place: Path) -> Path:
         """Write the certificate as a recipe has it beside itself; its path."""
         place.mkdir(parents=True, exist_ok=True)

@@ -28,7 +28,7 @@ class RpmMd:
         packages: signs each package; None: nobody does.
     """
 
-    def __init__(self, root: Path, key: Key | None, packages: RpmSigner | None = None) -> None:
+    def __init__(self, root: Path, key: Key | RpmSigner | None, packages: RpmSigner | None = None) -> None:
         self.root = root
         self.key = key
         self.packages = packages
@@ -87,5 +87,5 @@ class RpmMd:
         if key is None:
             return
         text = (place / "repodata/repomd.xml").read_bytes()
-        signed = sign(text, key)
-        (place / "repodata/repomd.xml.asc").write_bytes(signed[len(text) :])
+        signed = key.detached(text) if isinstance(key, RpmSigner) else sign(text, key)[len(text) :]
+        (place / "repodata/repomd.xml.asc").write_bytes(signed)

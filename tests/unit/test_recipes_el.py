@@ -14,9 +14,10 @@ from tmplbuild.recipes.catalogue import shipped_root
 from tmplbuild.stages import repofiles
 
 NAMES = ("almalinux-9", "almalinux-10", "rocky-9", "rocky-10", "centos-9", "centos-10")
+FEDORA = ("fedora-44", "fedora-45")
 
 
-@pytest.fixture(params=NAMES)
+@pytest.fixture(params=(*NAMES, *FEDORA))
 def el(request: pytest.FixtureRequest) -> LoadedRecipe:
     return load(request.param, roots=[shipped_root()])
 
@@ -28,11 +29,25 @@ def test_nothing_is_built_before_its_key_is_there(el: LoadedRecipe) -> None:
 
 def test_repositories_are_directories_of_the_archive(el: LoadedRecipe) -> None:
     (archive,) = el.recipe.archives.values()
+    assert not archive.components
+    if el.name in FEDORA:
+        return
     assert [suite.split("/")[1:] for suite in archive.suites] == [
         ["BaseOS", "x86_64", "os"],
         ["AppStream", "x86_64", "os"],
     ]
-    assert not archive.components
+
+
+@pytest.mark.parametrize("name", FEDORA)
+def test_fedoras_packages_are_signed_and_its_lists_are_not(name: str, tmp_path: Path) -> None:
+    archives = load(name, roots=[shipped_root()]).recipe.archives
+    release = name.rpartition("-")[2]
+    assert archives["fedora"].signed == "packages"
+    assert archives["fedora"].suites == (
+        f"releases/{release}/Everything/x86_64/os",
+        f"updates/{release}/Everything/x86_64",
+    )
+    assert repofiles.sections(archives).count("repo_gpgcheck=0\ngpgcheck=1\n") == 2
 
 
 def test_no_kernel_no_clock_no_console(el: LoadedRecipe) -> None:
@@ -78,6 +93,7 @@ def test_repositories_of_packages_are_switched_off_and_ours_checked(tmp_path: Pa
 
 
 UPGRADING = b"  Upgrading        : bash-5.1.8-9.el9.x86_64                      3/12 "
+DNF_5 = b"[ 3/12] Upgrading bash-0:5.3.0-2.fc44.x86_64   100% |  12.0 MiB/s |   1.9 MiB |  00m00s"
 SCRIPT = b"  Running scriptlet: dbus-1-1.x86_64                     9/9 "
 
 
@@ -87,6 +103,7 @@ SCRIPT = b"  Running scriptlet: dbus-1-1.x86_64                     9/9 "
         (UPGRADING, ("upgrading bash-5.1.8-9.el9.x86_64", 0.25)),
         (SCRIPT, ("running scriptlet dbus-1-1.x86_64", 1.0)),
         (b"  Installing       : a-1.x86_64       1/0 ", None),
+        (DNF_5, ("upgrading bash-0:5.3.0-2.fc44.x86_64", 0.25)),
         (b"Dependencies resolved.", None),
     ],
 )
@@ -99,6 +116,8 @@ def test_progress(line: bytes, found: object) -> None:
     [
         "warning: %post(app-3-1.el9.x86_64) scriptlet failed, exit status 3",
         "Error in POSTIN scriptlet in rpm package app",
+        ">>> Error in post-install scriptlet: app-0:3-1.fc44.x86_64",
+        ">>> Non-critical error in post-install scriptlet: app-0:3-1.fc44.x86_64",
     ],
 )
 def test_failures_that_the_status_hides(line: str) -> None:

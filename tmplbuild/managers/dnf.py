@@ -1,6 +1,7 @@
-"""dnf, as called in a VE: dnf(8). What it says of scripts that failed does not change its exit status.
+"""dnf, as called in a VE: dnf(8), dnf5(8). A script that failed does not change its exit status.
 
-The trees it is called in bring what rpm must leave alone: see `apt_rpm`.
+The calls are such that dnf 4 (Enterprise Linux, Mageia) and dnf 5 (Fedora) take them alike: what belongs to a
+command stands behind it, and what the two spell differently is said by --setopt.
 """
 
 from __future__ import annotations
@@ -13,20 +14,22 @@ from tmplbuild.managers import Manager, rpm
 _DNF = ("dnf", "-y", "--setopt=retries=3", "--setopt=timeout=30")
 _CHANGE = (*_DNF, "--setopt=install_weak_deps=False")
 
+# dnf 5: "[ 3/12] Upgrading bash-0:5.3.0-2.fc44.x86_64    100% |  12.0 MiB/s |   1.9 MiB |  00m00s"
+_ROW_5 = re.compile(rb"\[\s*(?P<at>\d+)/(?P<of>\d+)\] (?P<what>[A-Z][a-z]+ing) (?P<name>\S+)\s+100%.*")
 # "  Upgrading        : bash-5.1.8-9.el9.x86_64                          3/9 "
 _ROW = re.compile(
-    rb"\s+(Installing|Upgrading|Downgrading|Reinstalling|Cleanup|Erasing|Obsoleting|Running scriptlet)"
-    rb"\s*: (\S+)\s+(\d+)/(\d+)\s*"
+    rb"\s+(?P<what>Installing|Upgrading|Downgrading|Reinstalling|Cleanup|Erasing|Obsoleting"
+    rb"|Running scriptlet)\s*: (?P<name>\S+)\s+(?P<at>\d+)/(?P<of>\d+)\s*"
 )
 _FAILED = re.compile(rb"(?m)^.*(?:[Ee]rror in \S+ scriptlet|[Ss]criptlet failed|scriptlet failed).*$")
 
 
 def _progress(line: bytes) -> tuple[str, float] | None:
-    found = _ROW.fullmatch(line)
-    if found is None or found[4] == b"0":
+    found = _ROW.fullmatch(line) or _ROW_5.fullmatch(line)
+    if found is None or not int(found["of"]):
         return None
-    words = f"{found[1].decode().lower()} {found[2].decode('utf-8', 'replace')}"
-    return words, min(int(found[3]) / int(found[4]), 1.0)
+    words = f"{found['what'].decode().lower()} {found['name'].decode('utf-8', 'replace')}"
+    return words, min(int(found["at"]) / int(found["of"]), 1.0)
 
 
 def failure(said: bytes) -> str:
@@ -40,15 +43,15 @@ TABLE = Manager(
     # without the second one dnf, run as root, would leave files that no package owns
     env=MappingProxyType({"HOME": rpm.HOME, "PYTHONDONTWRITEBYTECODE": "1"}),
     update=(*_DNF, "makecache", "--refresh"),
-    download=(*_CHANGE, "--downloadonly", "distro-sync"),
+    download=(*_CHANGE, "distro-sync", "--downloadonly"),
     upgrade=(*_CHANGE, "distro-sync"),
     autoremove=(*_CHANGE, "autoremove"),
     clean=("dnf", "clean", "all"),
     audits=(("rpm", "-Va", "--nofiles"), ("dnf", "--quiet", "check", "--dependencies", "--obsoleted")),
     prepare=("sh", "-c", rpm.PREPARE),
-    purge=(*_CHANGE, "remove", "--noautoremove"),
+    purge=(*_CHANGE, "--setopt=clean_requirements_on_remove=False", "remove"),
     install=(*_CHANGE, "install"),
-    mark_auto=("dnf", "--quiet", "mark", "remove"),
+    mark_auto=("sh", "-c", rpm.MARK_AUTO, "mark"),
     progress=_progress,
     failure=failure,
     installed=rpm.installed,

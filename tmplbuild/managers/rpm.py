@@ -21,6 +21,7 @@ PREPARE = f"mkdir -p {HOME} && echo '%_netsharedpath /proc:/sys:/dev' > {HOME}/.
 """A shell's words that make HOME."""
 MARK_AUTO = """
 if command -v apt-mark > /dev/null; then exec apt-mark auto "$@"; fi
+if command -v dnf5 > /dev/null; then exec dnf5 --quiet mark dependency "$@"; fi
 if command -v dnf > /dev/null; then exec dnf --quiet mark remove "$@"; fi
 """
 """A shell's words, followed by a word and names of packages. rpm calls all that it installs wanted; what was

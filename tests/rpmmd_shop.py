@@ -1,0 +1,98 @@
+"""A workshop with a stand-in's address, and the recipe that pins its keys."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tests.archive_server import ArchiveServer
+from tests.rpm_factory import File, Rpm
+from tests.rpmmd_standin import Flavour, Standin
+from tests.workshop import Run, Workshop
+from tmplbuild.archives.aptrpm.rpmfile import CONFIG
+
+
+class RpmMdShop:
+    """Builds of one flavour."""
+
+    def __init__(self, place: Path, packages: Path, standin: Standin, server: ArchiveServer) -> None:
+        self.shop = Workshop(place / "shop", packages)
+        self.standin = standin
+        self.server = server
+        self.flavour = flavour = standin.flavour
+        self.template = f"{flavour.name}-x86_64"
+        recipes = standin.recipes(place / "recipes")
+        self.options = (
+            "--recipes",
+            str(recipes),
+            "--mirror",
+            f"{flavour.role}={server.url}/{flavour.role}",
+        )
+
+    @property
+    def first(self) -> Run:
+        """The first build."""
+        assert self.shop.first is not None
+        return self.shop.first
+
+    def build(self, *words: str, ok: bool = True) -> Run:
+        return self.shop.build(self.flavour.name, *self.options, *words, ok=ok)
+
+    def app(self, version: str, post: str = "", conf: str = "") -> Rpm:
+        """A package that the recipe asks for, and that moves."""
+        text = conf or f"version = {version}\n"
+        return Rpm(
+            "tree-like",
+            version=version,
+            release=self.flavour.dist,
+            files=(File("/etc/tree-like.conf", text.encode(), flags=CONFIG),),
+            requires=("/bin/sh",) if post else (),
+            scripts={"post": post} if post else {},
+        )
+
+    def publish(self, version: str, **options: str) -> None:
+        self.standin.publish([self.app(version, **options)])
+
+    def names(self) -> dict[str, tarfile.TarInfo]:
+        """The members of the template."""
+        with tarfile.open(self.shop.templates / f"{self.template}.tar.gz") as tar:
+            return {member.name: member for member in tar}
+
+    def read(self, path: str) -> str:
+        """A file of the template."""
+        with tarfile.open(self.shop.templates / f"{self.template}.tar.gz") as tar:
+            file = tar.extractfile(f".{path}")
+            assert file is not None
+            return file.read().decode()
+
+    def manifest(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(
+            (self.shop.templates / f"{self.template}.manifest.json").read_text()
+        )
+        return found
+
+    def versions(self) -> dict[str, str]:
+        """Version by package of the template."""
+        return {row["name"]: row["version"] for row in self.manifest()["packages"]}
+
+
+@contextmanager
+def opened(flavour: Flavour, place: Path, packages: Path) -> Iterator[RpmMdShop]:
+    """A shop whose first build is done; nothing of it may be left at the end."""
+    standin = Standin(flavour, place, packages)
+    with standin.serve() as server:
+        made = RpmMdShop(place, packages, standin, server)
+        made.publish("1")
+        made.shop.first = made.build()
+        yield made
+    assert made.shop.remains() == {}
+
+
+def why(done: Run) -> str:
+    """What the run's error says."""
+    error = next(event for event in done.events if event["event"] == "error")
+    return f"{error['what']} {error['why']}"

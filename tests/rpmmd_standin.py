@@ -1,0 +1,182 @@
+"""Stand-ins for distributions of rpm-md: their archives in the true format, signed as they sign, with a small
+system that boots. The packages are Debian's binaries in RPM packages (`tests.rpmmd_packages`); rpm, dnf and
+zypper in them are real.
+
+    standin = Standin(ALMALINUX, tmp_path, cache)
+    standin.publish()
+    with standin.serve() as server:
+        f"almalinux={server.url}/almalinux"                # for --mirror
+    standin.recipes(folder)                                # a recipe that pins its key
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from tests import rpmmd_packages
+from tests.alt_debs import Deb, DebianBinaries
+from tests.archive_server import ArchiveServer
+from tests.rpm_factory import WHEN, File, Rpm
+from tests.rpm_signing import RpmSigner
+from tests.rpmmd_factory import RpmMd
+
+
+@dataclass(frozen=True)
+class Flavour:
+    """A distribution's release.
+
+    Parameters:
+        name: its recipe ("almalinux-9").
+        suites: where its packages are; those that are named in `first` in the first one.
+        later: the suite of what is published beside, the last one of `suites`.
+        dist: the release of its packages.
+        signed: as in a recipe.
+        recipe: what the stand-in needs beside the shipped recipe; {key} is the fingerprint.
+        packages: makes them of Debian's.
+    """
+
+    name: str
+    suites: tuple[str, ...]
+    dist: str
+    recipe: str
+    packages: Callable[[Iterable[Deb]], list[Rpm]]
+    signed: Literal["index", "packages", "both"] = "index"
+    debian: tuple[str, ...] = rpmmd_packages.DNF
+    first: frozenset[str] | None = None
+
+    @property
+    def role(self) -> str:
+        """What the recipe calls its archive, and the name of its folder."""
+        return self.name.partition("-")[0]
+
+
+@dataclass
+class Standin:
+    """An archive below `place`, in the folder that its role names.
+
+    Parameters:
+        cache: a package cache for what comes from Debian.
+    """
+
+    flavour: Flavour
+    place: Path
+    cache: Path
+    _writings: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        flavour = self.flavour
+        self.signer = RpmSigner(self.place / f"{flavour.name}-key", "rsa2048")
+        self.archive = RpmMd(
+            self.place / flavour.role,
+            None if flavour.signed == "packages" else self.signer,
+            None if flavour.signed == "index" else self.signer,
+        )
+        debs = DebianBinaries(self.cache, flavour.debian, rpmmd_packages.NOT_TAKEN).debs()
+        self._packages = flavour.packages(debs)
+
+    def publish(self, more: Iterable[Rpm] = ()) -> None:
+        """Write all repositories, or write them anew at a later date, with further packages in the last."""
+        self._writings += 1
+        flavour, *others = self.flavour, *more
+        first = flavour.first
+        rows = {suite: list[Rpm]() for suite in flavour.suites}
+        for rpm in self._packages:
+            rows[flavour.suites[0 if first is None or rpm.name in first else -1]].append(rpm)
+        rows[flavour.suites[-1]] += others
+        for suite, rpms in rows.items():
+            self.archive.add(*rpms)
+            self.archive.write(suite, date=WHEN + self._writings)
+
+    def relist(self, suite: str) -> None:
+        """List what lies in a suite now, at a later date."""
+        self._writings += 1
+        place = self.archive.root / suite
+        self.archive.index(place, date=WHEN + self._writings)
+        self.archive.resign(place)
+
+    def serve(self) -> ArchiveServer:
+        """A server whose address with the role's folder is the archive's (a context manager)."""
+        return ArchiveServer(self.place)
+
+    def recipes(self, folder: Path) -> Path:
+        """Write the flavour's recipe below `folder`: the shipped one with the stand-in's key."""
+        distro, _, release = self.flavour.name.rpartition("-")
+        place = folder / distro
+        self.signer.export(place / "keys")
+        text = self.flavour.recipe.replace("{key}", self.signer.fingerprint)
+        (place / f"{release}.toml").write_text(text)
+        return folder
+
+
+# What the distributions' systemd bring by themselves, Debian's has apart; eth0 asks by DHCP here.
+_COMMON = """\
+[install]
+add.packages = ["systemd-sysv", "dbus", "tree-like"]
+[configure]
+add.commands = [["systemctl", "enable", "systemd-networkd.service"]]
+[configure.files]
+"/etc/systemd/network/eth0.network".text = "[Match]\\nName=eth0\\n\\n[Network]\\nDHCP=yes\\n"
+[strip]
+add.disable = ["systemd-networkd-wait-online.service"]
+[check]
+network = "networkd"
+[check.waive]
+network-config-present = "eth0 asks by DHCP until a manager says otherwise"
+"""
+
+
+def _almalinux(debs: Iterable[Deb]) -> list[Rpm]:
+    lines = (
+        'NAME="AlmaLinux"\nVERSION="9.9"\nID="almalinux"\nID_LIKE="rhel centos fedora"\nVERSION_ID="9.9"\n'
+        'PRETTY_NAME="AlmaLinux 9.9 (a stand-in)"\n'
+    )
+    files = (
+        File("/etc/redhat-release", b"AlmaLinux release 9.9 (a stand-in)\n"),
+        rpmmd_packages.repo("/etc/yum.repos.d/almalinux.repo", "baseos"),
+    )
+    own = rpmmd_packages.release("almalinux-release", lines, files)
+    return rpmmd_packages.packages(debs, "1.el9", [own])
+
+
+def _fedora(debs: Iterable[Deb]) -> list[Rpm]:
+    lines = (
+        'NAME="Fedora Linux"\nVERSION="44 (a stand-in)"\nID=fedora\nVERSION_ID=44\n'
+        'PRETTY_NAME="Fedora Linux 44 (a stand-in)"\n'
+    )
+    files = (
+        File("/etc/fedora-release", b"Fedora release 44 (a stand-in)\n"),
+        rpmmd_packages.repo("/etc/yum.repos.d/fedora.repo", "fedora"),
+    )
+    identity = "fedora-release-identity-container"
+    own = [
+        rpmmd_packages.release("fedora-release-container", lines, files),
+        Rpm(identity, arch="noarch", provides=("fedora-release-identity = 44",)),
+        # Debian has no dnf 5 yet
+        Rpm("dnf5", arch="noarch", requires=("dnf",)),
+    ]
+    return rpmmd_packages.packages(debs, "1.fc44", own)
+
+
+ALMALINUX = Flavour(
+    name="almalinux-9",
+    suites=("9/BaseOS/x86_64/os", "9/AppStream/x86_64/os"),
+    dist="1.el9",
+    signed="both",
+    recipe='extends = "almalinux/9"\n[archives.almalinux]\nsigned = "both"\nkeys = ["{key}"]\n' + _COMMON,
+    packages=_almalinux,
+    first=frozenset(
+        {"setup", "filesystem", "basesystem", "bash", "coreutils", "libc6", "rpm", "dnf", "systemd"}
+    ),
+)
+
+FEDORA = Flavour(
+    name="fedora-44",
+    suites=("releases/44/Everything/x86_64/os", "updates/44/Everything/x86_64"),
+    dist="1.fc44",
+    signed="packages",
+    recipe='extends = "fedora/44"\n[archives.fedora]\nkeys = ["{key}"]\n' + _COMMON,
+    packages=_fedora,
+)
