@@ -28,6 +28,10 @@ from tmplbuild.publish.publish import Published, publish
 
 ROOT = Path(__file__).resolve().parent.parent
 NAME = "debian-12-x86_64"
+PACKAGES = (
+    forms.PackageRef("bash", "5.2.15-2+b7", "amd64", "bash"),
+    forms.PackageRef("libc6", "2:2.36-9~deb12u1", "amd64", "glibc"),
+)
 
 
 def add_template(
@@ -38,11 +42,13 @@ def add_template(
     recipe: str = "debian-12",
     epoch: int = EPOCH,
     owners: Mapping[str, str] | None = None,
+    arch: str = "amd64",
+    packages: tuple[forms.PackageRef, ...] = PACKAGES,
 ) -> forms.Manifest:
     """Pack a tree as a template of the cache, with a manifest as a build writes it."""
     cache.mkdir(exist_ok=True)
     done = packed(tree, cache / f"{name}.tar.gz", epoch=epoch, owners=owners or {})
-    return _manifest(cache, name, recipe, epoch, done)
+    return _manifest(cache, name, recipe, epoch, done, arch, packages)
 
 
 def add_packed(cache: Path, tar: bytes, name: str, *, recipe: str) -> forms.Manifest:
@@ -54,22 +60,27 @@ def add_packed(cache: Path, tar: bytes, name: str, *, recipe: str) -> forms.Mani
     return _manifest(cache, name, recipe, EPOCH, done)
 
 
-def _manifest(cache: Path, name: str, recipe: str, epoch: int, done: Packed) -> forms.Manifest:
+def _manifest(
+    cache: Path,
+    name: str,
+    recipe: str,
+    epoch: int,
+    done: Packed,
+    arch: str = "amd64",
+    packages: tuple[forms.PackageRef, ...] = PACKAGES,
+) -> forms.Manifest:
     made = forms.Manifest(
         template=name,
         recipe=forms.RecipeRef(recipe, "0" * 64),
         tool="tmplbuild 0.1",
-        arch="amd64",
+        arch=arch,
         epoch=epoch,
         pins=forms.Pins(
             archives=(forms.Pin("debian", "bookworm", epoch, "1" * 64, ("A" * 40,)),),
             base_closure="2" * 64,
             closure="3" * 64,
         ),
-        packages=(
-            forms.PackageRef("bash", "5.2.15-2+b7", "amd64", "bash"),
-            forms.PackageRef("libc6", "2:2.36-9~deb12u1", "amd64", "glibc"),
-        ),
+        packages=packages,
         stages=(forms.StageRef("pack", "4" * 64),),
         artifact=forms.Artifact(
             f"{name}.tar.gz", done.size, done.sha256, done.tar_size, done.tar_sha256, done.entries
@@ -139,7 +150,11 @@ class Press:
         lines = [f"{key} = {json.dumps(value)}" for key, value in table.items() if value is not None]
         if isinstance(targets, dict):
             lines += ["[publish.targets]", *(f"{name} = {json.dumps(at)}" for name, at in targets.items())]
-        text = f'template_cache = "{self.cache}"\njobs = 2\n[publish]\n' + "\n".join(lines) + "\n"
+        text = (
+            f'template_cache = "{self.cache}"\nstate_dir = "{self.place}/state"\njobs = 2\n[publish]\n'
+            + "\n".join(lines)
+            + "\n"
+        )
         self.config.write_text(text)
 
     @property

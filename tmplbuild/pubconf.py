@@ -26,6 +26,7 @@ class PublishSettings:
         gnupghome: GnuPG's directory with the key; by default its own (gpg(1), GNUPGHOME).
         passphrase_file: file with the key's passphrase, for unattended runs.
         formats: what each template is published as, beside tar.gz.
+        page: make pages for people (index.html), too.
         keep: builds of a template that the indexes list, the newest first.
         keep_days: days for which older ones are listed, too.
         grace_hours: hours for which files stay after no index names them any more: as long as a mirror
@@ -44,6 +45,7 @@ class PublishSettings:
     gnupghome: Path | None = None
     passphrase_file: Path | None = None
     formats: tuple[str, ...] = FORMATS
+    page: bool = True
     keep: int = 3
     keep_days: float = 0.0
     grace_hours: float = 48.0
@@ -125,6 +127,12 @@ def _formats(value: object) -> tuple[str, ...]:
     return tuple(dict.fromkeys(["tar.gz", *names]))
 
 
+def _switch(value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    raise ValueError(f"expected true or false, found {_show(value)}")
+
+
 def _whole(low: int, high: int) -> Callable[[object], int]:
     def read(value: object) -> int:
         if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high:
@@ -152,6 +160,7 @@ _READERS: dict[str, Callable[[object], object]] = {
     "gnupghome": _path,
     "passphrase_file": _path,
     "formats": _formats,
+    "page": _switch,
     "keep": _whole(1, 1000),
     "keep_days": _number,
     "grace_hours": _number,

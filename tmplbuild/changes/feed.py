@@ -22,12 +22,13 @@ _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 @dataclass(frozen=True, slots=True)
 class Item:
     """What becomes an entry. `key` is unique and stays the same (a build's id); `made` seconds since the
-    epoch; `changes` None for a first build."""
+    epoch; `changes` None for a first build; `link` is the address of a page about it, if there is one."""
 
     key: str
     title: str
     made: float
     changes: Comparison | None = None
+    link: str = ""
 
 
 def feed(name: str, items: Sequence[Item], *, address: str = "") -> bytes:
@@ -52,6 +53,8 @@ def feed(name: str, items: Sequence[Item], *, address: str = "") -> bytes:
         _add(entry, "id", _id(f"{name}/{item.key}"))
         _add(entry, "title", item.title)
         _add(entry, "updated", _date(item.made))
+        if item.link:
+            _add(entry, "link", "", rel="alternate", type="text/html", href=item.link)
         body = "first build" if item.changes is None else "\n".join(lines(item.changes))
         _add(entry, "summary", "first build" if item.changes is None else headline(item.changes))
         _add(entry, "content", body, type="text")

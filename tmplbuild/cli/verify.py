@@ -93,5 +93,6 @@ def _show(report: Report, args: argparse.Namespace) -> None:
             f"{plural(report.files, 'file')} ({size(report.size)})",
             plural(report.signatures, "signature") if report.key else "signatures not checked",
         ]
+        seen += [plural(report.pages, "page")] if report.pages else []
         seen += [f"{report.rebuilt} rebuilt"] if report.rebuilt else []
         print(f"{printable(report.address)}: {faults} ({', '.join(seen)})")

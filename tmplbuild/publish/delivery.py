@@ -181,9 +181,17 @@ def _rclone(root: Path, address: str, conf: PublishSettings, dry_run: bool) -> I
     argv += ["--checksum"]  # indexes of equal length and second differ all the same
     argv += ["--dry-run"] if dry_run else ["--stats", "2s", "--stats-log-level", "NOTICE"]
     argv += ["--bwlimit", conf.bandwidth] if conf.bandwidth else []
-    own = ["--exclude", "/.gen/**", "--exclude", "/.current/**", "--exclude", "/.tmplbuild.lock"]
+    own = ["/.gen/**", "/.current/**", "/.tmplbuild.lock", "/images/**", "/assets/**", "/templates/**"]
+    rest = [word for pattern in (*own, "/index.html") for word in ("--exclude", pattern)]
     archives = "/*.{tar.gz,tar.gz.asc,tar.xz,tar.zst,wsl}"
+    # what is named always before what names it; of the pages, those of builds before those of templates
     yield _Pass("files", (*argv, "copy", f"{root}/images", f"{target}/images"))
     yield _Pass("archives", (*argv, "copy", "--include", archives, str(root), target))
-    yield _Pass("indexes", (*argv, "copy", *own, "--exclude", "/images/**", str(root), target))
-    yield _Pass("deletions", (*argv, "sync", f"{root}/images", f"{target}/images"))
+    below = ["--include", "/assets/**", "--include", "/templates/*/**"]
+    yield _Pass("pages of builds", (*argv, "copy", *below, str(root), target))
+    yield _Pass("pages of templates", (*argv, "copy", "--include", "/templates/*", str(root), target))
+    yield _Pass("indexes", (*argv, "copy", *rest, str(root), target))
+    yield _Pass("the first page", (*argv, "copy", "--include", "/index.html", str(root), target))
+    for folder in ("templates", "assets", "images"):
+        if (root / folder).is_dir():
+            yield _Pass("deletions", (*argv, "sync", f"{root}/{folder}", f"{target}/{folder}"))

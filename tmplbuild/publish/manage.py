@@ -6,12 +6,14 @@ import dataclasses
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from tmplbuild.config import Settings
 from tmplbuild.errors import UsageError
 from tmplbuild.events import Emit
 from tmplbuild.publish import serving
 from tmplbuild.publish.building import check_clock
+from tmplbuild.publish.health import health_of
 from tmplbuild.publish.mirror import Mirror
 from tmplbuild.publish.model import Build, State
 from tmplbuild.publish.sign import signer_of
@@ -34,12 +36,16 @@ def change(
         serving.warn_of_foreign(mirror, emit)
         check_clock(state, None, moment)
         changed = make(state)
-        if changed == state and serving.up_to_date(
-            mirror, state, settings=settings.publish, signer=signer, now=moment
-        ):
+        how: Any = {
+            "settings": settings.publish,
+            "signer": signer,
+            "health": health_of(settings),
+            "now": moment,
+        }
+        if changed == state and serving.up_to_date(mirror, state, **how):
             mirror.drop_generations(moment - settings.publish.grace_hours * 3600)
             return state, []
-        return serving.serve(mirror, changed, settings=settings.publish, signer=signer, now=moment)
+        return serving.serve(mirror, changed, **how)
 
 
 def pin(template: str, build: str, *, pinned: bool) -> Change:

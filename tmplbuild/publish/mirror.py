@@ -82,6 +82,16 @@ class Mirror:
                 self._tidy(state)
             yield state
 
+    def read(self, path: str) -> bytes:
+        """A file of a build. Raises OSError."""
+        return (self.root / path).read_bytes()
+
+    def generations(self) -> Iterator[Path]:
+        """The directories of the generations that are still kept, the oldest first."""
+        place = self.root / _GENERATIONS
+        numbers = sorted(int(path.name) for path in place.glob("*") if path.name.isdigit())
+        return (place / str(number) for number in numbers)
+
     # -- builds ----------------------------------------------------------------------------------
 
     @contextmanager
@@ -161,6 +171,8 @@ class Mirror:
             path = place / name
             path.parent.mkdir(parents=True, exist_ok=True)
             folders |= {one for one in path.parents if one.is_relative_to(place)}
+            if self._link_same(name, data, path):
+                continue
             with path.open("xb") as file:
                 file.write(data)
                 file.flush()
@@ -171,6 +183,17 @@ class Mirror:
         for folder in folders:
             os.chmod(folder, 0o755)
             sync_folder(folder)
+
+    def _link_same(self, name: str, data: bytes, path: Path) -> bool:
+        """Take a file of the generation that is served, which is synced, where it holds the same."""
+        served = self.root / _CURRENT / name
+        try:
+            if served.read_bytes() != data:
+                return False
+            os.link(served, path)
+        except OSError:  # it is not there, or the file system has no links
+            return False
+        return True
 
     def _link(self, name: str) -> None:
         path = self.root / name

@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tmplbuild.checks import check_file
 from tmplbuild.config import Settings
@@ -16,6 +17,7 @@ from tmplbuild.pubconf import PublishSettings
 from tmplbuild.publish import serving, source
 from tmplbuild.publish.building import check_clock, make_build, name_of
 from tmplbuild.publish.formats import possible
+from tmplbuild.publish.health import health_of
 from tmplbuild.publish.mirror import Mirror
 from tmplbuild.publish.model import Build, State
 from tmplbuild.publish.sign import Signer, signer_of
@@ -107,9 +109,9 @@ def publish(
         try:
             state = state.with_builds(builds)
             gone: list[Build] = []
-            idle = serving.up_to_date(mirror, state, settings=conf, signer=signer, now=moment)
-            if builds or (len(refused) < len(sources) and not idle):
-                state, gone = serving.serve(mirror, state, settings=conf, signer=signer, now=moment)
+            how: Any = {"settings": conf, "signer": signer, "health": health_of(settings), "now": moment}
+            if builds or (len(refused) < len(sources) and not serving.up_to_date(mirror, state, **how)):
+                state, gone = serving.serve(mirror, state, **how)
         except BaseException:
             if mirror.state().serial == state.serial:
                 mirror.remove(builds)

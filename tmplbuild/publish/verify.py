@@ -25,6 +25,7 @@ from tmplbuild.publish.model import File
 from tmplbuild.publish.remote import Remote
 from tmplbuild.publish.verifybuild import check_build
 from tmplbuild.publish.verifyindex import INDEXES
+from tmplbuild.publish.verifypage import check_pages
 
 _SHAPELESS = (KeyError, TypeError, ValueError, IndexError, AttributeError)
 _DAMAGED = (gzip.BadGzipFile, zlib.error, lzma.LZMAError, tarfile.TarError, EOFError)
@@ -33,7 +34,8 @@ _DAMAGED = (gzip.BadGzipFile, zlib.error, lzma.LZMAError, tarfile.TarError, EOFE
 @dataclass(slots=True)
 class Report:
     """What was found. `faults` are (where, what); `files` and `size` what was fetched and hashed, each file
-    once; `key` the fingerprint that everything was verified by, "" if none was asked for."""
+    once; `pages` those for people, whose links were followed; `key` the fingerprint that everything was
+    verified by, "" if none was asked for."""
 
     address: str
     key: str = ""
@@ -42,6 +44,7 @@ class Report:
     files: int = 0
     size: int = 0
     signatures: int = 0
+    pages: int = 0
     rebuilt: int = 0
     faults: list[tuple[str, str]] = field(default_factory=list)
 
@@ -127,6 +130,8 @@ def verify(place: str, *, key: str, emit: Emit, jobs: int = 4, rebuild: Settings
             with checker.noting(name):
                 check(checker, index)
         _signatures(checker)
+        with checker.noting(str(index.get("page", own.NAME))):
+            check_pages(checker, index)
         if rebuild is not None:
             _rebuild(checker, index, rebuild, emit)
         return checker.report

@@ -24,6 +24,7 @@ def files(catalog: Catalog) -> dict[str, bytes]:
         "serial": catalog.state.serial,
         "updated": rfc3339(catalog.state.made),
         "key": catalog.settings.key,
+        "page": "index.html" if catalog.settings.page else "",
         "templates": [_template(catalog, name) for name in catalog.state.templates()],
     }
     return {NAME: json_bytes(found)}

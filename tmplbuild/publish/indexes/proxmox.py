@@ -20,7 +20,7 @@ COMMANDS = "proxmox.txt"
 
 def files(catalog: Catalog) -> dict[str, bytes]:
     """aplinfo.dat, aplinfo.dat.gz and, where the mirror's address is known, proxmox.txt."""
-    chosen = [(build, file) for build in catalog.state.current() if (file := _archive(build))]
+    chosen = [(build, file) for build in catalog.state.current() if (file := archive(build))]
     records = "\n".join(_record(catalog, build, file) for build, file in chosen).encode()
     found = {NAME: records, f"{NAME}.gz": gzip.compress(records, mtime=0)}
     if catalog.settings.url:
@@ -28,7 +28,8 @@ def files(catalog: Catalog) -> dict[str, bytes]:
     return found
 
 
-def _archive(build: Build) -> File | None:
+def archive(build: Build) -> File | None:
+    """What Proxmox is pointed to."""
     return build.file("tar.zst") or build.file("tar.gz")
 
 
@@ -51,17 +52,13 @@ def _record(catalog: Catalog, build: Build, file: File) -> str:
     return "".join([*lines, f" Build {build.build}\n"])
 
 
+def words(address: str, file: File) -> list[str]:
+    """The command, quoted for a shell, by which Proxmox VE fetches a file and checks it."""
+    call = ["pvesh", "create", "/nodes/$(hostname)/storage/local/download-url", "--content", "vztmpl"]
+    call += ["--filename", shlex.quote(file.name), "--url", shlex.quote(address)]
+    return [*call, "--checksum-algorithm", "sha256", "--checksum", file.sha256]
+
+
 def _command(catalog: Catalog, build: Build, file: File) -> str:
-    words = ["pvesh", "create", "/nodes/$(hostname)/storage/local/download-url", "--content", "vztmpl"]
-    quoted = [
-        *words,
-        "--filename",
-        shlex.quote(file.name),
-        "--url",
-        shlex.quote(catalog.absolute(file.path)),
-        "--checksum-algorithm",
-        "sha256",
-        "--checksum",
-        file.sha256,
-    ]
-    return f"# {build.title}, {build.arch}, build {build.build}\n{' '.join(quoted)}\n"
+    command = " ".join(words(catalog.absolute(file.path), file))
+    return f"# {build.title}, {build.arch}, build {build.build}\n{command}\n"

@@ -56,7 +56,7 @@ def _product_name(build: Build) -> str:
 def _product(builds: list[Build]) -> dict[str, Any]:
     newest = builds[0]
     product = {
-        "aliases": ",".join(_aliases(newest)),
+        "aliases": ",".join(aliases(newest)),
         "arch": newest.arch,
         "os": newest.distro.capitalize(),
         "release": newest.release,
@@ -70,7 +70,8 @@ def _product(builds: list[Build]) -> dict[str, Any]:
     return {**product, "support_eol": newest.eol, "supported": True} if newest.eol else product
 
 
-def _aliases(build: Build) -> list[str]:
+def aliases(build: Build) -> list[str]:
+    """The names that users say; of the default variant the short ones come last."""
     words = dict.fromkeys([build.release, build.suite])
     names = [f"{build.distro}/{word}" for word in words]
     full = [f"{name}/{build.variant}" for name in names]
