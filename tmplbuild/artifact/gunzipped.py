@@ -12,7 +12,7 @@ import itertools
 import mmap
 import re
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,8 +28,12 @@ _AHEAD = 8  # members that wait to be read
 
 
 @contextmanager
-def open_members(path: Path, jobs: int) -> Iterator[BinaryIO]:
+def open_members(path: Path, jobs: int, cuts: Sequence[tuple[int, int]] | None = None) -> Iterator[BinaryIO]:
     """The uncompressed stream of a file that `GzipWriter` wrote; every checksum in it is checked.
+
+    Parameters:
+        jobs: inflating threads.
+        cuts: where the members that are wanted begin and end, in order; all, looked for, if not given.
 
     Raises OSError when it cannot be opened; reading raises gzip.BadGzipFile for a damaged file.
     """
@@ -38,22 +42,26 @@ def open_members(path: Path, jobs: int) -> Iterator[BinaryIO]:
         mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data,
         ThreadPoolExecutor(max(jobs, 1), thread_name_prefix="inflate") as pool,
     ):
-        stream = _Stream(data, pool)
+        stream = _Stream(data, pool, _found(data) if cuts is None else cuts)
         try:
             yield cast(BinaryIO, io.BufferedReader(stream, 1 << 18))
         finally:
             stream.drop()
 
 
+def _found(data: mmap.mmap) -> Iterable[tuple[int, int]]:
+    begins = [found.start() for found in _BEGIN.finditer(data)]
+    if begins[:1] != [0]:
+        raise gzip.BadGzipFile("it does not begin as one of ours")
+    return itertools.pairwise([*begins, len(data)])
+
+
 class _Stream(io.RawIOBase):
-    def __init__(self, data: mmap.mmap, pool: ThreadPoolExecutor) -> None:
+    def __init__(self, data: mmap.mmap, pool: ThreadPoolExecutor, cuts: Iterable[tuple[int, int]]) -> None:
         super().__init__()
         self._data = data
         self._pool = pool
-        begins = [found.start() for found in _BEGIN.finditer(data)]
-        if begins[:1] != [0]:
-            raise gzip.BadGzipFile("it does not begin as one of ours")
-        self._cuts = itertools.pairwise([*begins, len(data)])
+        self._cuts = iter(cuts)
         self._waiting: deque[Future[memoryview]] = deque()
         self._now = memoryview(b"")
 

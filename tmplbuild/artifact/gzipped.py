@@ -12,7 +12,7 @@ import hashlib
 import os
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from types import TracebackType
@@ -31,7 +31,18 @@ LIBRARY = f"libdeflate/{deflate.__version__}"
 """What made the bytes: a member from another version may differ."""
 
 
-_Member = tuple[bytes | bytearray, bool]
+class Gone(Exception):
+    """A member that was to be spliced in is kept no more, or damaged."""
+
+
+class _Member(NamedTuple):
+    """A member: its bytes, whether they came from the cache, the name there ("" without a cache), and
+    what it was made of where nobody else holds that."""
+
+    data: bytes | bytearray
+    reused: bool
+    key: str
+    raw: bytearray | None = None
 
 
 class _Waiting(NamedTuple):
@@ -62,7 +73,8 @@ class Members(Protocol):
 @dataclass(frozen=True, slots=True)
 class Written:
     """Sizes in bytes and hex digests of the file and of the stream in it; `reused` members of `members`
-    came from the cache."""
+    came from the cache; `made` says of each its name there ("" without one), its size in the file and
+    that of its raw bytes."""
 
     size: int
     sha256: str
@@ -70,6 +82,7 @@ class Written:
     raw_sha256: str
     members: int
     reused: int
+    made: tuple[tuple[str, int, int], ...]
 
 
 class GzipWriter:
@@ -115,7 +128,8 @@ class GzipWriter:
         self._hash = hashlib.sha256()
         self._hashed: list[Future[None]] = []
         self._raw_hash = hashlib.sha256()
-        self._size = self._raw_size = self._done = self._members = self._reused = 0
+        self._made: list[tuple[str, int, int]] = []
+        self._size = self._raw_size = self._done = self._begun = self._reused = 0
 
     def __enter__(self) -> GzipWriter:
         return self
@@ -125,6 +139,11 @@ class GzipWriter:
     ) -> None:
         for pool in (self._pool, self._hasher):
             pool.shutdown(wait=True, cancel_futures=True)
+
+    @property
+    def begun(self) -> int:
+        """How many members there are so far, the one that is being filled left out."""
+        return self._begun
 
     @property
     def room(self) -> int:
@@ -155,9 +174,7 @@ class GzipWriter:
         size = self._filled
         if not size:
             return
-        while self._waiting and (self._waiting_bytes + size > self._most or self._waiting[0].member.done()):
-            self._write_first()
-        self._raw_size += size
+        self._make_way(size)
         if size <= PIECE // 2:  # a big buffer must not wait for a small member's turn
             self._submit(memoryview(bytes(self._buffer[:size])), None)
         else:
@@ -165,10 +182,43 @@ class GzipWriter:
             self._buffer = self._spare.pop() if self._spare else memoryview(bytearray(PIECE))
         self._filled = 0
 
+    def splice(self, pieces: Iterable[tuple[str, int]]) -> None:
+        """Put in kept members, by name and raw size, instead of the data that they were made of.
+
+        `finish` (or what is written next) raises Gone for one that is not there, or damaged.
+        """
+        self.cut()
+        for key, size in pieces:
+            self._make_way(size)
+            member = self._pool.submit(self._kept, key, size)
+            hashed = self._hasher.submit(self._hash_kept, member)
+            self._wait_for(_Waiting(size, member, hashed, None))
+
+    def _make_way(self, size: int) -> None:
+        while self._waiting and (self._waiting_bytes + size > self._most or self._waiting[0].member.done()):
+            self._write_first()
+
     def _submit(self, raw: memoryview, buffer: memoryview | None) -> None:
         hashed = self._hasher.submit(self._raw_hash.update, raw)
-        self._waiting.append(_Waiting(len(raw), self._pool.submit(self._compress, raw), hashed, buffer))
-        self._waiting_bytes += len(raw)
+        self._wait_for(_Waiting(len(raw), self._pool.submit(self._compress, raw), hashed, buffer))
+
+    def _wait_for(self, one: _Waiting) -> None:
+        self._waiting.append(one)
+        self._waiting_bytes += one.size
+        self._raw_size += one.size
+        self._begun += 1
+
+    def _kept(self, key: str, size: int) -> _Member:
+        data = None if self._cache is None else self._cache.get(key)
+        raw = bytearray() if data is None else inflate(data)
+        if data is None or len(raw) != size:
+            raise Gone(key)
+        return _Member(data, True, key, raw)
+
+    def _hash_kept(self, member: Future[_Member]) -> None:
+        raw = member.result().raw
+        assert raw is not None
+        self._raw_hash.update(raw)
 
     def finish(self) -> Written:
         """End the last member and write all that waits. Raises what writing raises."""
@@ -182,13 +232,14 @@ class GzipWriter:
             self._hash.hexdigest(),
             self._raw_size,
             self._raw_hash.hexdigest(),
-            self._members,
+            len(self._made),
             self._reused,
+            tuple(self._made),
         )
 
     def _write_first(self) -> None:
         first = self._waiting.popleft()
-        member, reused = first.member.result()
+        member, reused, key, _ = first.member.result()
         first.hashed.result()
         if first.buffer is not None:
             self._spare.append(first.buffer)
@@ -196,7 +247,7 @@ class GzipWriter:
         self._hashed.append(self._hasher.submit(self._hash.update, member))
         self._out.write(member)
         self._size += len(member)
-        self._members += 1
+        self._made.append((key, len(member), first.size))
         self._reused += reused
         self._done += first.size
         if self._progress is not None:
@@ -204,14 +255,14 @@ class GzipWriter:
 
     def _compress(self, raw: memoryview) -> _Member:
         if self._cache is None:
-            return deflate.gzip_compress(raw, self._level), False
+            return _Member(deflate.gzip_compress(raw, self._level), False, "")
         key = self._cache.key(self._level, LIBRARY, raw)
         kept = self._cache.get(key)
         if kept is not None:
-            return kept, True
+            return _Member(kept, True, key)
         member = deflate.gzip_compress(raw, self._level)
         self._cache.put(key, member)
-        return member, False
+        return _Member(member, False, key)
 
 
 def inflate(member: bytes) -> bytearray:

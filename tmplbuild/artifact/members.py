@@ -52,6 +52,10 @@ class MemberCache:
         digest.update(raw)
         return digest.hexdigest()
 
+    def has(self, key: str) -> bool:
+        """Whether a member is kept under this name; `get` may still find it damaged."""
+        return self._path(key).exists()
+
     def get(self, key: str) -> bytes | None:
         """The kept member, now marked as used; None where there is none, or none that is whole."""
         path = self._path(key)

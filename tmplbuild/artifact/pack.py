@@ -12,6 +12,8 @@ not of the tree, and a plain `tar x` that fills them afterwards changes it in an
 
 from __future__ import annotations
 
+import hashlib
+import itertools
 import os
 import stat
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -20,8 +22,10 @@ from typing import BinaryIO, cast
 
 from tmplbuild.artifact import tarstream
 from tmplbuild.artifact.attributes import Record
-from tmplbuild.artifact.gzipped import GzipWriter
+from tmplbuild.artifact.gzipped import LIBRARY, GzipWriter, Written
+from tmplbuild.artifact.known import Known, Piece
 from tmplbuild.artifact.members import MemberCache
+from tmplbuild.artifact.readback import Part
 from tmplbuild.artifact.scan import Content, Entry, Folders, Scan, scan
 from tmplbuild.core.tree import Tree
 from tmplbuild.events import Bytes, Emit, Note
@@ -33,7 +37,8 @@ Owners = Mapping[str, str]
 @dataclass(frozen=True, slots=True)
 class Packed:
     """What was written: `size` bytes and `sha256` of the .tar.gz, the same of the tar in it, gzip
-    members, those of them that came from the cache, and tar entries."""
+    members, those of them that came from the cache, and tar entries; `fresh` are the parts that were made
+    of the tree now, and not known from an earlier pack."""
 
     size: int
     sha256: str
@@ -42,6 +47,7 @@ class Packed:
     members: int
     reused: int
     entries: int
+    fresh: tuple[Part, ...] = ()
 
 
 def pack(
@@ -55,6 +61,7 @@ def pack(
     jobs: int,
     emit: Emit,
     first: Sequence[str] = (),
+    known: Known | None = None,
 ) -> Packed:
     """Write `tree` as a .tar.gz.
 
@@ -67,9 +74,11 @@ def pack(
         jobs: compressing threads.
         emit: gets `Bytes` events labelled "pack".
         first: paths that come right after the directories, in this order; those not there are left out.
+        known: the groups of this template's last pack; it learns those of this one.
 
     Sockets are left out: they mean nothing without their process. Raises StoreError where the tree
-    cannot be read or changes meanwhile, and what `out.write` raises.
+    cannot be read or changes meanwhile, `gzipped.Gone` where a member of a known group is kept no more
+    (then `known.forget()`, and again), and what `out.write` raises.
     """
     seen = scan(tree)
 
@@ -81,14 +90,21 @@ def pack(
         GzipWriter(out, level=level, jobs=jobs, cache=members, progress=progress) as gz,
     ):
         writer = _TarWriter(folders, gz, epoch)
-        _write_groups(writer, seen, owners, first)
-        gz.write(tarstream.END)
+        groups = _Groups(writer, gz, known, members, level)
+        _write_groups(groups, seen, owners, first)
         done = gz.finish()
     emit(Bytes("pack", seen.size, seen.size, ended=True))
     if members is not None and members.failed:
         emit(Note(f"Compressed members could not be kept for the next run ({members.failed}).", "warning"))
     return Packed(
-        done.size, done.sha256, done.raw_size, done.raw_sha256, done.members, done.reused, writer.entries
+        done.size,
+        done.sha256,
+        done.raw_size,
+        done.raw_sha256,
+        done.members,
+        done.reused,
+        writer.entries,
+        fresh=groups.fresh(done),
     )
 
 
@@ -134,23 +150,74 @@ class _Nowhere:
         return len(data)
 
 
-def _write_groups(writer: _TarWriter, seen: Scan, owners: Owners, first: Sequence[str]) -> None:
-    for entry, attributes in seen.folders:
-        writer.folder(entry, attributes)
-    writer.cut()
+class _Groups:
+    """Writes groups of files, each as members of its own, or takes up those that a known one came to."""
+
+    def __init__(
+        self,
+        writer: _TarWriter,
+        gz: GzipWriter,
+        known: Known | None,
+        members: MemberCache | None,
+        level: int,
+    ) -> None:
+        self._writer = writer
+        self._gz = gz
+        self._known = known if members is not None else None
+        self._members = members
+        self._made_by = f"{LIBRARY} level {level}"
+        self._done: list[tuple[str, int, int, Sequence[Entry], bool]] = []
+
+    def folders(self, rows: Sequence[tuple[Entry, list[Record]]]) -> None:
+        begin = self._gz.begun
+        for entry, attributes in rows:
+            self._writer.folder(entry, attributes)
+        self._writer.cut()
+        self._done.append(("", begin, self._gz.begun, [entry for entry, _ in rows], True))
+
+    def files(self, entries: Sequence[Entry], end: bytes = b"") -> None:
+        """One group of what is no directory, and the mark that ends the archive behind the last one."""
+        begin = self._gz.begun
+        made_by = f"{self._made_by}{' end' * bool(end)}"
+        digest = self._writer.digest(entries, made_by) if self._known is not None else ""
+        pieces = self._kept(digest)
+        if pieces:
+            self._writer.pass_over(entries)
+            self._gz.splice(pieces)
+        else:
+            for entry in entries:
+                self._writer.add(entry)
+            self._gz.write(end)
+            self._gz.cut()
+        self._done.append((digest, begin, self._gz.begun, entries, not pieces))
+
+    def _kept(self, digest: str) -> tuple[Piece, ...]:
+        if self._known is None or self._members is None:
+            return ()
+        pieces = self._known.pieces(digest)
+        return pieces if all(self._members.has(piece.key) for piece in pieces) else ()
+
+    def fresh(self, done: Written) -> tuple[Part, ...]:
+        """The parts of the file that were made now; what all groups came to is learnt."""
+        ends = list(itertools.accumulate((size for _, size, _ in done.made), initial=0))
+        parts = []
+        for digest, begin, end, entries, is_fresh in self._done:
+            if digest and self._known is not None:
+                self._known.learn(digest, [Piece(key, raw) for key, _, raw in done.made[begin:end]])
+            if is_fresh:
+                parts.append(Part([(ends[at], ends[at + 1]) for at in range(begin, end)], entries))
+        return tuple(parts)
+
+
+def _write_groups(groups: _Groups, seen: Scan, owners: Owners, first: Sequence[str]) -> None:
+    groups.folders(seen.folders)
     rest = dict(seen.others)
-    for path in first:
-        entry_first = rest.pop(_key(path), None)
-        if entry_first is not None:
-            writer.add(entry_first)
-    writer.cut()
+    groups.files([entry for path in first if (entry := rest.pop(_key(path), None)) is not None])
     for _, entries in sorted(_by_package(rest, owners).items()):
-        for entry in sorted(entries):
-            writer.add(entry)
+        for entry in entries:
             del rest[entry.path]
-        writer.cut()
-    for entry in rest.values():
-        writer.add(entry)
+        groups.files(sorted(entries))
+    groups.files(list(rest.values()), tarstream.END)
 
 
 def _key(path: str) -> bytes:
@@ -167,6 +234,10 @@ def _by_package(others: Mapping[bytes, Entry], owners: Owners) -> dict[str, list
     return packages
 
 
+def _inode(entry: Entry) -> tuple[int, int] | None:
+    return (entry.device, entry.inode) if entry.links > 1 else None
+
+
 class _TarWriter:
     """Turns entries into tar members; knows under which name a hard-linked file was written."""
 
@@ -174,11 +245,29 @@ class _TarWriter:
         self._folders = folders
         self._gz = gz
         self._epoch = epoch
-        self._written: dict[tuple[int, int] | None, bytes] = {}
+        self._written: dict[tuple[int, int], bytes] = {}
         self.entries = 0
 
     def cut(self) -> None:
         self._gz.cut()
+
+    def digest(self, entries: Sequence[Entry], made_by: str) -> str:
+        """What a group will be made of, contents by their file's number and change time."""
+        rows = hashlib.sha256(made_by.encode())
+        names = {inode: name.removeprefix(b"./") for inode, name in self._written.items()}
+        for entry in entries:
+            inode = _inode(entry)
+            link = b"" if inode is None else names.setdefault(inode, entry.path)
+            stamp = max(0, min(entry.mtime, self._epoch))
+            rows.update(repr((*entry._replace(mtime=stamp, device=0, links=0), link)).encode())
+        return rows.hexdigest()
+
+    def pass_over(self, entries: Sequence[Entry]) -> None:
+        """Entries that are written otherwise: they count, and later links may lead to them."""
+        self.entries += len(entries)
+        for entry in entries:
+            if (inode := _inode(entry)) is not None:
+                self._written.setdefault(inode, b"./" + entry.path)
 
     def folder(self, entry: Entry, attributes: list[Record]) -> None:
         name = b"./" + entry.path + b"/" if entry.path else b"./"
@@ -188,8 +277,8 @@ class _TarWriter:
         """Write one entry that is no directory."""
         kind = stat.S_IFMT(entry.mode)
         name = b"./" + entry.path
-        inode = (entry.device, entry.inode) if entry.links > 1 else None
-        if inode in self._written:
+        inode = _inode(entry)
+        if inode is not None and inode in self._written:
             self._head(name, tarstream.HARDLINK, entry, link=self._written[inode])
             return
         if kind == stat.S_IFREG:

@@ -24,7 +24,8 @@ _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 class Entry(NamedTuple):
     """One name of the tree: its path as bytes, relative to the root (the root is b""), and its state.
 
-    `mtime` is in whole seconds, rounded down; `size` in bytes.
+    `mtime` is in whole seconds, rounded down; `ctime_ns`, the time of the last change of any kind, in
+    nanoseconds; `size` in bytes.
     """
 
     path: bytes
@@ -37,6 +38,7 @@ class Entry(NamedTuple):
     inode: int
     links: int
     rdev: int
+    ctime_ns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,7 @@ def entry_of(path: bytes, state: os.stat_result) -> Entry:
         state.st_ino,
         state.st_nlink,
         state.st_rdev,
+        state.st_ctime_ns,
     )
 
 

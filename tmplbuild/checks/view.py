@@ -13,9 +13,10 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from tmplbuild.checks.known import KnownFiles, Stamp
 from tmplbuild.core.tree import Tree
 from tmplbuild.errors import HostError
 from tmplbuild.managers.dpkg import RealPaths
@@ -44,7 +45,8 @@ class Entry:
 
     `mode` are the twelve permission bits, `size` the bytes of a file, `target` where a link points,
     `rdev` a device's major and minor number. `implied`: a directory that a tarball only mentions
-    in other names, so its mode and owner are nobody's word.
+    in other names, so its mode and owner are nobody's word. `stamp`: of a file in a directory, what tells
+    whether it is still the same.
     """
 
     path: str
@@ -56,6 +58,7 @@ class Entry:
     target: str = ""
     rdev: tuple[int, int] = (0, 0)
     implied: bool = False
+    stamp: Stamp = field(default=(0, 0), compare=False)
 
     @property
     def name(self) -> str:
@@ -93,6 +96,7 @@ class View:
         contents: where bytes come from.
         oddities: what was wrong with the archive itself.
         packed: true for the view of a tarball.
+        known: what the last check of this tree has found of its files.
     """
 
     def __init__(
@@ -102,8 +106,10 @@ class View:
         *,
         oddities: Iterable[Oddity] = (),
         packed: bool = False,
+        known: KnownFiles | None = None,
     ) -> None:
         self._contents = contents
+        self._known = known
         self._entries: dict[str, Entry] = {}
         self._children: dict[str, list[str]] = {"/": []}
         self.oddities = tuple(oddities)
@@ -115,7 +121,7 @@ class View:
         self._real = RealPaths(_Names(self._entries))
 
     @classmethod
-    def of_tree(cls, tree: Tree) -> View:
+    def of_tree(cls, tree: Tree, known: KnownFiles | None = None) -> View:
         """The view of a directory or detached mount. The tree must stay open and unchanged.
 
         Raises HostError where this user may not look.
@@ -132,7 +138,7 @@ class View:
             ) from error
         if root is not None:
             entries["/"] = _entry("/", root)
-        return cls(entries, _TreeContents(tree))
+        return cls(entries, _TreeContents(tree), known=known)
 
     def _add(self, entry: Entry) -> None:
         self._entries[entry.path] = entry
@@ -282,6 +288,11 @@ class View:
 
     def md5(self, entry: Entry) -> str:
         """The md5 of a regular file, in hex (dpkg's own measure; nothing is secured by it)."""
+        if self._known is None:
+            return self._md5(entry)
+        return self._known.md5(entry.path, entry.stamp, lambda: self._md5(entry))
+
+    def _md5(self, entry: Entry) -> str:
         digest = hashlib.md5(usedforsecurity=False)
         for chunk in self._chunks(entry):
             digest.update(chunk)
@@ -289,10 +300,16 @@ class View:
 
     def xattrs(self, entry: Entry) -> Mapping[str, bytes]:
         """The extended attributes of an entry itself. Raises HostError."""
+        known = self._known if entry.kind == "file" else None
+        if known is not None and known.is_bare(entry.path, entry.stamp):
+            return {}
         try:
-            return self._contents.xattrs(entry.path)
+            found = self._contents.xattrs(entry.path)
         except OSError as error:
             raise _unreadable(entry, error) from error
+        if known is not None and not found:
+            known.learn_bare(entry.path, entry.stamp)
+        return found
 
     def _chunks(self, entry: Entry) -> Iterator[bytes]:
         try:
@@ -337,6 +354,7 @@ def _entry(path: str, state: os.stat_result) -> Entry:
         state.st_gid,
         state.st_size,
         rdev=(os.major(state.st_rdev), os.minor(state.st_rdev)),
+        stamp=(state.st_ino, state.st_ctime_ns),
     )
 
 

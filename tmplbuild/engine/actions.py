@@ -13,7 +13,9 @@ from typing import Any
 from tmplbuild.archives.gateway import Gateway
 from tmplbuild.archives.model import Package
 from tmplbuild.archives.packages import download
+from tmplbuild.artifact.known import Known
 from tmplbuild.artifact.members import MemberCache
+from tmplbuild.checks.known import KnownFiles
 from tmplbuild.engine.ahead import Ahead
 from tmplbuild.engine.allowance import limits_of
 from tmplbuild.engine.bench import Bench
@@ -54,6 +56,7 @@ def shop_of(world: World, resolved: Resolved, plan: Plan, emit: Emit) -> Shop:
         log_dir=world.store.log_dir(world.template),
         emit=emit,
         ahead=ahead,
+        beside="boot" if world.store.mode == "overlay" else "",
     )
 
 
@@ -163,7 +166,14 @@ def _actions(
         public = {archive.public for archive in recipe.archives.values()}
         urls = tuple(sorted(addresses - public))
         facts = world.store.facts(key_of["check"])
-        return check.run(ctx, recipe.check, build_urls=urls, host_name=socket.gethostname(), facts=facts)
+        return check.run(
+            ctx,
+            recipe.check,
+            build_urls=urls,
+            host_name=socket.gethostname(),
+            facts=facts,
+            known=KnownFiles(world.store.known(world.template, "check")),
+        )
 
     def do_configure(ctx: Bench) -> dict[str, Any]:
         return configure.run(ctx, recipe.configure, recipe.archives)
@@ -177,7 +187,8 @@ def _actions(
 
     def do_pack(ctx: Bench) -> dict[str, Any]:
         ahead.end()
-        return pack.run(ctx, recipe.pack, table, out=artifact, members=members)
+        known = Known(world.store.known(world.template, "pack"))
+        return pack.run(ctx, recipe.pack, table, out=artifact, members=members, known=known)
 
     return {
         "bootstrap": do_bootstrap,

@@ -6,7 +6,7 @@ import os
 import shutil
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from tmplbuild.artifact.gunzipped import open_members
 from tmplbuild.core import VE, Core, Limits, Rootfs, Tree
 from tmplbuild.core.memory import room
 from tmplbuild.core.untar import extract
-from tmplbuild.errors import StageError
+from tmplbuild.errors import StageError, TmplbuildError
 from tmplbuild.events import Command, Emit, Output, Progress
 from tmplbuild.managers import Manager
 from tmplbuild.recipes.model import Upgrade
@@ -217,12 +217,34 @@ class Bench:
                     hint="look for the unit that hangs: tmplbuild shell NAME --live",
                 )
 
+    def abandon(self) -> None:
+        """End what runs in a VE of this bench, from another thread: its commands then fail. One that is
+        not there yet is not ended."""
+        for kind in ("build", "trial"):
+            with suppress(TmplbuildError):
+                self.core.attach(self._veid(kind)).kill()
+
     @contextmanager
     def trial(self, tarball: Path) -> Iterator[_Trial]:
         """See `Ctx.trial`."""
+        if self.rootfs.lower:
+            with self._trial_on_layers() as trial:
+                yield trial
+            return
         size = _UNPACKED * tarball.stat().st_size + _TRIAL_ROOM
         with self._trial_in_memory(tarball, size) if room(size) else self._trial_on_disk(tarball) as trial:
             yield trial
+
+    @contextmanager
+    def _trial_on_layers(self) -> Iterator[_Trial]:
+        with self._trial_place() as place:
+            fs = place / "fs"
+            fs.mkdir()
+            state = self.rootfs.lower[0].stat()  # the root directory's mode and owner are the topmost layer's
+            os.chmod(fs, state.st_mode & 0o7777)
+            os.chown(fs, state.st_uid, state.st_gid)
+            rootfs = Rootfs.overlay(self.rootfs.lower, fs, place / "work")
+            yield _Trial(self, lambda: rootfs, lambda: self.core.tree(rootfs))
 
     @contextmanager
     def _trial_in_memory(self, tarball: Path, size: int) -> Iterator[_Trial]:
@@ -232,10 +254,7 @@ class Bench:
 
     @contextmanager
     def _trial_on_disk(self, tarball: Path) -> Iterator[_Trial]:
-        place = self.scratch / f"trial-{self.template}"
-        shutil.rmtree(place, ignore_errors=True)
-        place.mkdir(parents=True)
-        try:
+        with self._trial_place() as place:
             root = os.open(place, os.O_RDONLY | os.O_DIRECTORY)
             try:
                 self._unpack(tarball, root)
@@ -243,6 +262,14 @@ class Bench:
                 os.close(root)
             rootfs = Rootfs.plain(place)
             yield _Trial(self, lambda: rootfs, lambda: self.core.tree(rootfs))
+
+    @contextmanager
+    def _trial_place(self) -> Iterator[Path]:
+        place = self.scratch / f"trial-{self.template}"
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir(parents=True)
+        try:
+            yield place
         finally:
             shutil.rmtree(place, ignore_errors=True)
 

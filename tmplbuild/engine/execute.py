@@ -13,6 +13,7 @@ from typing import Any
 from tmplbuild.engine import failure
 from tmplbuild.engine.ahead import Ahead
 from tmplbuild.engine.bench import Bench
+from tmplbuild.engine.beside import Beside, Held
 from tmplbuild.engine.locks import layer_lock
 from tmplbuild.engine.plan import Plan, Planned
 from tmplbuild.engine.store import Draft, Layer, Store
@@ -43,6 +44,8 @@ class Shop:
         actions: what each step does, by name.
         log_dir: one log a step goes here.
         ahead: packs ahead while the steps run.
+        beside: the step that may run while those between the last layer and it do, where layers can be
+            stacked: it tries the very tree that they look at.
     """
 
     store: Store
@@ -51,6 +54,7 @@ class Shop:
     log_dir: Path
     emit: Emit
     ahead: Ahead
+    beside: str = ""
 
 
 def execute(plan: Plan, shop: Shop) -> list[Done]:
@@ -63,19 +67,32 @@ def execute(plan: Plan, shop: Shop) -> list[Done]:
 
 
 def _steps(plan: Plan, shop: Shop) -> list[Done]:
-    result = []
-    for index, planned in enumerate(plan.steps, 1):
-        step = planned.step
-        with _alone(planned, shop):
-            layer = None if planned.again else shop.store.get(step.key)
-            if planned.runs and (layer is None or not _just_made(layer, shop.store)):
-                result.append(_run(plan, planned, index, shop))
-                continue
-        reason = "another build has just made it" if planned.runs else planned.reason
-        note = layer.note if layer is not None else {}
-        shop.emit(StageDone(step.name, index, len(plan.steps), 0.0, True, reason))
-        result.append(Done(step.name, step.key, True, 0.0, reason, note))
+    result: list[Done] = []
+    beside: _BesideStep | None = None
+    try:
+        for index, planned in enumerate(plan.steps, 1):
+            if beside is None and not planned.step.makes_layer:
+                beside = _begin_beside(plan, shop)
+            if beside is not None and planned is beside.planned:
+                result.append(beside.finish())
+            else:
+                result.append(_step(plan, planned, index, shop))
+    finally:
+        if beside is not None:
+            beside.cancel()
     return result
+
+
+def _step(plan: Plan, planned: Planned, index: int, shop: Shop) -> Done:
+    step = planned.step
+    with _alone(planned, shop):
+        layer = None if planned.again else shop.store.get(step.key)
+        if planned.runs and (layer is None or not _just_made(layer, shop.store)):
+            return _run(plan, planned, index, shop)
+    reason = "another build has just made it" if planned.runs else planned.reason
+    note = layer.note if layer is not None else {}
+    shop.emit(StageDone(step.name, index, len(plan.steps), 0.0, True, reason))
+    return Done(step.name, step.key, True, 0.0, reason, note)
 
 
 def _just_made(layer: Layer, store: Store) -> bool:
@@ -102,41 +119,102 @@ def _run(plan: Plan, planned: Planned, index: int, shop: Shop) -> Done:
     step = planned.step
     total = len(plan.steps)
     start = time.monotonic()
-    try:
+    with _failing(plan, planned, index, shop, start):
         shop.emit(StageStarted(step.name, index, total, planned.reason))
-        note = _work(plan, planned, index, shop, start)
-    except TmplbuildError:
-        raise
-    except BaseException:  # interrupted, at whatever moment
-        _record_failure(plan, planned, shop, None)
-        raise
+        with _logged(_log(planned, index, shop), shop.emit) as emit, _tree(plan, planned, shop) as draft:
+            note = _worked(planned, shop, draft, shop.bench(step.name, draft, emit), emit)
+            _commit(planned, shop, draft, note)
     seconds = time.monotonic() - start
     shop.emit(StageDone(step.name, index, total, seconds, False, planned.reason))
     return Done(step.name, step.key, False, seconds, planned.reason, note)
 
 
-def _work(plan: Plan, planned: Planned, index: int, shop: Shop, start: float) -> dict[str, Any]:
-    """Run the stage's function on a draft and commit what it made; its note."""
+@contextmanager
+def _failing(plan: Plan, planned: Planned, index: int, shop: Shop, start: float) -> Iterator[None]:
+    """What fails or is interrupted within is remembered; an error is completed with its log."""
+    try:
+        yield
+    except TmplbuildError as error:
+        log = _log(planned, index, shop)
+        shop.emit(StageFailed(planned.step.name, time.monotonic() - start, str(log)))
+        told = _completed(error, plan, planned, log)
+        _record_failure(plan, planned, shop, told)
+        raise told from error
+    except BaseException:  # interrupted, at whatever moment
+        _record_failure(plan, planned, shop, None)
+        raise
+
+
+def _log(planned: Planned, index: int, shop: Shop) -> Path:
+    return shop.log_dir / f"{index:02}-{planned.step.name}.log"
+
+
+def _worked(planned: Planned, shop: Shop, draft: Draft, bench: Bench, emit: Emit) -> dict[str, Any]:
+    """Run the stage's function on a draft; its note. The tree of one that fails is kept."""
     step = planned.step
-    log = shop.log_dir / f"{index:02}-{step.name}.log"
-    with _logged(log, shop.emit) as emit, _tree(plan, planned, shop) as draft:
-        try:
-            note = shop.actions[step.name](shop.bench(step.name, draft, emit))
-        except TmplbuildError as error:
-            emit(Note(f"failed: {error}", "log"))
-            shop.emit(StageFailed(step.name, time.monotonic() - start, str(log)))
-            if step.makes_layer:
-                shop.store.fail(draft, step.name)
-            told = _completed(error, plan, planned, log)
-            _record_failure(plan, planned, shop, told)
-            raise told from error
-        emit(Note(f"done: {_told(note)}", "log"))
+    try:
+        note = shop.actions[step.name](bench)
+    except TmplbuildError as error:
+        emit(Note(f"failed: {error}", "log"))
         if step.makes_layer:
-            shop.store.commit(draft, step.key, step.name, note)
-            shop.ahead.committed(step.name, step.key, note)
-        else:
-            shop.store.commit_note(step.key, step.name, step.parent, note)
+            shop.store.fail(draft, step.name)
+        raise
+    emit(Note(f"done: {_told(note)}", "log"))
     return note
+
+
+def _commit(planned: Planned, shop: Shop, draft: Draft, note: dict[str, Any]) -> None:
+    step = planned.step
+    if step.makes_layer:
+        shop.store.commit(draft, step.key, step.name, note)
+        shop.ahead.committed(step.name, step.key, note)
+    else:
+        shop.store.commit_note(step.key, step.name, step.parent, note)
+
+
+def _begin_beside(plan: Plan, shop: Shop) -> _BesideStep | None:
+    """Begin the step that may run beside others, now that the tree is there, if it is to run at all."""
+    for index, planned in enumerate(plan.steps, 1):
+        if planned.step.name == shop.beside and planned.runs:
+            tree = next(row.step.key for row in reversed(plan.steps) if row.step.makes_layer)
+            if len(shop.store.chain(tree)) > 1:
+                return _BesideStep(plan, planned, index, shop, tree)
+    return None
+
+
+class _BesideStep:
+    """A planned step that runs beside others, and is committed in its turn, after what it rests on."""
+
+    def __init__(self, plan: Plan, planned: Planned, index: int, shop: Shop, tree: str) -> None:
+        self.planned = planned
+        self._plan, self._index, self._shop, self._tree = plan, index, shop, tree
+        self._start = time.monotonic()
+        self._emit = Held(shop.emit)
+        self._thread = Beside(self._work)
+
+    def _work(self, ended_by: Callable[[Callable[[], None]], None]) -> dict[str, Any]:
+        planned, shop = self.planned, self._shop
+        log = _log(planned, self._index, shop)
+        with _logged(log, self._emit) as emit, shop.store.look(self._plan.template, self._tree) as draft:
+            bench = shop.bench(planned.step.name, draft, emit)
+            ended_by(bench.abandon)
+            return _worked(planned, shop, draft, bench, emit)
+
+    def finish(self) -> Done:
+        """Show what it did and does, wait for its end, commit. Raises its error."""
+        planned, plan, step = self.planned, self._plan, self.planned.step
+        with _failing(plan, planned, self._index, self._shop, self._start):
+            self._shop.emit(StageStarted(step.name, self._index, len(plan.steps), planned.reason))
+            self._emit.release()
+            note = self._thread.join()
+            self._shop.store.commit_note(step.key, step.name, step.parent, note)
+        seconds = self._thread.seconds
+        self._shop.emit(StageDone(step.name, self._index, len(plan.steps), seconds, False, planned.reason))
+        return Done(step.name, step.key, False, seconds, planned.reason, note)
+
+    def cancel(self) -> None:
+        """Have it end if it has not yet."""
+        self._thread.cancel()
 
 
 def _told(note: dict[str, Any]) -> str:

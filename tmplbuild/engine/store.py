@@ -303,6 +303,10 @@ class Store:
         """Where the packed template of this key lies."""
         return self.dir / "artifacts" / f"{key[:32]}.tar.gz"
 
+    def known(self, template: str, stage: str) -> Path:
+        """Where a stage keeps what it found in a template's tree, to look only at what changes."""
+        return self.dir / "known" / f"{template}.{stage}.json"
+
     def facts(self, key: str) -> Path:
         """Where the facts of the tree lie that the check of this key looked at."""
         return self.dir / "facts" / f"{key[:32]}.json.zst"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from tmplbuild.changes.facts import write_facts
 from tmplbuild.changes.gather import gather
+from tmplbuild.checks.known import KnownFiles
 from tmplbuild.checks.run import judge
 from tmplbuild.checks.subject import Subject
 from tmplbuild.checks.view import View
@@ -17,7 +19,7 @@ from tmplbuild.stages.context import Ctx
 
 
 def run(
-    ctx: Ctx, options: Check, *, build_urls: tuple[str, ...], host_name: str, facts: Path
+    ctx: Ctx, options: Check, *, build_urls: tuple[str, ...], host_name: str, facts: Path, known: KnownFiles
 ) -> dict[str, Any]:
     """Run every rule on the tree, and write down what is to be compared with other builds.
 
@@ -25,13 +27,16 @@ def run(
         build_urls: addresses used in the build that must not be named in the tree.
         host_name: this machine's name, which must not be in the tree either.
         facts: where the facts go.
+        known: what the template's last check found of its files.
 
     Returns the counts. Raises StageError that lists the findings.
     """
     with ctx.tree() as tree:
-        subject = Subject(View.of_tree(tree), build_urls, host_name)
+        subject = Subject(View.of_tree(tree, known), build_urls, host_name)
         report = judge(subject, waive=options.waive)
         write_facts(facts, gather(subject))
+    with suppress(OSError):  # it only saves time
+        known.save()
     errors = [finding for finding in report.findings if finding.severity == "error"]
     warnings = [finding for finding in report.findings if finding.severity != "error"]
     for finding in warnings:
