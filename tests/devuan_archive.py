@@ -39,7 +39,7 @@ class DevuanArchive:
     def __init__(self, place: Path, cache: Path, names: Sequence[str] = SMALL) -> None:
         self.factory = ArchiveFactory(place / "devuan")
         self._names = tuple(names)
-        choice = open_source("debian-12", cache).choose([*names, "hello"])
+        choice = open_source("debian-12", cache).choose([*names, "libyaml-0-2"])
         found = [row for row in choice.full.packages if row.name != "debian-archive-keyring"]
         parcels = [_parcel(row, choice.file(row)) for row in found]
         for pocket, debs in (("", [*parcels, self._keyring()]), ("-updates", []), ("-security", [])):

@@ -63,7 +63,7 @@ RELEASES = {
     "22.04": Release("22.04", "jammy", "bookworm", "Thu, 21 Apr 2022 17:16:08 UTC"),
     "24.04": Release("24.04", "noble", "trixie", "Thu, 25 Apr 2024 15:10:33 UTC"),
 }
-_UNIVERSE = frozenset({"hello", "ifupdown", "isc-dhcp-client", "traceroute", "tree"})
+_UNIVERSE = frozenset({"ifupdown", "isc-dhcp-client", "traceroute", "tree"})
 _LEFT_OUT = frozenset({"debian-archive-keyring"})
 _FTPARCHIVE = """
 Dir {{ ArchiveDir "{root}"; CacheDir "{cache}"; OverrideDir "{lists}"; FileListDir "{lists}"; }};
@@ -94,7 +94,7 @@ class UbuntuArchive:
     def publish(self, number: str, names: Iterable[str] = SMALL) -> None:
         """Write the three pockets of a release with these packages, all that they need, and `hello`."""
         release = RELEASES[number]
-        packages = self._choose(release, (*names, "hello"))
+        packages = self._choose(release, (*names, "libyaml-0-2"))
         pockets: dict[str, list[tuple[Package, bytes]]] = {
             release.codename: [],
             f"{release.codename}-updates": [],

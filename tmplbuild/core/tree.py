@@ -23,6 +23,8 @@ _RESOLVE_NO_XDEV = 0x01
 _RESOLVE_NO_MAGICLINKS = 0x02
 _RESOLVE_IN_ROOT = 0x10
 
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -173,6 +175,28 @@ class Tree:
         except (FileNotFoundError, NotADirectoryError):
             return
         yield from _walk(fd, "" if base == "/" else base)
+
+    def paths(self, top: str = "/") -> Iterator[str]:
+        """Every path below `top` that is no directory, in no order, without looking at what it is."""
+        base = "/" + top.strip("/")
+        try:
+            fd = self.open(base, os.O_RDONLY | os.O_DIRECTORY)
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        waiting = ["" if base == "/" else base]
+        os.close(fd)
+        while waiting:
+            here = waiting.pop()
+            fd = self.open(here or "/", _FOLDER)
+            try:
+                with os.scandir(fd) as entries:
+                    for entry in entries:
+                        if entry.is_dir(follow_symlinks=False):
+                            waiting.append(f"{here}/{entry.name}")
+                        else:
+                            yield f"{here}/{entry.name}"
+            finally:
+                os.close(fd)
 
     def glob(self, pattern: str) -> list[str]:
         """The sorted paths that match: `*`, `?` and `[...]` within a name, `**` for any depth.
@@ -340,15 +364,31 @@ class _Parent:
 
 
 def _walk(fd: int, base: str) -> Iterator[tuple[str, os.stat_result]]:
+    # a loop: a generator for each level would pass every path on through all of them
+    levels: list[tuple[int, str, Iterator[os.DirEntry[str]]]] = []
     try:
-        for name in sorted(os.listdir(fd)):
-            state = os.stat(name, dir_fd=fd, follow_symlinks=False)
-            yield f"{base}/{name}", state
+        levels.append((fd, base, _sorted(fd)))
+        while levels:
+            here, base, entries = levels[-1]
+            entry = next(entries, None)
+            if entry is None:
+                os.close(levels.pop()[0])
+                continue
+            path = f"{base}/{entry.name}"
+            state = entry.stat(follow_symlinks=False)
+            yield path, state
             if stat.S_ISDIR(state.st_mode):
-                flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-                yield from _walk(os.open(name, flags, dir_fd=fd), f"{base}/{name}")
+                child = os.open(entry.name, _FOLDER, dir_fd=here)
+                levels.append((child, path, iter(())))
+                levels[-1] = (child, path, _sorted(child))
     finally:
-        os.close(fd)
+        for here, _, _ in levels:
+            os.close(here)
+
+
+def _sorted(fd: int) -> Iterator[os.DirEntry[str]]:
+    with os.scandir(fd) as entries:
+        return iter(sorted(entries, key=lambda entry: entry.name))
 
 
 def _remove(parent: int, name: str) -> bool:

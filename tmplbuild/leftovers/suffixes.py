@@ -95,9 +95,13 @@ class Names:
         for suffix in suffixes:
             name, side = known(suffix)
             self._rules.append((name, side, _ending(suffix)))
+        endings = {rule.pattern.partition("(?P<suffix>")[2] for _, _, rule in self._rules}
+        self._likely = re.compile("|".join(f"(?:({ending})\\Z)" for ending in sorted(endings)), re.DOTALL)
 
     def read(self, path: str) -> Leftover | None:
         """What the name of a file says, None for an ordinary one."""
+        if not self._likely.search(path):  # of nearly all; the rules themselves take a while
+            return None
         for manager, side, pattern in self._rules:
             if match := pattern.fullmatch(path):
                 return Leftover(path, match["base"], side, manager, match["suffix"])

@@ -323,6 +323,7 @@ def _paths(loaded: LoadedRecipe) -> Iterator[_Row]:
         ("bootstrap", "background"): loaded.recipe.bootstrap.background,
         ("install", "background"): install.background,
         ("install", "idle"): install.idle,
+        ("upgrade", "idle"): loaded.recipe.upgrade.idle,
     }
     for key, paths in programs.items():
         for at, path in enumerate(paths):

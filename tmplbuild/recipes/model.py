@@ -270,6 +270,8 @@ class Upgrade(Section, frozen=True, kw_only=True, rename={"from_": "from"}):
     Keys:
         manager: the package manager's table.
         mask: systemd units masked while it runs, by links in /run: the template keeps none.
+        idle: programs that do nothing when packages' scripts call them: those whose work stage clean removes
+            again. Where the program's own package moves, it is left as it is.
         autoremove: remove what was pulled in and nothing needs any more.
         boot_timeout_s: longest time until the init says that it is ready.
         timeout_s: longest time that one command of the package manager may take.
@@ -285,6 +287,7 @@ class Upgrade(Section, frozen=True, kw_only=True, rename={"from_": "from"}):
 
     manager: Literal["apt-deb", "apt-rpm", "dnf"]
     mask: tuple[str, ...] = ()
+    idle: tuple[str, ...] = ()
     autoremove: bool = True
     boot_timeout_s: Seconds = 120
     timeout_s: Seconds = 3600

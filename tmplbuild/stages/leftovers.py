@@ -9,7 +9,6 @@ without a word are written again. Names of an unfinished transaction fail the bu
 from __future__ import annotations
 
 import functools
-import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -77,8 +76,8 @@ def find(tree: Tree, roots: Iterable[str], names: Names) -> Iterator[Leftover]:
     """Files below `roots` with names of leftovers, sorted, each once."""
     found: dict[str, Leftover] = {}
     for root in roots:
-        for path, state in tree.walk(root):
-            if not stat.S_ISDIR(state.st_mode) and (leftover := names.read(path)):
+        for path in tree.paths(root):
+            if leftover := names.read(path):
                 found[path] = leftover
     yield from (found[path] for path in sorted(found))
 

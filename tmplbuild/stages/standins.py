@@ -67,7 +67,7 @@ def put_up(
         else:
             never.append(path)
     lines = ["set -e", f"mkdir -p {_TREE}", f"mount --bind / {_TREE}"]
-    lines += [f"test ! -e {path} || mount --bind /bin/true {path}" for path in map(shlex.quote, never)]
+    lines += [_idle(path) for path in never]
     for number, (path, stub) in enumerate(stubs.items()):
         name, there = f"{_PLACE}/{number}", shlex.quote(path)
         text = stub.format(place=_PLACE, name=name, real=shlex.quote(_TREE + path))
@@ -79,6 +79,18 @@ def put_up(
         ]
     script = "\n".join(lines).encode()
     shell.run(["/bin/sh", "-s"], what="prepare for the scripts", stdin=script, timeout_s=_TIMEOUT_S)
+
+
+def silence(shell: Shell, programs: Sequence[str]) -> None:
+    """Have these programs do nothing, as long as the VE runs."""
+    lines = ["set -e", *(_idle(path) for path in programs)]
+    script = "\n".join(lines).encode()
+    shell.run(["/bin/sh", "-s"], what="silence programs", stdin=script, timeout_s=_TIMEOUT_S)
+
+
+def _idle(path: str) -> str:
+    there = shlex.quote(path)
+    return f"test ! -e {there} || mount --bind /bin/true {there}"
 
 
 def settle(shell: Shell, timeout_s: float) -> None:

@@ -9,6 +9,7 @@ from tmplbuild.errors import StageError
 from tmplbuild.events import Note
 from tmplbuild.managers import Argv, Manager
 from tmplbuild.recipes.model import Upgrade
+from tmplbuild.stages import standins
 from tmplbuild.stages.context import Ctx, Shell
 
 
@@ -32,8 +33,11 @@ def run(
     command fails, the database is not whole, or the VE does not stop by itself.
     """
     before = versions(ctx, manager)
+    idle = may_idle(ctx, options, manager, before, target)
     with ctx.live(options) as ve:
         prepare(ve, manager)
+        if idle:
+            standins.silence(ve, idle)
         steps: list[tuple[str, Argv]] = [
             ("read the package lists", manager.update),
             ("download the upgrades", manager.download),
@@ -53,6 +57,18 @@ def run(
     refuse_missing(after, added)
     report_held_back(ctx, after, target)
     return changes(before, after)
+
+
+def may_idle(
+    ctx: Ctx, options: Upgrade, manager: Manager, before: Mapping[str, str], target: Mapping[str, str]
+) -> list[str]:
+    """The programs that are to do nothing and can: a package that moves could not replace what a mount
+    lies on (rename(2), EBUSY)."""
+    if not options.idle:
+        return []
+    owners = manager.owners(ctx)
+    found = {path: owners.get(path, "") for path in options.idle}
+    return [path for path, owner in found.items() if owner in before and before[owner] == target.get(owner)]
 
 
 def prepare(ve: Shell, manager: Manager) -> None:
