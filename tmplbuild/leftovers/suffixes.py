@@ -96,7 +96,7 @@ class Names:
             name, side = known(suffix)
             self._rules.append((name, side, _ending(suffix)))
         endings = {rule.pattern.partition("(?P<suffix>")[2] for _, _, rule in self._rules}
-        self._likely = re.compile("|".join(f"(?:({ending})\\Z)" for ending in sorted(endings)), re.DOTALL)
+        self._likely = re.compile("|".join(f"(?:{ending}\\Z" for ending in sorted(endings)), re.DOTALL)
 
     def read(self, path: str) -> Leftover | None:
         """What the name of a file says, None for an ordinary one."""
