@@ -17,9 +17,10 @@ from typing import BinaryIO
 
 from tmplbuild.artifact.attributes import Record
 from tmplbuild.artifact.gunzipped import open_members
-from tmplbuild.artifact.scan import Content, Entry, Folders, shown
+from tmplbuild.artifact.scan import Content, Entry, Folders, scan, shown
 from tmplbuild.artifact.tarstream import END
-from tmplbuild.core.tarread import Member, TarReader
+from tmplbuild.core.tarread import Member, Source, TarReader
+from tmplbuild.core.tree import Tree
 from tmplbuild.errors import StoreError, VerifyError
 
 _KINDS = {
@@ -73,6 +74,39 @@ def read_back(path: Path, root: int, parts: Sequence[Part], *, epoch: int, jobs:
     return len(entries)
 
 
+def compare(stream: Source, tree: Tree, *, epoch: int) -> list[StoreError]:
+    """All differences between a whole packed template and the tree that it was made of.
+
+    Parameters:
+        stream: the uncompressed archive.
+        epoch: as it was packed with.
+
+    Raises VerifyError for a stream that is no archive, StoreError where the tree cannot be read.
+    """
+    seen = scan(tree)
+    waiting = {entry.path: entry for entry, _ in seen.folders} | seen.others
+    same: dict[tuple[int, int], set[bytes]] = {}
+    found: list[StoreError] = []
+    buffer = memoryview(bytearray(_PIECE))
+    with Folders(tree.fd) as folders:
+        reader = TarReader(stream)
+        for member in reader:
+            entry = waiting.pop(_path(member), None)
+            try:
+                if entry is None:
+                    raise StoreError(
+                        "The tree has lost a file.", where=f"/{_path(member).decode(errors='replace')}"
+                    )
+                _compare(entry, member, reader, folders, same, epoch, buffer)
+            except StoreError as error:
+                found.append(error)
+    return [*found, *(_differs(entry, "it was not packed") for entry in waiting.values())]
+
+
+def _path(member: Member) -> bytes:
+    return os.fsencode(member.name).removeprefix(b"./").rstrip(b"/")
+
+
 class _Ended:
     """A part of an archive, and the mark that ends one."""
 
@@ -97,8 +131,7 @@ def _compare(
     buffer: memoryview,
 ) -> None:
     kind = stat.S_IFMT(entry.mode)
-    name = os.fsencode(member.name).removeprefix(b"./").rstrip(b"/")
-    if name != entry.path:
+    if _path(member) != entry.path:
         raise _differs(entry, f"{member.name!r} stands in its place")
     names = same.setdefault((entry.device, entry.inode), set()) if entry.links > 1 else set()
     if member.kind == "hardlink":

@@ -52,6 +52,11 @@ def add(verbs: Verbs) -> None:
         "digests. What is bad is dropped; the next build fetches or makes it anew. The exit status is 8 if "
         "anything was bad.",
     )
+    verify.add_argument(
+        "--deep",
+        action="store_true",
+        help="compare the files of layers with the packed templates that were made of them, too (as root)",
+    )
     _add_dry_run(verify, "drop nothing")
     verify.set_defaults(run=run_verify)
 
@@ -155,13 +160,16 @@ def run_verify(args: argparse.Namespace) -> int:
     rows = kept(settings)
     total = sum(row.size for row in rows)
     if args.json:
-        bad = verify(settings, keep_bad=args.dry_run, progress=lambda done: None)
+        bad = verify(settings, keep_bad=args.dry_run, deep=args.deep, progress=lambda done: None)
         found = [{**_plain(one.kept), "why": one.why} for one in bad]
         print(json.dumps({"dry_run": args.dry_run, "looked_at": len(rows), "bad": found}, indent=2))
         return BAD if bad else 0
     with screen_of(args) as emit:
         bad = verify(
-            settings, keep_bad=args.dry_run, progress=lambda done: emit(Bytes("verify", done, total))
+            settings,
+            keep_bad=args.dry_run,
+            deep=args.deep,
+            progress=lambda done: emit(Bytes("verify", done, total)),
         )
         emit(Bytes("verify", total, total, ended=True))
     for one in bad:

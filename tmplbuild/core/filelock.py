@@ -37,6 +37,21 @@ def exclusive(path: Path, busy: str, *, grace_s: float = 0.0) -> Iterator[None]:
         os.close(fd)
 
 
+def is_held(path: Path) -> bool:
+    """Whether a process holds the lock of a file right now; one that is not there nobody holds."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
 def opened(path: Path) -> int:
     """A descriptor of a lock's file, made where it is missing. Raises StoreError."""
     try:

@@ -15,7 +15,6 @@ indexes that were last accepted: it never goes. All else can be fetched or made 
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import time
@@ -29,6 +28,7 @@ from tmplbuild.archives.cache import PackageCache, remove_unlocked
 from tmplbuild.artifact.members import MemberCache
 from tmplbuild.cacheconf import Keep
 from tmplbuild.config import Settings
+from tmplbuild.core.filelock import is_held
 from tmplbuild.engine.store import Store
 
 KINDS = ("packages", "indexes", "members", "layers", "artifacts", "failed", "logs")
@@ -70,14 +70,14 @@ def kept(settings: Settings, *, measured: bool = True) -> list[Kept]:
     cache = PackageCache(settings.cache_dir)
     members = settings.cache_dir / "members"
     store = Store(settings.state_dir) if settings.state_dir.is_dir() else None
-    records = list(_records(store)) if store else []
+    known = list(records(store)) if store else []
     rows = [
-        *_files("packages", cache.files(cache.packages), _packages(records)),
+        *_files("packages", cache.files(cache.packages), _packages(known)),
         *_files("indexes", cache.files(cache.indexes, cache.incoming), cache.accepted()),
         *_files("members", MemberCache.files(members), frozenset()),
     ]
     if store:
-        rows += _in_store(store, records, measured)
+        rows += _in_store(store, known, measured)
     return sorted(rows, key=_order)
 
 
@@ -144,19 +144,11 @@ def _remove(settings: Settings, row: Kept) -> bool:
 
 def _building(state_dir: Path) -> bool:
     """Whether any build runs: it holds its template's lock."""
-    for path in state_dir.glob("locks/*.lock"):
-        with suppress(FileNotFoundError):
-            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return True
-            finally:
-                os.close(fd)
-    return False
+    return any(is_held(path) for path in state_dir.glob("locks/*.lock"))
 
 
-def _records(store: Store) -> Iterator[dict[str, Any]]:
+def records(store: Store) -> Iterator[dict[str, Any]]:
+    """The records of all templates' good builds and failures, as far as they can be read."""
     for path in store.dir.glob("records/*.json"):
         with suppress(OSError, ValueError):
             found = json.loads(path.read_bytes())

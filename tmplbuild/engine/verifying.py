@@ -1,25 +1,35 @@
 """Is what is kept still what it was when it was put there? Bad disks and crashes change files silently.
 
 Packages, indexes and members are named by what they hold; of a packed template, the record of its stage
-has the digest. What is bad is dropped, and fetched or made again by the next build that needs it.
+has the digest. A layer has none of its own: in depth, the tree of each template's last good build is compared
+with the packed template that was made of it, file by file. So a file is not looked at that lies in a lower
+layer and that an upper one has replaced or removed. What is bad is dropped, and fetched or made again by the
+next build that needs it.
 """
 
 from __future__ import annotations
 
+import gzip
 import json
+import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tmplbuild.archives import digest
 from tmplbuild.archives.cache import remove_unlocked
 from tmplbuild.archives.deb import prepared
 from tmplbuild.artifact.members import MemberCache
+from tmplbuild.artifact.readback import compare
 from tmplbuild.config import Settings
-from tmplbuild.engine.keeping import Kept, kept
+from tmplbuild.core import Core, Rootfs
+from tmplbuild.engine.facts import TREE, keys_of
+from tmplbuild.engine.keeping import Kept, kept, records
+from tmplbuild.engine.pins import Pins
 from tmplbuild.engine.store import Store
-from tmplbuild.errors import VerifyError
+from tmplbuild.errors import StoreError, VerifyError
 
 _CHUNK = 1 << 20
 
@@ -32,10 +42,13 @@ class Bad:
     why: str
 
 
-def verify(settings: Settings, *, keep_bad: bool = False, progress: Callable[[int], None]) -> list[Bad]:
+def verify(
+    settings: Settings, *, keep_bad: bool = False, deep: bool = False, progress: Callable[[int], None]
+) -> list[Bad]:
     """Read all that can be told to be whole. Returns what is not; it is dropped unless `keep_bad`.
 
     Parameters:
+        deep: compare layers with packed templates as well; needs root.
         progress: called with the bytes (on the disk) that have been looked at so far.
 
     Raises StoreError.
@@ -57,7 +70,46 @@ def verify(settings: Settings, *, keep_bad: bool = False, progress: Callable[[in
             found.append(Bad(row, why))
             if not keep_bad:
                 _drop(row, store)
+    if deep and store is not None:
+        for bad in _damaged_layers(settings, store):
+            found.append(bad)
+            if not keep_bad:
+                _drop(bad.kept, store)
     return found
+
+
+def _damaged_layers(settings: Settings, store: Store) -> Iterator[Bad]:
+    """The layers of good builds with files that are not what was packed, each once."""
+    core = Core(settings.run_dir)
+    damaged: dict[Path, list[str]] = {}
+    for record in records(store):
+        for key, path in _differences(core, store, record):
+            layer = next((one for one in store.chain(key) if os.path.lexists(f"{one.fs}{path}")), None)
+            if layer is not None:
+                damaged.setdefault(layer.path, []).append(path)
+    for place, paths in damaged.items():
+        more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
+        yield Bad(Kept("layers", place, 0, 0.0, True), f"not what was packed: {', '.join(paths[:3])}{more}")
+
+
+def _differences(core: Core, store: Store, record: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Of a good build, the key of the tree that was packed, and the paths in it that are others now."""
+    if "notes" not in record:  # of a failure
+        return
+    keys = keys_of(record)
+    artifact = store.artifact(keys["pack"])
+    wanted = f"sha256:{record['summary']['sha256']}"
+    try:
+        if _hashed(artifact, wanted) or store.get(keys[TREE]) is None:
+            return  # nothing to compare with: that is told of by itself
+        lower = tuple(layer.fs for layer in store.chain(keys[TREE]))
+    except (OSError, StoreError):
+        return
+    rootfs = Rootfs.plain(lower[0]) if len(lower) == 1 else Rootfs.overlay(lower, None)
+    epoch = Pins.from_json(record["pins"]).target.epoch
+    with core.tree(rootfs, writable=False) as tree, gzip.open(artifact) as stream:
+        for error in compare(stream, tree, epoch=epoch):
+            yield keys[TREE], error.where
 
 
 def _trouble(row: Kept, packed: dict[str, str]) -> str:
