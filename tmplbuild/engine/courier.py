@@ -113,7 +113,7 @@ def _mail(report: Report, smtp: Smtp) -> None:
             if smtp.security == "starttls":
                 server.starttls(context=context)
             if smtp.user:
-                server.login(smtp.user, password)
+                _log_in(server, smtp.user, password)
             server.send_message(message)
     except (OSError, smtplib.SMTPException) as error:
         raise FetchError(
@@ -130,6 +130,25 @@ def _connected(smtp: Smtp, port: int, context: ssl.SSLContext) -> smtplib.SMTP:
     if smtp.security == "tls":
         return smtplib.SMTP_SSL(smtp.host, port, timeout=_SMTP_S, context=context)
     return smtplib.SMTP(smtp.host, port, timeout=_SMTP_S)
+
+
+def _log_in(server: smtplib.SMTP, user: str, password: str) -> None:
+    """Log in. smtplib knows only ASCII; by RFC 4616 names and passwords are UTF-8."""
+    import base64
+    import smtplib
+
+    server.ehlo_or_helo_if_needed()
+    offered = server.esmtp_features.get("auth", "").upper().split()
+    if f"{user}{password}".isascii() or "PLAIN" not in offered:
+        try:
+            server.login(user, password)
+        except UnicodeEncodeError:
+            raise smtplib.SMTPNotSupportedError("the server takes only passwords of ASCII letters") from None
+        return
+    words = base64.b64encode(f"\0{user}\0{password}".encode()).decode()
+    code, said = server.docmd("AUTH", f"PLAIN {words}")
+    if code not in (235, 503):  # RFC 4954: done, or done already
+        raise smtplib.SMTPAuthenticationError(code, said)
 
 
 def _password(smtp: Smtp) -> str:
