@@ -50,6 +50,8 @@ class Nightly:
 
     recipes: patterns of the names of recipes (fnmatch(3)) that nightly, status and update know; all
         that can be built if none is given. skip: patterns of those that are left out.
+    publish: patterns of the recipes or templates that are published at the end, as `tmplbuild publish`
+        does it; none: nothing is.
     jobs: templates at once; 0: as many as there are processors.
     memory_mib: bound on the memory of all builds together, MiB; 0: what is available at the start.
     keep_free_mib: of the disk with the layers so much is kept free, MiB: a build that would take more
@@ -64,6 +66,7 @@ class Nightly:
 
     recipes: tuple[str, ...] = ()
     skip: tuple[str, ...] = ()
+    publish: tuple[str, ...] = ()
     jobs: int = 0
     memory_mib: int = 0
     keep_free_mib: int = 1024
@@ -138,6 +141,7 @@ def _one_of(*words: str) -> Kind:
 _NIGHTLY: dict[str, Kind | None] = {
     "recipes": _texts,
     "skip": _texts,
+    "publish": _texts,
     "jobs": number(0, 1024),
     "memory_mib": number(0, 1 << 24),
     "keep_free_mib": number(0, 1 << 24),

@@ -433,7 +433,10 @@ def test_the_shipped_settings_are_the_defaults(tmp_path: Path) -> None:
     )
     found = load_settings(path, environ={})
     assert found.nightly.smtp is not None
-    assert replace(found.nightly, smtp=None, recipes=(), skip=(), command=(), metrics=None) == Nightly()
+    assert (
+        replace(found.nightly, smtp=None, recipes=(), skip=(), publish=(), command=(), metrics=None)
+        == Nightly()
+    )
 
 
 def test_a_build_beside_us_has_our_settings() -> None:

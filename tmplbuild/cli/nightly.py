@@ -91,6 +91,10 @@ def _run(args: argparse.Namespace, settings: Settings, *, enabled_only: bool) ->
     }
     with _screen(args) as emit:
         report = run(settings, args.names, emit=emit, enabled_only=enabled_only, wish=Wish(**wish))
+        if enabled_only and settings.nightly.publish:
+            from tmplbuild.publish.nightly import publish_night
+
+            report = publish_night(report, settings, emit=emit)
         status = finish(report, settings, emit=emit, send=enabled_only)
     rows = report["templates"]
     if not enabled_only and len(rows) == 1 and rows[0]["outcome"] == "failed":

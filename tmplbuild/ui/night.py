@@ -19,6 +19,7 @@ Report = Mapping[str, Any]
 Row = Mapping[str, Any]
 
 _HUES = {"failed": "red", "stale": "yellow", "built": "green", "updated": "green", "busy": "yellow"}
+_SERVED = ("published", "unchanged", "withdrawn")
 _CHANGES = 12  # lines of changes that are shown of one template
 
 
@@ -28,12 +29,15 @@ def subject(report: Report) -> str:
     parts = [f"{count} {name}" for name, count in counts.items() if name != "skipped"]
     if report["stale"]:
         parts.insert(1 if "failed" in counts else 0, f"{len(report['stale'])} stale")
+    if lost := len(_unpublished(report)):
+        parts.append(f"{lost} not published")
     return ", ".join(parts) or "nothing to do"
 
 
 def is_quiet(report: Report) -> bool:
     """Whether nothing happened that anybody must know."""
-    return not report["status"] and not {"failed", "built", "updated", "busy"} & set(report["counts"])
+    news = {"failed", "built", "updated", "busy"} & set(report["counts"])
+    return not report["status"] and not news and "published" not in report
 
 
 def night_lines(report: Report, ink: Ink, width: int = 80) -> list[str]:
@@ -48,8 +52,28 @@ def night_lines(report: Report, ink: Ink, width: int = 80) -> list[str]:
             lines += ["", ink(kind, "bold", _HUES[kind])]
             for row in found:
                 lines += _told(kind, row, ink, width)
+    lines += _published(report, ink, width)
     lines += _names("unchanged", rows, ink, width)
     lines += _skipped(rows, ink, width)
+    return lines
+
+
+def _unpublished(report: Report) -> list[tuple[str, str]]:
+    """What could not be published, and targets that were not reached, each with why."""
+    found = report.get("published") or {}
+    bad = [(one["template"], one["why"]) for one in found.get("templates", ()) if one["state"] not in _SERVED]
+    return bad + [(one["name"], one["why"]) for one in found.get("targets", ()) if one["state"] == "failed"]
+
+
+def _published(report: Report, ink: Ink, width: int) -> list[str]:
+    lines: list[str] = []
+    if bad := _unpublished(report):
+        lines += ["", ink("not published", "bold", "red")]
+        lines += [line for name, why in bad for line in _wrapped(str(name), _first(why), width)]
+    found = report.get("published") or {}
+    if good := [one for one in found.get("templates", ()) if one["state"] == "published"]:
+        lines += ["", ink("published", "bold", "green")]
+        lines += [f"  {printable(str(one['template']))} {printable(str(one['build']))}" for one in good]
     return lines
 
 
