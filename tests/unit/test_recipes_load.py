@@ -233,14 +233,14 @@ def test_an_unknown_architecture_in_a_recipe_is_a_fault(tmp_path: Path) -> None:
         ("[pack]\nlevel = 13", "pack.level: expected a whole number of at least 1 and at most 12, found 13"),
         (
             "[upgrade]\nmanager = 'apt'",
-            'upgrade.manager: expected one of "apt-deb", "apt-rpm", "dnf", found "apt"',
+            'upgrade.manager: expected one of "apt-deb", "apt-rpm"',
         ),
         (
             "[configure]\nsources = 'x'",
-            'configure.sources: expected one of "deb822", "list", "apt-rpm", "dnf", found',
+            'configure.sources: expected one of "deb822", "list", "apt-rpm"',
         ),
         ("[archives.tiny]\nkeys = ['x']", "archives.tiny.keys[0]: expected an OpenPGP fingerprint"),
-        ("[archives.tiny]\nkeys = ['AB']", "keys[0]: expected an OpenPGP fingerprint, 40 hex digits, found"),
+        ("[archives.tiny]\nkeys = ['AB']", "keys[0]: expected an OpenPGP fingerprint, 40 hex digits"),
         ("[archives.tiny]\npublic = 'x'", 'public: expected a string that matches ^http://, found "x"'),
         ("[archives.other]\n", "archives.other.mirrors: missing; expected a list of strings"),
         ("[archives.'../x']\n", 'archives."../x": expected an archive\'s role'),

@@ -1,6 +1,6 @@
 """Verified files on disk, shared by all runs on this machine, named by what they hold.
 
-    packages/aa/SHA256.deb      a package (named by another digest, where its archive has no other: .rpm)
+    packages/aa/SHA256.deb      a package (named by another digest, where its archive has no other: .pkg)
     packages/aa/SHA256.tar      a packed tree
     indexes/SHA256              an archive's index or Release, as it came
     incoming/SHA256.part        a download under way (locked by who writes it), resumed by the next run
@@ -50,7 +50,7 @@ class PackageCache:
     def path(self, sha256: str) -> Path:
         """Where the package with this hash lies, or would lie."""
         kind, value = digest.split(sha256)
-        return self.packages / value[:2] / (f"{value}.deb" if kind == "sha256" else f"{kind}-{value}.rpm")
+        return self.packages / value[:2] / (f"{value}.deb" if kind == "sha256" else f"{kind}-{value}.pkg")
 
     def tarball(self, sha256: str) -> Path:
         """Where the packed tree with this hash lies, or would lie."""

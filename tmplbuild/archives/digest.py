@@ -1,18 +1,33 @@
 """Digests as the project writes them: "sha256:HEX", "blake2b:HEX", "md5:HEX"; bare hex is SHA-256.
 
-Debian's archives name SHA-256, ALT's BLAKE2b (512 bits) and older ones of it MD5 alone.
+Debian's archives name SHA-256, ALT's BLAKE2b (512 bits) and older ones of it MD5 alone. Alpine's name the
+SHA-1 of a package's control member, which names the rest ("apk:HEX", `tmplbuild.archives.segments`).
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import Protocol
 
-if TYPE_CHECKING:
-    from hashlib import _Hash
+from tmplbuild.archives.segments import SegmentHash
 
-_DIGITS = {"sha256": 64, "blake2b": 128, "md5": 32}
+
+class Hasher(Protocol):
+    """What hashlib's objects do."""
+
+    def update(self, data: bytes | memoryview, /) -> None: ...
+    def hexdigest(self) -> str: ...
+
+
+_DIGITS = {"sha256": 64, "blake2b": 128, "md5": 32, "apk": 40}
+_MAKERS: dict[str, Callable[[], Hasher]] = {
+    "sha256": hashlib.sha256,
+    "blake2b": hashlib.blake2b,
+    "md5": lambda: hashlib.md5(usedforsecurity=False),
+    "apk": SegmentHash,
+}
 _HEX = re.compile(r"[0-9a-f]+\Z")
 
 
@@ -26,10 +41,9 @@ def split(digest: str) -> tuple[str, str]:
     return kind, value
 
 
-def hasher(digest: str) -> _Hash:
+def hasher(digest: str) -> Hasher:
     """A hash of the kind that `digest` is, nothing fed to it. Raises ValueError."""
-    kind = split(digest)[0]
-    return hashlib.new(kind, usedforsecurity=False) if kind == "md5" else hashlib.new(kind)
+    return _MAKERS[split(digest)[0]]()
 
 
 def of(data: bytes | memoryview, like: str) -> str:

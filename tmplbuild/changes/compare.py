@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TypeVar
 
+from tmplbuild.archives.apk import version as apkversion
 from tmplbuild.archives.aptrpm import evr
 from tmplbuild.archives.deb import version as debversion
 from tmplbuild.changes import changelog
@@ -56,8 +57,8 @@ def compare(
 
 
 def order_of(family: str) -> Callable[[str, str], int]:
-    """The order of versions in a family: dpkg's, or rpm's for all others."""
-    return debversion.compare if family == "dpkg" else _rpm_order
+    """The order of versions in a family: its own, or rpm's for all others."""
+    return _ORDERS.get(family, _rpm_order)
 
 
 def _rpm_order(one: str, two: str) -> int:
@@ -71,6 +72,15 @@ def _rpm_order(one: str, two: str) -> int:
         if order := evr.vercmp(a, b):
             return order
     return 0
+
+
+def _apk_order(one: str, two: str) -> int:
+    if apkversion.is_version(one) and apkversion.is_version(two):
+        return apkversion.compare(one, two)
+    return (one > two) - (one < two)
+
+
+_ORDERS: dict[str, Callable[[str, str], int]] = {"dpkg": debversion.compare, "apk": _apk_order}
 
 
 # -- packages -----------------------------------------------------------------------------------------

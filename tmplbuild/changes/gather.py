@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 
 from tmplbuild.changes import facts as f
 from tmplbuild.changes.traits import os_release, traits
+from tmplbuild.checks.rule import Family
 from tmplbuild.checks.subject import Subject
 from tmplbuild.checks.view import View
 from tmplbuild.errors import StageError, VerifyError
 from tmplbuild.leftovers.intent import matches
-from tmplbuild.managers import dpkg, rpmdb
+from tmplbuild.managers import apkdb, dpkg, rpmdb
 
 TEXT_MOST = 64 << 10
 """Bytes up to which the text of a file in /etc is kept, so that its changes can be shown later."""
@@ -37,8 +38,8 @@ _OF_EVERY_RUN = ("/etc/ld.so.cache",)  # made of what else is there: its changes
 def gather(subject: Subject) -> f.Facts:
     """The facts of a tree.
 
-    Packages are those of dpkg's or rpm's database; where that is damaged there are none. Raises HostError
-    where files cannot be read.
+    Packages are those of the package manager's database; where that is damaged there are none. Raises
+    HostError where files cannot be read.
     """
     view = subject.view
     family, packages, unowned = _packages(subject)
@@ -59,13 +60,11 @@ def gather(subject: Subject) -> f.Facts:
 
 
 def _packages(subject: Subject) -> tuple[str, tuple[f.Package, ...], int]:
-    if "dpkg" in subject.families:
-        with suppress(StageError):  # a damaged database: the check says so
-            return ("dpkg", *_of_dpkg(subject))
-    if "rpm" in subject.families:
-        with suppress(VerifyError, OSError):
-            return ("rpm", *_of_rpm(subject.view))
-        return "rpm", (), 0
+    for family, read in _READERS.items():
+        if family in subject.families:
+            with suppress(StageError, VerifyError, OSError):  # a damaged database: the check says so
+                return (family, *read(subject))
+            return family, (), 0
     return "", (), 0
 
 
@@ -89,7 +88,8 @@ def _of_dpkg(subject: Subject) -> tuple[tuple[f.Package, ...], int]:
     return tuple(found), unowned
 
 
-def _of_rpm(view: View) -> tuple[tuple[f.Package, ...], int]:
+def _of_rpm(subject: Subject) -> tuple[tuple[f.Package, ...], int]:
+    view = subject.view
     rows = rpmdb.packages(view)
     sizes, unowned = _sizes(view, {view.real(path): one.name for one in rows for path in one.paths})
     auto = _automatic(view)
@@ -106,6 +106,31 @@ def _of_rpm(view: View) -> tuple[tuple[f.Package, ...], int]:
         for one in rows
     ]
     return tuple(found), unowned
+
+
+def _of_apk(subject: Subject) -> tuple[tuple[f.Package, ...], int]:
+    view = subject.view
+    rows, asked = apkdb.packages(view), apkdb.asked_for(view)
+    sizes, unowned = _sizes(view, {view.real(path): one.name for one in rows for path in one.files})
+    found = [
+        f.Package(
+            name=one.name,
+            version=one.version,
+            arch=one.arch,
+            source=one.origin,
+            size=sizes[one.name],
+            auto=one.name not in asked,
+        )
+        for one in rows
+    ]
+    return tuple(found), unowned
+
+
+_READERS: dict[Family, Callable[[Subject], tuple[tuple[f.Package, ...], int]]] = {
+    "dpkg": _of_dpkg,
+    "rpm": _of_rpm,
+    "apk": _of_apk,
+}
 
 
 def _sizes(view: View, owners: Mapping[str, str]) -> tuple[Counter[str], int]:

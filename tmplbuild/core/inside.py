@@ -137,14 +137,14 @@ def mask_units(units: Iterable[str]) -> None:
 
 
 def init_kind() -> str:
-    """What /sbin/init is: "systemd", "sysvinit", "openrc", "other", or "none" where there is none.
+    """What /sbin/init is: "systemd", "sysvinit", "openrc", "busybox", "other", or "none" where there is none.
 
     OpenRC's scripts run below one of several inits; "openrc" is its own.
     """
     path = os.path.realpath("/sbin/init")
     if not os.path.exists(path):
         return "none"
-    known = {"systemd": "systemd", "openrc-init": "openrc"}.get(os.path.basename(path))
+    known = {"systemd": "systemd", "openrc-init": "openrc", "busybox": "busybox"}.get(os.path.basename(path))
     if known:
         return known
     return "sysvinit" if os.path.exists("/etc/inittab") and os.path.isdir("/etc/init.d") else "other"

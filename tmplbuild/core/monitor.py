@@ -24,7 +24,11 @@ from tmplbuild.core import birth, boot, cgroup, enter, layers, linux, ready, rem
 from tmplbuild.core.console import ConsoleLog
 from tmplbuild.core.upkeep import Upkeep
 
-_STOP_SIGNALS = {"systemd": signal.SIGRTMIN + 3, "command": signal.SIGTERM}  # systemd(1): poweroff.target
+_STOP_SIGNALS = {
+    "systemd": signal.SIGRTMIN + 3,  # systemd(1): poweroff.target
+    "busybox": signal.SIGUSR2,  # its poweroff(8) sends that to process 1
+    "command": signal.SIGTERM,
+}
 # These know no signal for it (sysvinit's SIGPWR is the power supply's, and Debian ignores it).
 _STOP_COMMANDS = {"sysvinit": ["/sbin/init", "0"], "openrc": ["openrc-shutdown", "--poweroff", "now"]}
 _TAIL = 4000

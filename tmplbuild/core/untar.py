@@ -77,7 +77,12 @@ def decompressed(file: io.BufferedReader, name: str, *, zstd: OpenZstd | None = 
 
 
 def extract(
-    file: Source, root_fd: int, *, skip_devices: bool = True, limits: Limits | None = None
+    file: Source,
+    root_fd: int,
+    *,
+    skip_devices: bool = True,
+    limits: Limits | None = None,
+    wanted: Callable[[str], bool] = lambda name: True,
 ) -> Extracted:
     """Unpack an uncompressed tar stream below the directory `root_fd`.
 
@@ -86,11 +91,12 @@ def extract(
         root_fd: an open descriptor of the directory, which should be empty; it stays the caller's.
         skip_devices: leave character and block devices out (a container's /dev is made at start).
         limits: how much it may come to.
+        wanted: tells the members that are unpacked, by the name that they have in the archive.
 
     Raises VerifyError for a damaged or hostile archive, StoreError if the disk refuses a file.
     """
     with Placer(root_fd) as placer:
-        unpacking = _Unpacking(placer, skip_devices)
+        unpacking = _Unpacking(placer, skip_devices, wanted)
         try:
             return unpacking.run(TarReader(file, limits))
         except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
@@ -107,8 +113,9 @@ class _Unpacking:
     """The state of one extraction. Directories get their modes and times last: a mode could lock
     us out as an ordinary user, and every entry made inside changes the time."""
 
-    def __init__(self, placer: Placer, skip_devices: bool) -> None:
+    def __init__(self, placer: Placer, skip_devices: bool, wanted: Callable[[str], bool]) -> None:
         self._placer = placer
+        self._wanted = wanted
         self._skip_devices = skip_devices
         self._folders: dict[str, Member] = {}
         self.at = ""
@@ -118,6 +125,8 @@ class _Unpacking:
         for member in reader:
             self.at = member.name
             entries += 1
+            if not self._wanted(member.name):
+                continue
             if self._skip_devices and member.kind in ("char", "block"):
                 skipped += 1
                 continue

@@ -53,6 +53,7 @@ _FAMILIES = {
     "apt-rpm": "tmplbuild.archives.aptrpm",
     "dnf": "tmplbuild.archives.rpmmd",
     "zypper": "tmplbuild.archives.rpmmd",
+    "apk": "tmplbuild.archives.apk",
 }
 
 

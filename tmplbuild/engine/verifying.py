@@ -117,7 +117,7 @@ def _trouble(row: Kept, packed: dict[str, str]) -> str:
     path = row.path
     if row.kind == "packages" and path.name.endswith(prepared.SUFFIX):
         return _prepared(path)
-    if row.kind in ("packages", "indexes") and path.suffix in ("", ".deb", ".rpm"):
+    if row.kind in ("packages", "indexes") and path.suffix in ("", ".deb", ".pkg"):
         return _named(path, path.name.partition(".")[0])
     if row.kind == "members":
         return "" if MemberCache.is_whole(path) else "its checksum is not the one it was kept with"

@@ -6,19 +6,16 @@ by rpm alone: `from_rpm` takes the output of `RPM_QUERY`, run in the tree.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from tmplbuild.core.tree import Tree
-from tmplbuild.managers import dpkg
+from tmplbuild.managers import apkdb, dpkg
 
 UCF_HASHES = "/var/lib/ucf/hashfile"
 UCF_OWNERS = "/var/lib/ucf/registry"
-APK = "/lib/apk/db/installed"
 PACMAN = "/var/lib/pacman/local"
 SLACKWARE = ("/var/lib/pkgtools/packages", "/var/log/packages")
 
@@ -137,33 +134,17 @@ def _pairs(tree: Tree, path: str) -> Iterator[tuple[str, str]]:
 
 
 def _apk(tree: Tree) -> Facts:
-    """apk-tools' database: P: and V: of a package, F: a directory, R: a file in it, Z: its digest
-    ("Q1" and base64 of SHA-1). Everything below /etc is protected, apk-protected_paths(5)."""
-    configs, owned, versions = {}, set(), {}
-    name = folder = path = ""
-    for line in _lines(tree, APK):
-        kind, _, value = line.partition(":")
-        if kind == "P":
-            name = value
-        elif kind == "V":
-            versions[name] = value
-        elif kind == "F":
-            folder = value
-        elif kind == "R":
-            path = f"/{folder}/{value}" if folder else f"/{value}"
-            owned.add(path)
+    """Everything below /etc is protected, apk-protected_paths(5)."""
+    configs: dict[str, Config] = {}
+    owned: set[str] = set()
+    versions: dict[str, str] = {}
+    for package in apkdb.packages(tree):
+        versions[package.name] = package.version
+        owned |= package.files.keys()
+        for path, sha1 in package.files.items():
             if path.startswith("/etc/"):
-                configs[path] = Config(name, versions.get(name, ""))
-        elif kind == "Z" and path in configs and value.startswith("Q1"):
-            configs[path] = Config(name, versions.get(name, ""), _from_base64(value[2:]))
+                configs[path] = Config(package.name, package.version, _digest(sha1))
     return Facts(configs, frozenset(owned), versions)
-
-
-def _from_base64(value: str) -> str:
-    try:
-        return _digest(base64.b64decode(value, validate=True).hex())
-    except binascii.Error:
-        return ""
 
 
 def _pacman(tree: Tree) -> Facts:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Protocol
 
 from tmplbuild.core.tree import Tree
@@ -47,7 +48,9 @@ class Manager:
 
     Parameters:
         env: added to every call.
-        update, download, upgrade, autoremove, clean: what the live upgrade runs, in this order.
+        update, download, upgrade, autoremove, clean: what the live upgrade runs, in this order; empty
+        where the
+            package manager does that with another of these.
         audits: calls that fail when the package database is not whole.
         purge, install: prefixes to which package names are added.
         minimal: upgrades what needs no new package and no removal; empty where there is no such call.
@@ -92,8 +95,15 @@ class Manager:
     mark_auto: Argv = ()
 
 
+_TABLES = {
+    "apt-deb": "apt_deb",
+    "apt-rpm": "apt_rpm",
+    "dnf": "dnf",
+    "apk": "apk",
+}
+
+
 def manager(name: str) -> Manager:
     """The table of a manager by the name that recipes use. Raises KeyError."""
-    from tmplbuild.managers import apt_deb, apt_rpm, dnf
-
-    return {table.name: table for table in (apt_deb.TABLE, apt_rpm.TABLE, dnf.TABLE)}[name]
+    found: Manager = import_module(f"tmplbuild.managers.{_TABLES[name]}").TABLE
+    return found

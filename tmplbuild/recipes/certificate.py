@@ -1,4 +1,5 @@
-"""The fingerprint of an OpenPGP certificate, so that a recipe's key files can be held against their names.
+"""The fingerprint of an OpenPGP certificate or an RSA public key, so that a recipe's key files can be held
+against their names.
 
 This only compares a file with its name; signatures are verified in `tmplbuild.archives`.
 """
@@ -15,8 +16,33 @@ _ARMOR = re.compile(
     rb"(.*?)\r?\n(?:=[A-Za-z0-9+/]{4}\r?\n)?-----END",
     re.DOTALL,
 )
+_PUBLIC = re.compile(rb"-----BEGIN PUBLIC KEY-----\s([A-Za-z0-9+/=\s]+)-----END PUBLIC KEY-----")
 _PUBLIC_KEY = 6
 _PUBLIC_SUBKEY = 14
+
+
+def key_name(fingerprint: str) -> str:
+    """Where the file of a pinned key lies beside a recipe: OpenPGP's have 40 digits, RSA public keys 64."""
+    return f"keys/{fingerprint}.{'asc' if len(fingerprint) == 40 else 'pub'}"
+
+
+def key_hint(fingerprint: str) -> str:
+    """What to do where that file is not there."""
+    if len(fingerprint) == 40:
+        name = key_name(fingerprint)
+        return f"export it beside the recipe: gpg --armor --export {fingerprint} > {name}"
+    return f"copy the distribution's public key (PEM) beside the recipe as {key_name(fingerprint)}"
+
+
+def key_fingerprint_of(data: bytes) -> str:
+    """The fingerprint of a key file's content, whatever kind it is of. Raises ValueError for what is no
+    key."""
+    if found := _PUBLIC.search(data):
+        try:
+            return hashlib.sha256(base64.b64decode(found[1])).hexdigest()
+        except binascii.Error as error:
+            raise ValueError("its base64 is damaged") from error
+    return fingerprint_of(data)
 
 
 def fingerprint_of(data: bytes) -> str:

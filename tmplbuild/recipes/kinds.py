@@ -19,6 +19,13 @@ Text = Annotated[str, Meta(extra={"braces": True})]
 Fingerprint = Annotated[
     str, Meta(pattern="^[0-9A-F]{40}$", description="an OpenPGP fingerprint, 40 hex digits")
 ]
+KeyId = Annotated[
+    str,
+    Meta(
+        pattern="^([0-9A-F]{40}|[0-9a-f]{64})$",
+        description="an OpenPGP fingerprint, 40 hex digits, or the SHA-256 of an RSA public key, 64",
+    ),
+]
 Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$", description="a SHA-256, 64 hex digits")]
 Url = Annotated[
     str,

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from tmplbuild.recipes.certificate import fingerprint_of
+from tmplbuild.recipes.certificate import key_fingerprint_of, key_name
 from tmplbuild.recipes.load import LoadedRecipe
 from tmplbuild.recipes.model import Edit, File
 from tmplbuild.recipes.placeholders import WORDS
@@ -132,10 +132,10 @@ def _certificates(loaded: LoadedRecipe, table: KeyPath, keys: tuple[str, ...]) -
         key = (*table, at)
         path = loaded.key_file(fingerprint)
         if path is None:
-            yield "error", key, f"keys/{fingerprint}.asc is not there", f"export it beside {loaded.path}"
+            yield "error", key, f"{key_name(fingerprint)} is not there", f"export it beside {loaded.path}"
             continue
         try:
-            found = fingerprint_of(path.read_bytes())
+            found = key_fingerprint_of(path.read_bytes())
         except (OSError, ValueError) as error:
             yield "error", key, f"{path} is no certificate", str(error)
             continue

@@ -16,6 +16,7 @@ import msgspec
 
 from tmplbuild.errors import RecipeError
 from tmplbuild.recipes.catalogue import VE_ARCHES, Asked, choose_arch, declares, find, variants_of
+from tmplbuild.recipes.certificate import key_hint, key_name
 from tmplbuild.recipes.chain import Chain
 from tmplbuild.recipes.kinds import NAME
 from tmplbuild.recipes.model import Archive, Recipe
@@ -64,8 +65,8 @@ class LoadedRecipe:
         return None
 
     def key_file(self, fingerprint: str) -> Path | None:
-        """The certificate `keys/FINGERPRINT.asc` beside the recipe or a parent; None: there is none."""
-        return self.find(f"keys/{fingerprint}.asc")
+        """The file of a pinned key (`key_name`) beside the recipe or a parent; None: there is none."""
+        return self.find(key_name(fingerprint))
 
     def key_files(self) -> tuple[Path, ...]:
         """The certificates of all pinned keys, of archives and of a tarball, in the recipe's order.
@@ -82,8 +83,8 @@ class LoadedRecipe:
                     raise RecipeError(
                         "a pinned key has no certificate",
                         where=str(self.origin.get(f"{table}[{at}]", self.path)),
-                        why=f"keys/{key}.asc is not there",
-                        hint=f"export it beside the recipe: gpg --armor --export {key} > keys/{key}.asc",
+                        why=f"{key_name(key)} is not there",
+                        hint=key_hint(key),
                     )
                 found.append(path)
         return tuple(found)

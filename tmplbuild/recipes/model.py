@@ -19,6 +19,7 @@ from tmplbuild.recipes.kinds import (
     FileName,
     Fingerprint,
     Glob,
+    KeyId,
     Mode,
     Path,
     Role,
@@ -62,9 +63,11 @@ class Archive(Section, frozen=True, kw_only=True):
         public: address that the template's own sources list gets (http, so that the build can serve
             it from verified bytes).
         suites: suites that are used, of which a later version wins wherever it is.
-        components: components of each suite; none with "dnf", whose suites are repositories.
+        components: components of each suite; none with "dnf" and "apk", whose suites are repositories.
         keys: fingerprints of the primary keys that may sign the archive; the certificates lie in
-            keys/FINGERPRINT.asc beside the recipe or its parent. Empty only with `keys_missing`.
+            keys/FINGERPRINT.asc beside the recipe or its parent. With "apk" SHA-256 digests of RSA public
+            keys (of their SubjectPublicKeyInfo, DER), which lie in keys/SHA256.pub. Empty only with
+            `keys_missing`.
         keys_missing: why no key can be pinned yet, and what to do: until `keys` has one, nothing is built.
         signed: what the signatures are on: "index" (the signed file of each suite vouches for the packages),
             "packages" (the index is not signed, each package is), or "both". With "dnf" and "zypper".
@@ -83,7 +86,7 @@ class Archive(Section, frozen=True, kw_only=True):
     public: Annotated[str, Meta(pattern="^http://")]
     suites: Annotated[tuple[str, ...], Meta(min_length=1)]
     components: tuple[str, ...] = ()
-    keys: tuple[Fingerprint, ...]
+    keys: tuple[KeyId, ...]
     keys_missing: Text = ""
     signed: Literal["index", "packages", "both"] = "index"
     frozen: dict[str, Sha256] = {}
@@ -100,10 +103,10 @@ class Bootstrap(Section, frozen=True, kw_only=True):
     and upgraded in a booted VE: it must have an init, and a package manager that knows the archives.
 
     Keys:
-        method: how it is made; "deb", "apt-rpm" and "rpm-md" unpack packages without the host's package
-            manager; "tarball" takes a root file system of this very release at `urls`; "template" takes the
-            template of an earlier release (the recipe `upgrade.from`), which lies in the template cache
-            or at `urls`, and upgrades it to this one.
+        method: how it is made; "deb", "apt-rpm", "rpm-md" and "apk" unpack packages without the host's
+            package manager; "tarball" takes a root file system of this very release at `urls`; "template"
+            takes the template of an earlier release (the recipe `upgrade.from`), which lies in the
+            template cache or at `urls`, and upgrades it to this one.
         priorities: packages of these priorities are taken, beside the Essential ones.
         include: further packages.
         background: as in `install`.
@@ -118,7 +121,7 @@ class Bootstrap(Section, frozen=True, kw_only=True):
         timeout_s: longest time that the packages' own scripts may take.
     """
 
-    method: Literal["deb", "apt-rpm", "rpm-md", "tarball", "template"]
+    method: Literal["deb", "apt-rpm", "rpm-md", "apk", "tarball", "template"]
     priorities: tuple[str, ...] = ("required",)
     include: tuple[str, ...] = ()
     background: tuple[str, ...] = ()
@@ -207,14 +210,15 @@ class Configure(Section, frozen=True, kw_only=True):
         sources: how the package manager's list of archives is written: "deb822" is a
             /etc/apt/sources.list.d/NAME.sources, "list" is /etc/apt/sources.list, "apt-rpm" is
             /etc/apt/sources.list.d/NAME.list with each vendor's fingerprints in vendors.list.d, "dnf" is
-            /etc/yum.repos.d/NAME.repo with the pinned certificates in /etc/pki/rpm-gpg.
+            /etc/yum.repos.d/NAME.repo with the pinned certificates in /etc/pki/rpm-gpg, "apk" is
+            /etc/apk/repositories.
         files: files by path.
         edits: changes to lines, in order.
         commands: argument lists, run one after the other inside the tree, isolated, without init.
         timeout_s: longest time that one command may take.
     """
 
-    sources: Literal["deb822", "list", "apt-rpm", "dnf"] = "deb822"
+    sources: Literal["deb822", "list", "apt-rpm", "dnf", "apk"] = "deb822"
     files: dict[Path, File] = {}
     edits: tuple[Edit, ...] = ()
     commands: tuple[tuple[Text, ...], ...] = ()
@@ -285,7 +289,7 @@ class Upgrade(Section, frozen=True, kw_only=True, rename={"from_": "from"}):
             packages.
     """
 
-    manager: Literal["apt-deb", "apt-rpm", "dnf"]
+    manager: Literal["apt-deb", "apt-rpm", "dnf", "apk"]
     mask: tuple[str, ...] = ()
     idle: tuple[str, ...] = ()
     autoremove: bool = True

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 from tmplbuild.core.tree import Tree
 from tmplbuild.recipes.model import Archive, Configure
-from tmplbuild.stages import aptrpm, aptsources, files, repofiles
+from tmplbuild.stages import apksources, aptrpm, aptsources, files, repofiles
 from tmplbuild.stages.context import Ctx
 
 Writer: TypeAlias = Callable[[Tree, Mapping[str, Archive], Callable[[str], bytes]], list[str]]
@@ -36,5 +36,6 @@ WRITERS: dict[str, Writer] = {
     "list": aptsources.write_list,
     "apt-rpm": aptrpm.write,
     "dnf": repofiles.write,
+    "apk": apksources.write,
 }
 """What writes the list of archives for the tree's own package manager, by `configure.sources`."""

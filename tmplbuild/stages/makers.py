@@ -31,6 +31,7 @@ _MAKERS = {
     "deb": "debmake",
     "apt-rpm": "rpmtree",
     "rpm-md": "rpmtree",
+    "apk": "apktree",
 }
 
 

@@ -49,7 +49,7 @@ def run(
         if options.autoremove:
             steps.append(("remove packages that nothing needs", manager.autoremove))
         steps.append(("remove downloaded packages", manager.clean))
-        for what, argv in steps:
+        for what, argv in (step for step in steps if step[1]):
             work(ve, manager, what, argv, options.timeout_s)
         audit(ve, manager, options.timeout_s)
     after = versions(ctx, manager)

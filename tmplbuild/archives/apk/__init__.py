@@ -1,0 +1,75 @@
+"""Archives of Alpine's kind: read verified, resolved, downloaded. The same words as
+`tmplbuild.archives.deb`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tmplbuild.archives.apk.index import Entry
+from tmplbuild.archives.apk.reader import package, read_archives, read_suite
+from tmplbuild.archives.apk.routes import gateway_routes
+from tmplbuild.archives.apk.solver import Universe, solve
+from tmplbuild.archives.model import ArchiveState, Closure, Package
+from tmplbuild.errors import ResolveError
+
+__all__ = ["closure", "gateway_routes", "open_pool", "read_archives"]
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """All packages of verified repositories, and where each of these is: its role and its directory."""
+
+    universe: Universe
+    homes: tuple[tuple[str, str], ...]
+
+
+def open_pool(states: Sequence[ArchiveState], arch: str) -> Pool:
+    """All packages of verified repositories; worth keeping where several closures are asked for.
+
+    Raises VerifyError for a list that cannot be read.
+    """
+    rows = [(state.role, suite) for state in states for suite in state.suites]
+    entries = [entry for number, (_, suite) in enumerate(rows) for entry in read_suite(suite, number)]
+    return Pool(Universe(entries), tuple((role, suite.suite) for role, suite in rows))
+
+
+def closure(
+    states: Sequence[ArchiveState] | Pool,
+    *,
+    arch: str,
+    priorities: Sequence[str] = (),
+    include: Sequence[str] = (),
+    packages: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    prefer: Sequence[str] = (),
+    recommends: bool = False,
+) -> Closure:
+    """The packages that a recipe comes to; without `packages` only its base.
+
+    Parameters: as in the recipe's sections `bootstrap` and `install`. Alpine has neither priorities nor
+    recommendations: `priorities` and `recommends` have no effect.
+
+    Raises ResolveError, VerifyError.
+    """
+    pool = states if isinstance(states, Pool) else open_pool(states, arch)
+    base = solve(pool.universe, include, prefer=prefer)
+    if both := sorted({one.name for one in base} & set(exclude)):
+        raise ResolveError(
+            f"the package {both[0]!r} is excluded, but the base needs it",
+            where="install.exclude",
+            hint="take it out of `exclude`, or out of the base (bootstrap.include)",
+        )
+    # what the base has stays as it is: asked for by name, it is taken before anything else
+    names = tuple(dict.fromkeys((*include, *packages)))
+    kept = (*prefer, *(one.name for one in base))
+    full = solve(pool.universe, names, exclude=exclude, prefer=kept) if packages else base
+    found = sorted(full, key=lambda one: one.name)
+    return Closure(
+        tuple(_package(pool, one) for one in found), frozenset(one.name for one in found) - set(names)
+    )
+
+
+def _package(pool: Pool, entry: Entry) -> Package:
+    role, suite = pool.homes[entry.place[0]]
+    return package(role, suite, entry)

@@ -1,0 +1,61 @@
+"""apk, as called in a VE: apk(8). It removes what nothing needs any more with every change it makes."""
+
+from __future__ import annotations
+
+import re
+from types import MappingProxyType
+
+from tmplbuild.managers import Installed, Manager, Place, apkdb
+
+_APK = ("apk", "--no-progress")
+# "(3/12) Installing busybox (1.37.0-r5)"
+_ROW = re.compile(rb"\((\d+)/(\d+)\) (\w+) (\S+) \(.*\)\s*")
+_FAILED = re.compile(rb"(?m)^ERROR: .*$|^.*: script exited with error.*$")
+
+
+def _progress(line: bytes) -> tuple[str, float] | None:
+    found = _ROW.fullmatch(line)
+    if found is None or found[2] == b"0":
+        return None
+    words = f"{found[3].decode().lower()} {found[4].decode('utf-8', 'replace')}"
+    return words, min(int(found[1]) / int(found[2]), 1.0)
+
+
+def failure(said: bytes) -> str:
+    """What in apk's output tells of a failure, whatever its exit status; "" if nothing does."""
+    found = [match.group().decode("utf-8", "replace").strip() for match in _FAILED.finditer(said)]
+    return "\n".join(dict.fromkeys(found))
+
+
+def _installed(place: Place) -> list[Installed]:
+    with place.tree() as tree:
+        return [
+            Installed(one.name, one.version, one.arch, one.origin or one.name) for one in apkdb.packages(tree)
+        ]
+
+
+def _owners(place: Place) -> dict[str, str]:
+    from tmplbuild.managers.dpkg import RealPaths
+
+    with place.tree() as tree:
+        real = RealPaths(tree)
+        return {real(path): one.name for one in apkdb.packages(tree) for path in one.files}
+
+
+TABLE = Manager(
+    name="apk",
+    env=MappingProxyType({}),
+    update=(*_APK, "update"),
+    download=(),
+    upgrade=(*_APK, "upgrade", "--available"),
+    autoremove=(),
+    clean=("sh", "-c", "rm -rf /var/cache/apk/*"),
+    audits=((*_APK, "--no-network", "fix", "--simulate"),),
+    purge=(*_APK, "del"),
+    install=(*_APK, "add"),
+    manual=("cat", apkdb.WORLD),
+    progress=_progress,
+    failure=failure,
+    installed=_installed,
+    owners=_owners,
+)
