@@ -139,7 +139,9 @@ _WRITERS: dict[str, tuple[Callable[[bytes], bytes], str]] = {
 
 
 def dep(text: str) -> tuple[str, int, str]:
-    """Name, flags and version of a dependency in words."""
+    """Name, flags and version of a dependency in words; one in parentheses is a name as a whole."""
+    if text.startswith("("):
+        return text, 0, ""
     name, _, rest = text.partition(" ")
     flags = _RPMLIB if name.startswith("rpmlib(") else 0
     if not rest:

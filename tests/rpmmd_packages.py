@@ -15,6 +15,7 @@ from tests.rpm_factory import File, Rpm
 from tmplbuild.archives.aptrpm.rpmfile import CONFIG
 
 DNF = (*alt_packages.DEBIAN, "dnf", "gpg", "gpg-agent")
+ZYPPER = (*alt_packages.DEBIAN, "zypper", "gpg", "gpg-agent")
 NOT_TAKEN = alt_packages.NOT_TAKEN - {
     *("libarchive13", "libstdc++6", "libxml2", "libicu72", "gcc-12-base"),
     *("librpmbuild9", "librpmsign9", "libmagic1", "libmagic-mgc", "libgomp1", "libdw1", "libfsverity0"),
@@ -23,9 +24,23 @@ EMPTY = (
     *("bash-completion", "curl", "glibc-minimal-langpack", "iputils", "less", "logrotate", "NetworkManager"),
     *("openssh-clients", "openssh-server", "rootfiles", "rsync", "sudo", "vim-minimal", "which"),
 )
+EMPTY_SUSE = (
+    *(
+        "aaa_base",
+        "bash-completion",
+        "ca-certificates-mozilla",
+        "curl",
+        "glibc-locale-base",
+        "iputils",
+        "less",
+    ),
+    *("logrotate", "NetworkManager", "openssh-clients", "openssh-server", "permissions", "rsync", "sudo"),
+    *("diffutils", "util-linux-systemd", "vim-small", "which"),
+)
 _PROVIDES = {
     "mawk": ("gawk", "awk"),
-    "passwd": ("shadow-utils",),
+    "passwd": ("shadow-utils", "shadow"),
+    "libc6": ("glibc",),
     "xz-utils": ("xz",),
     "bash": ("/bin/bash",),
     "dash": ("/bin/sh",),
@@ -56,9 +71,8 @@ def packages(debs: Iterable[Deb], dist: str, own: Iterable[Rpm], empty: Iterable
     made = [_of_debian(one, dist) for one in debs]
     made += [_ours(rpm) for rpm in (alt_packages._setup("p11"), alt_packages._filesystem("p11"), *own)]
     made.append(Rpm("basesystem", arch="noarch", requires=_BASE))
-    made.append(
-        _ours(Rpm("tzdata", arch="noarch", files=(File("/usr/share/zoneinfo/UTC", alt_packages._UTC),)))
-    )
+    zone = File("/usr/share/zoneinfo/UTC", alt_packages._UTC)
+    made.append(_ours(Rpm("tzdata", arch="noarch", provides=("timezone",), files=(zone,))))
     made += [Rpm(name, arch="noarch") for name in empty]
     return [replace(_with_shell(rpm), release=dist) for rpm in made]
 
@@ -78,7 +92,7 @@ def release(name: str, lines: str, files: Iterable[File], provides: Iterable[str
 
 def repo(path: str, section: str) -> File:
     """The list of archives that a distribution's package brings."""
-    text = f"[{section}]\nname={section}\nmirrorlist=https://mirrors.invalid/{section}\nenabled=1\n"
+    text = f"[{section}]\nname={section}\nbaseurl=https://mirrors.invalid/{section}\nenabled=1\n"
     return File(path, text.encode(), flags=CONFIG)
 
 

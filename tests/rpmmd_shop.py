@@ -7,7 +7,6 @@ import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from tests.archive_server import ArchiveServer
 from tests.rpm_factory import File, Rpm
@@ -42,6 +41,14 @@ class RpmMdShop:
     def build(self, *words: str, ok: bool = True) -> Run:
         return self.shop.build(self.flavour.name, *self.options, *words, ok=ok)
 
+    def upgrade(self, to: Standin) -> Run:
+        """Make the template of a later release out of this one's; its archive is beside this one's."""
+        to.recipes(Path(self.options[1]))
+        words = ("upgrade", self.flavour.name, "--to", to.flavour.name, "--json", *self.options)
+        done = self.shop.run(*words)
+        assert done.status == 0, f"{done.err}\n{done.out[-2000:]}"
+        return done
+
     def app(self, version: str, post: str = "", conf: str = "") -> Rpm:
         """A package that the recipe asks for, and that moves."""
         text = conf or f"version = {version}\n"
@@ -62,22 +69,17 @@ class RpmMdShop:
         with tarfile.open(self.shop.templates / f"{self.template}.tar.gz") as tar:
             return {member.name: member for member in tar}
 
-    def read(self, path: str) -> str:
-        """A file of the template."""
-        with tarfile.open(self.shop.templates / f"{self.template}.tar.gz") as tar:
+    def read(self, path: str, template: str = "") -> str:
+        """A file of the template, or of another one."""
+        with tarfile.open(self.shop.templates / f"{template or self.template}.tar.gz") as tar:
             file = tar.extractfile(f".{path}")
             assert file is not None
             return file.read().decode()
 
-    def manifest(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(
-            (self.shop.templates / f"{self.template}.manifest.json").read_text()
-        )
-        return found
-
-    def versions(self) -> dict[str, str]:
-        """Version by package of the template."""
-        return {row["name"]: row["version"] for row in self.manifest()["packages"]}
+    def versions(self, template: str = "") -> dict[str, str]:
+        """Version by package of the template, or of another one."""
+        path = self.shop.templates / f"{template or self.template}.manifest.json"
+        return {row["name"]: row["version"] for row in json.loads(path.read_text())["packages"]}
 
 
 @contextmanager

@@ -180,3 +180,49 @@ FEDORA = Flavour(
     recipe='extends = "fedora/44"\n[archives.fedora]\nkeys = ["{key}"]\n' + _COMMON,
     packages=_fedora,
 )
+
+
+def _opensuse(release: str) -> Callable[[Iterable[Deb]], list[Rpm]]:
+    lines = (
+        f'NAME="openSUSE Leap"\nID="opensuse-leap"\nID_LIKE="suse opensuse"\nVERSION_ID="{release}"\n'
+        f'PRETTY_NAME="openSUSE Leap {release} (a stand-in)"\n'
+    )
+    product = (
+        '<?xml version="1.0" encoding="UTF-8"?>\n<product schemeversion="0">\n<vendor>openSUSE</vendor>\n'
+        f"<name>Leap</name><version>{release}</version><release>1</release><arch>x86_64</arch>\n"
+        "<register><target>openSUSE-Leap</target></register>\n</product>\n"
+    )
+    files = (
+        File("/etc/products.d/Leap.prod", product.encode()),
+        File("/etc/products.d/baseproduct", b"Leap.prod", mode=0o120777),
+        File("/etc/SuSE-brand", b"openSUSE\n"),
+        rpmmd_packages.repo("/etc/zypp/repos.d/repo-oss.repo", "repo-oss"),
+    )
+    provides = ("distribution-release", f"product(Leap) = {release}-1")
+    own = [
+        rpmmd_packages.release("Leap-release", lines, files, provides),
+        # the accounts, which SUSE makes by a script
+        Rpm("system-user-root", arch="noarch", requires=("setup",)),
+    ]
+    dist = f"lp{release.replace('.', '')}.1"
+    return lambda debs: rpmmd_packages.packages(debs, dist, own, rpmmd_packages.EMPTY_SUSE)
+
+
+def _leap(release: str, suites: tuple[str, ...], more: str = "") -> Flavour:
+    """A release of Leap; `more` stands in its recipe before all tables."""
+    return Flavour(
+        name=f"opensuse-{release}",
+        suites=suites,
+        dist=f"lp{release.replace('.', '')}.1",
+        recipe=f'extends = "opensuse/{release}"\n{more}[archives.opensuse]\nkeys = ["{{key}}"]\n' + _COMMON,
+        packages=_opensuse(release),
+        debian=rpmmd_packages.ZYPPER,
+    )
+
+
+LEAP_15 = _leap(
+    "15.6",
+    ("distribution/leap/15.6/repo/oss", "update/leap/15.6/oss"),
+    'drop.archives = ["opensuse-sle", "opensuse-backports"]\n',
+)
+LEAP_16 = _leap("16.0", ("distribution/leap/16.0/repo/oss/x86_64",))

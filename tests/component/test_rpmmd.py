@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -44,13 +45,26 @@ class Bed:
         publish_key(self.key, place / "keys")
         self.cache = PackageCache(place / "cache")
         self.server = ArchiveServer(place / "www")
-        self.suites = (BASE, APPS)
+        self.suites: tuple[str, ...] = (BASE, APPS)
         self.now: float = WHEN + 86400
 
     def write(self, base: list[Rpm], apps: list[Rpm], **options: Any) -> None:
-        for suite, rpms in ((BASE, base), (APPS, apps)):
+        for suite, rpms in zip(self.suites, (base, apps), strict=True):
             self.repository.add(*rpms)
             self.repository.write(suite, **options)
+
+    def modules(self, place: Path, artifact: str) -> None:
+        """Say in a repository that a package is of a module's stream."""
+        modules = self.place / "modules.yaml"
+        modules.write_text(
+            "---\ndocument: modulemd\nversion: 2\ndata:\n  name: node\n  stream: '20'\n  version: 1\n"
+            "  context: abcd1234\n  arch: x86_64\n  summary: Node\n  description: Node\n"
+            f"  license:\n    module: [MIT]\n  artifacts:\n    rpms:\n    - {artifact}\n...\n"
+        )
+        words = ["modifyrepo_c", "--mdtype=modules", str(modules), str(place / "repodata")]
+        subprocess.run(words, check=True, capture_output=True)
+        self.repository.resign(place)
+        self.now = time.time()  # modifyrepo_c knows no other
 
     @property
     def archives(self) -> dict[str, Archive]:
@@ -165,14 +179,7 @@ def test_module_streams_are_left_out(bed: Bed) -> None:
     bed.repository.write(BASE)
     bed.repository.add(rpm("node", "18"), rpm("node", "20", release="1.module_el9"))
     place = bed.repository.write(APPS)
-    modules = bed.place / "modules.yaml"
-    modules.write_text(
-        "---\ndocument: modulemd\nversion: 2\ndata:\n  name: node\n  stream: 20\n  artifacts:\n    rpms:\n"
-        "    - node-0:20-1.module_el9.x86_64\n...\n"
-    )
-    subprocess.run(["modifyrepo_c", "--mdtype=modules", str(modules), str(place / "repodata")], check=True)
-    bed.repository.resign(place)
-    bed.now = time.time()  # modifyrepo_c knows no other
+    bed.modules(place, "node-0:20-1.module_el9.x86_64")
     assert "node-18-1.el9.x86_64" in names(bed.closure("node"))
 
 
@@ -357,13 +364,75 @@ def maze(seed: int) -> tuple[list[Rpm], list[Rpm]]:
     return made[:cut], made[cut:]
 
 
-@pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("program", [by_dnf, by_zypper])
-def test_the_familys_own_programs_agree(bed: Bed, seed: int, program: Any) -> None:
+def agree(bed: Bed, program: Any, wanted: list[str]) -> set[str]:
+    """What we and the program would install, which is the same."""
     tool = program.__name__.removeprefix("by_")
     if shutil.which(tool) is None:
         pytest.skip(f"needs {tool}: apt-get install {tool}")
-    bed.write(*maze(seed))
-    wanted = [f"p{number}" for number in random.Random(-seed).sample(range(40), 5)]
     ours = {f"{one.name}-{one.version}" for one in bed.closure(*wanted).packages}
     assert ours == program(bed, ["base", *wanted])
+    return ours
+
+
+SHAPES = {
+    "el": (BASE, APPS),
+    "fedora": ("releases/44/Everything/x86_64/os", "updates/44/Everything/x86_64"),
+    "opensuse": ("distribution/leap/15.6/repo/oss", "update/leap/15.6/oss"),
+}
+"""The repositories of a distribution; of the latter two the second one updates the first."""
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("program", [by_dnf, by_zypper])
+def test_the_familys_own_programs_agree(bed: Bed, seed: int, shape: str, program: Any) -> None:
+    bed.suites = SHAPES[shape]
+    first, second = maze(seed)
+    if shape != "el":
+        chance = random.Random(seed)
+        # an update may need more than what it replaces
+        newer = [
+            replace(one, version=f"9.{one.version}", requires=(*one.requires, "added"))
+            for one in first
+            if one.name != "base" and "~" not in one.version and chance.random() < 0.4
+        ]
+        first, second = [*first, *second], [*newer, rpm("added")]
+    bed.write(first, second)
+    agree(bed, program, [f"p{number}" for number in random.Random(-seed).sample(range(40), 5)])
+
+
+def test_of_the_same_version_the_first_repository_has_it(bed: Bed) -> None:
+    for suites in ((BASE, APPS), (APPS, BASE)):
+        bed.suites = suites
+        bed.write([rpm("base"), rpm("app", "2")], [rpm("app", "2"), rpm("app", "1")])
+        (app,) = (one for one in bed.closure("app").packages if one.name == "app")
+        assert app.version == "2-1.el9"
+        assert app.filename.startswith(suites[0])
+
+
+RICH = [
+    rpm("app", requires=("(lib-new or lib-old)", "(lang if desktop)", "(tool and helper)")),
+    rpm("lib-old"),
+    rpm("lang"),
+    rpm("desktop"),
+    rpm("tool"),
+    rpm("helper"),
+]
+
+
+@pytest.mark.parametrize("program", [by_dnf, by_zypper])
+@pytest.mark.parametrize(
+    ("wanted", "more"), [(["app"], set()), (["app", "desktop"], {"lang-1-1.el9", "desktop-1-1.el9"})]
+)
+def test_conditions_of_fedora_and_suse(bed: Bed, wanted: list[str], more: set[str], program: Any) -> None:
+    bed.write([rpm("base")], RICH)
+    always = {f"{name}-1-1.el9" for name in ("base", "app", "lib-old", "tool", "helper")}
+    assert agree(bed, program, wanted) == always | more
+
+
+def test_dnf_leaves_the_same_modules_out(bed: Bed) -> None:
+    bed.repository.add(rpm("base"))
+    bed.repository.write(BASE)
+    bed.repository.add(rpm("node", "18"), rpm("node", "20", release="1.module_el9"))
+    bed.modules(bed.repository.write(APPS), "node-0:20-1.module_el9.x86_64")
+    assert agree(bed, by_dnf, ["node"]) == {"base-1-1.el9", "node-18-1.el9"}

@@ -8,7 +8,7 @@ import pytest
 
 from tests.unit.fake_bench import UserTree
 from tests.unit.recipe_files import write
-from tmplbuild.managers import dnf, manager
+from tmplbuild.managers import manager, rpm
 from tmplbuild.recipes import LoadedRecipe, lint, load
 from tmplbuild.recipes.catalogue import shipped_root
 from tmplbuild.stages import repofiles
@@ -78,8 +78,8 @@ def test_repositories_of_packages_are_switched_off_and_ours_checked(tmp_path: Pa
         "[one]\nname=One\nenabled=1\nmirrorlist=https://x\n\n[two]\nname=Two\n"
     )
     with UserTree(tmp_path) as tree:
-        changed = repofiles.write(tree, archives, lambda name: name.encode())
-        again = repofiles.write(tree, archives, lambda name: name.encode())
+        changed = repofiles.write_dnf(tree, archives, lambda name: name.encode())
+        again = repofiles.write_dnf(tree, archives, lambda name: name.encode())
     text = (folder / "vendor.repo").read_text()
     assert text == "[one]\nenabled=0\nname=One\nmirrorlist=https://x\n\n[two]\nenabled=0\nname=Two\n"
     (key,) = archives["almalinux"].keys
@@ -121,5 +121,5 @@ def test_progress(line: bytes, found: object) -> None:
     ],
 )
 def test_failures_that_the_status_hides(line: str) -> None:
-    assert dnf.failure(b"before\n" + line.encode() + b"\nafter\n") == line
-    assert dnf.failure(b"Complete!\n") == ""
+    assert rpm.failure(b"before\n" + line.encode() + b"\nafter\n") == line
+    assert rpm.failure(b"Complete!\n") == ""

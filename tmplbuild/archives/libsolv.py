@@ -134,10 +134,9 @@ class Repositories:
         self._ready = False
 
     def add(self, primary: Path) -> bool:
-        """Read a repository's uncompressed list of packages; False where libsolv cannot read it. Of
-        versions that are alike those of the repository that was added first are taken."""
+        """Read a repository's uncompressed list of packages; False where libsolv cannot read it. The
+        newest version is taken, in whichever it is; of those that are alike that of the one added first."""
         repo = self._pool.add_repo(str(len(self._repos)))
-        repo.priority = -len(self._repos)
         fd = os.open(primary, os.O_RDONLY | os.O_CLOEXEC)
         try:
             stream = solv.xfopen_fd("primary.xml", fd)

@@ -53,6 +53,7 @@ class Manager:
             package manager does that with another of these.
         audits: calls that fail when the package database is not whole.
         purge, install: prefixes to which package names are added.
+        well: exit statuses of its commands that are no failure.
         minimal: upgrades what needs no new package and no removal; empty where there is no such call.
         no_recommends: what these are given where recommended packages are not wanted; `autoremove` then
             also takes what only a recommendation or a suggestion holds (`strict_autoremove`).
@@ -86,6 +87,7 @@ class Manager:
     silent: tuple[Argv, ...] = ()
     settle: Argv = ()
     failure: Callable[[bytes], str] = _no_failure
+    well: tuple[int, ...] = (0,)
     minimal: Argv = ()
     no_recommends: Argv = ()
     strict_autoremove: Argv = ()
@@ -99,6 +101,7 @@ _TABLES = {
     "apt-deb": "apt_deb",
     "apt-rpm": "apt_rpm",
     "dnf": "dnf",
+    "zypper": "zypper",
     "apk": "apk",
 }
 

@@ -21,7 +21,6 @@ _ROW = re.compile(
     rb"\s+(?P<what>Installing|Upgrading|Downgrading|Reinstalling|Cleanup|Erasing|Obsoleting"
     rb"|Running scriptlet)\s*: (?P<name>\S+)\s+(?P<at>\d+)/(?P<of>\d+)\s*"
 )
-_FAILED = re.compile(rb"(?m)^.*(?:[Ee]rror in \S+ scriptlet|[Ss]criptlet failed|scriptlet failed).*$")
 
 
 def _progress(line: bytes) -> tuple[str, float] | None:
@@ -30,12 +29,6 @@ def _progress(line: bytes) -> tuple[str, float] | None:
         return None
     words = f"{found['what'].decode().lower()} {found['name'].decode('utf-8', 'replace')}"
     return words, min(int(found["at"]) / int(found["of"]), 1.0)
-
-
-def failure(said: bytes) -> str:
-    """What in dnf's output tells of a failure although its exit status was 0; "" if nothing does."""
-    found = [match.group().decode("utf-8", "replace").strip() for match in _FAILED.finditer(said)]
-    return "\n".join(dict.fromkeys(found))
 
 
 TABLE = Manager(
@@ -53,7 +46,7 @@ TABLE = Manager(
     install=(*_CHANGE, "install"),
     mark_auto=("sh", "-c", rpm.MARK_AUTO, "mark"),
     progress=_progress,
-    failure=failure,
+    failure=rpm.failure,
     installed=rpm.installed,
     owners=rpm.owners,
 )

@@ -13,31 +13,38 @@ from dataclasses import dataclass
 from tmplbuild.errors import StageError
 from tmplbuild.managers import Installed, Place, Runs
 
-DATABASE = "/var/lib/rpm"
+PLACES = ("/usr/lib/sysimage/rpm", "/var/lib/rpm")
+"""Where a tree's database may be."""
 # rpm reads .rpmmacros in HOME, whatever its version: here one that ends with the VE. What is mounted in
 # the VE (`filesystem` owns it) is not rpm's to change: the kernel would refuse.
 HOME = "/run/tmplbuild-home"
 PREPARE = f"mkdir -p {HOME} && echo '%_netsharedpath /proc:/sys:/dev' > {HOME}/.rpmmacros"
 """A shell's words that make HOME."""
-MARK_AUTO = """
+ZYPP_AUTO = "/var/lib/zypp/AutoInstalled"
+"""Names, one a line, of what libzypp was not asked for (zypp/target/SolvIdentFile.cc)."""
+MARK_AUTO = f"""
 if command -v apt-mark > /dev/null; then exec apt-mark auto "$@"; fi
 if command -v dnf5 > /dev/null; then exec dnf5 --quiet mark dependency "$@"; fi
 if command -v dnf > /dev/null; then exec dnf --quiet mark remove "$@"; fi
+if command -v zypper > /dev/null; then
+    mkdir -p /var/lib/zypp && printf '%s\\n' "$@" >> {ZYPP_AUTO}
+fi
 """
 """A shell's words, followed by a word and names of packages. rpm calls all that it installs wanted; what was
-only pulled in, apt-rpm keeps in rpm's database (since 2018: older branches have no apt-mark), and dnf in
-its own."""
+only pulled in, apt-rpm keeps in rpm's database (since 2018: older branches have no apt-mark), and dnf and
+libzypp in their own."""
 _COPY = "/run/tmplbuild-rpm"
 _ON_A_COPY = f"""
 set -e
 rm -rf {_COPY}
-cp -r {DATABASE} {_COPY}
+cp -r "$(rpm --eval '%{{_dbpath}}')/." {_COPY}
 rpm --dbpath {_COPY} "$@"
 rm -rf {_COPY}
 """
 _PACKAGES = r"%{NAME}\t%|EPOCH?{%{EPOCH}:}|%{VERSION}-%{RELEASE}\t%{ARCH}\t%{SOURCERPM}\n"
 _OWNERS = r"[%{=NAME}\t%{FILENAMES}\n]"
 PUBKEY = "gpg-pubkey"  # what rpm lists an imported key as
+_FAILED = re.compile(rb"(?m)^.*(?:[Ee]rror in \S+ scriptlet|[Ss]criptlet failed|scriptlet failed).*$")
 _ROW = re.compile(r"(?P<marks>[.S?M5DLUGTP]{8,9}|missing  )\s+(?:(?P<kind>[cdgalrm])\s+)?(?P<path>/.*)")
 # A configuration file may be edited; what a log or a state file holds is nobody's to say.
 _MAY_CHANGE = frozenset({"c", "g"})
@@ -51,6 +58,13 @@ class Changed:
     path: str
     marks: str
     kind: str
+
+
+def failure(said: bytes) -> str:
+    """What in the output of rpm, or of what calls it, tells of a failure although the exit status was 0; ""
+    if nothing does."""
+    found = [match.group().decode("utf-8", "replace").strip() for match in _FAILED.finditer(said)]
+    return "\n".join(dict.fromkeys(found))
 
 
 def installed(place: Place) -> list[Installed]:
@@ -106,7 +120,7 @@ def changes(said: bytes) -> list[Changed]:
 
 def _ask(place: Place, *words: str) -> str:
     with place.tree() as tree:
-        if not tree.is_dir(DATABASE):
+        if not any(tree.is_dir(place) for place in PLACES):
             return ""
     with place.entered() as ve:
         said = ve.run(("sh", "-c", _ON_A_COPY, "rpm", *words), what="ask rpm for its packages")

@@ -210,15 +210,15 @@ class Configure(Section, frozen=True, kw_only=True):
         sources: how the package manager's list of archives is written: "deb822" is a
             /etc/apt/sources.list.d/NAME.sources, "list" is /etc/apt/sources.list, "apt-rpm" is
             /etc/apt/sources.list.d/NAME.list with each vendor's fingerprints in vendors.list.d, "dnf" is
-            /etc/yum.repos.d/NAME.repo with the pinned certificates in /etc/pki/rpm-gpg, "apk" is
-            /etc/apk/repositories.
+            /etc/yum.repos.d/NAME.repo with the pinned certificates in /etc/pki/rpm-gpg, "zypper" the
+            same in /etc/zypp/repos.d, "apk" is /etc/apk/repositories.
         files: files by path.
         edits: changes to lines, in order.
         commands: argument lists, run one after the other inside the tree, isolated, without init.
         timeout_s: longest time that one command may take.
     """
 
-    sources: Literal["deb822", "list", "apt-rpm", "dnf", "apk"] = "deb822"
+    sources: Literal["deb822", "list", "apt-rpm", "dnf", "zypper", "apk"] = "deb822"
     files: dict[Path, File] = {}
     edits: tuple[Edit, ...] = ()
     commands: tuple[tuple[Text, ...], ...] = ()
@@ -289,7 +289,7 @@ class Upgrade(Section, frozen=True, kw_only=True, rename={"from_": "from"}):
             packages.
     """
 
-    manager: Literal["apt-deb", "apt-rpm", "dnf", "apk"]
+    manager: Literal["apt-deb", "apt-rpm", "dnf", "zypper", "apk"]
     mask: tuple[str, ...] = ()
     idle: tuple[str, ...] = ()
     autoremove: bool = True

@@ -35,7 +35,8 @@ WRITERS: dict[str, Writer] = {
     "deb822": aptsources.write_deb822,
     "list": aptsources.write_list,
     "apt-rpm": aptrpm.write,
-    "dnf": repofiles.write,
+    "dnf": repofiles.write_dnf,
+    "zypper": repofiles.write_zypper,
     "apk": apksources.write,
 }
 """What writes the list of archives for the tree's own package manager, by `configure.sources`."""

@@ -1,7 +1,7 @@
-"""What dnf reads: repositories as sections of INI files, and the keys that their files name.
+"""What dnf and zypper read: repositories as sections of INI files, and the keys that their files name.
 
-Formats: dnf.conf(5), "Repo Options". `repo_gpgcheck` has the signature of repomd.xml checked, `gpgcheck`
-those of the packages.
+Formats: dnf.conf(5), "Repo Options"; zypper's are the same in a directory of its own. `repo_gpgcheck` has the
+signature of repomd.xml checked, `gpgcheck` those of the packages.
 """
 
 from __future__ import annotations
@@ -12,19 +12,31 @@ from collections.abc import Callable, Mapping
 from tmplbuild.core.tree import Tree
 from tmplbuild.recipes.model import Archive
 
-FOLDER = "/etc/yum.repos.d"
+_DNF, _ZYPPER = "/etc/yum.repos.d", "/etc/zypp/repos.d"
 _KEYS = "/etc/pki/rpm-gpg"
 
 
-def write(tree: Tree, archives: Mapping[str, Archive], beside: Callable[[str], bytes]) -> list[str]:
+def write_dnf(tree: Tree, archives: Mapping[str, Archive], beside: Callable[[str], bytes]) -> list[str]:
+    """Write what dnf reads: see `write`."""
+    return write(tree, archives, beside, _DNF)
+
+
+def write_zypper(tree: Tree, archives: Mapping[str, Archive], beside: Callable[[str], bytes]) -> list[str]:
+    """Write what zypper reads: see `write`."""
+    return write(tree, archives, beside, _ZYPPER)
+
+
+def write(
+    tree: Tree, archives: Mapping[str, Archive], beside: Callable[[str], bytes], folder: str
+) -> list[str]:
     """Write the recipe's archives as the only repositories in force, with the pinned certificates.
 
     The packages' own files stay, every repository in them switched off: they are configuration of a
     package. Returns the paths written or changed.
     """
-    name = f"{FOLDER}/{next(iter(archives))}.repo"
+    name = f"{folder}/{next(iter(archives))}.repo"
     changed = [name]
-    for path in tree.glob(f"{FOLDER}/*.repo"):
+    for path in tree.glob(f"{folder}/*.repo"):
         if path != name and tree.is_file(path):
             text = tree.read_text(path)
             muted = _switched_off(text)

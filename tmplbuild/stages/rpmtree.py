@@ -34,8 +34,7 @@ _ENV = {"DURING_INSTALL": "1", "TERM": "dumb"}
 # What a run leaves that says when it was, or whose memory of the database it was.
 _TRACES = (
     "/var/cache/ldconfig/aux-cache",
-    "/var/lib/rpm/.dbenv.lock",
-    "/var/lib/rpm/.rpm.lock",
+    *(f"{place}/{name}" for place in rpm.PLACES for name in (".dbenv.lock", ".rpm.lock")),
     "/var/lib/dbus/machine-id",
 )
 
@@ -117,7 +116,7 @@ def install(
 def finish(tree: Tree) -> None:
     """Take away what only the run needed."""
     tree.remove(handed.INBOX)
-    for path in (*_TRACES, *tree.glob("/var/lib/rpm/__db.*")):
+    for path in (*_TRACES, *(path for place in rpm.PLACES for path in tree.glob(f"{place}/__db.*"))):
         tree.remove(path)
 
 

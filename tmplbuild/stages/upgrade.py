@@ -82,7 +82,7 @@ def work(ve: Shell, manager: Manager, what: str, argv: Argv, timeout_s: float) -
 
     Raises StageError for one that fails, or that tells of a failure which its status hides.
     """
-    said = ve.run(argv, what=what, env=manager.env, timeout_s=timeout_s, both=True)
+    said = ve.run(argv, what=what, env=manager.env, timeout_s=timeout_s, ok=manager.well, both=True)
     if manager.settle:
         ve.run(manager.settle, what=f"{what}: wait for its end", env=manager.env, timeout_s=timeout_s)
     if why := manager.failure(said):
