@@ -97,11 +97,19 @@ class Workshop:
             assert done.status == 0, f"{done.err}\n{done.out[-2000:]}"
         return done
 
-    def stopped(self, name: str, when: Callable[[dict[str, Any]], bool], with_signal: int) -> Run:
+    def stopped(
+        self,
+        name: str,
+        when: Callable[[dict[str, Any]], bool],
+        with_signal: int,
+        *,
+        words: tuple[str, ...] = (),
+        env: Mapping[str, str] | None = None,
+    ) -> Run:
         """Start a build and send a signal as soon as an event fulfils `when`."""
         process = subprocess.Popen(
-            self.argv("build", name, "--json"),
-            env=self.env,
+            self.argv("build", name, "--json", *words),
+            env={**self.env, **(env or {})},
             cwd=self.place,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

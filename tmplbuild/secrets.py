@@ -82,6 +82,11 @@ def find(name: str, environ: Mapping[str, str] | None = None) -> Secret:
     )
 
 
+def text_of(reference: str) -> str:
+    """The text of the secret that `secret:NAME` names. Raises as `find` does."""
+    return find(reference.removeprefix(PREFIX)).text
+
+
 def variable_of(name: str) -> str:
     """The variable of the environment that may hold the secret."""
     return _ENVIRONMENT + re.sub("[.-]", "_", name.upper())
@@ -140,6 +145,11 @@ class Veil:
         """What was held back."""
         rest, self._held = self._held, b""
         return rest
+
+    @property
+    def longest(self) -> int:
+        """The length of the longest value, bytes."""
+        return max(map(len, self._values), default=0)
 
     def hides(self, text: bytes) -> bool:
         """Whether a text holds a value."""

@@ -12,6 +12,7 @@ from tmplbuild.core.tree import Tree
 from tmplbuild.errors import RecipeError
 from tmplbuild.events import Event
 from tmplbuild.recipes.model import Upgrade
+from tmplbuild.secrets import Secret
 
 
 @dataclass
@@ -30,6 +31,7 @@ class FakeShell:
         stdin: bytes | None = None,
         timeout_s: float | None = None,
         ok: Sequence[int] = (0,),
+        hidden: Sequence[Secret] = (),
     ) -> bytes:
         self.ran.append(tuple(argv))
         return self.says.get(argv[0], b"")

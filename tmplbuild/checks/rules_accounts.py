@@ -23,7 +23,7 @@ MAX_ID = 65535
 )
 def root_password_set(subject: Subject) -> Faults:
     for path, name, field in subject.hashes:
-        if name == "root" and _is_hash(field):
+        if name == "root" and _is_hash(field) and not _given(subject, name):
             yield path, "root's password is set"
 
 
@@ -65,7 +65,7 @@ def empty_password(subject: Subject) -> Faults:
 )
 def password_hash_anywhere(subject: Subject) -> Faults:
     for path, name, field in subject.hashes:
-        if name != "root" and _is_hash(field):
+        if name != "root" and _is_hash(field) and not _given(subject, name):
             yield path, f"a password of {name}"
     copies = [entry.path for entry in subject.view.glob(*COPIES)]
     for path in (*SHADOWED, *copies):
@@ -115,6 +115,8 @@ def duplicate_uid(subject: Subject) -> Faults:
 )
 def login_account(subject: Subject) -> Faults:
     for account in subject.accounts:
+        if account.name in subject.users:
+            continue
         if 1000 <= account.uid < 60000 and not account.shell.endswith(NO_LOGIN):
             yield (
                 "/etc/passwd",
@@ -129,7 +131,12 @@ def login_account(subject: Subject) -> Faults:
     fix="Remove authorized_keys.",
 )
 def ssh_authorized_keys(subject: Subject) -> Faults:
+    keyed = [name for name, user in subject.users.items() if user.authorized_keys]
+    homes = [account.home for account in subject.accounts if account.name in keyed]
+    asked = {f"{home.rstrip('/')}/.ssh/authorized_keys" for home in homes}
     for entry in subject.view.glob(*KEY_FILES):
+        if entry.path in asked:
+            continue
         lines = [line.strip() for line in subject.view.lines(entry.path)] if entry.kind != "dir" else []
         if any(line and not line.startswith("#") for line in lines):
             yield entry.path, "keys that may log in"
@@ -182,6 +189,11 @@ def unknown_owner(subject: Subject) -> Faults:
             yield path, f"uid {entry.uid} is nobody's"
         elif entry.gid not in groups and entry.gid <= MAX_ID:
             yield path, f"gid {entry.gid} is no group's"
+
+
+def _given(subject: Subject, name: str) -> bool:
+    """Whether the recipe gives that account a password."""
+    return name in subject.users and bool(subject.users[name].password)
 
 
 def _is_hash(field: str) -> bool:

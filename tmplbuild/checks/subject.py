@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from tmplbuild.checks import services
@@ -11,6 +11,7 @@ from tmplbuild.checks.rule import Family
 from tmplbuild.checks.view import Entry, View
 from tmplbuild.errors import StageError
 from tmplbuild.managers import dpkg
+from tmplbuild.recipes.additions import User
 
 SMALL = 256 << 10
 """Bytes up to which a file counts as small enough to be searched."""
@@ -47,11 +48,13 @@ class Subject:
         view: its files.
         build_urls: addresses used to build it, which must not be named in it.
         host_name: the build machine's name, which must not be named either ("" for none).
+        users: the accounts that the recipe asks for, by name.
     """
 
     view: View
     build_urls: tuple[str, ...] = ()
     host_name: str = ""
+    users: Mapping[str, User] = field(default_factory=dict)
 
     @cached_property
     def families(self) -> frozenset[Family]:

@@ -6,10 +6,11 @@ Loaded only when something is to be done: see `tmplbuild.stages.versions`.
 from __future__ import annotations
 
 import socket
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
+from tmplbuild import secrets
 from tmplbuild.archives.gateway import Gateway
 from tmplbuild.archives.model import Package
 from tmplbuild.archives.packages import download
@@ -24,17 +25,19 @@ from tmplbuild.engine.facts import rootfs_of
 from tmplbuild.engine.past import past_of
 from tmplbuild.engine.pins import Pins
 from tmplbuild.engine.plan import Plan
-from tmplbuild.engine.steps import added_of
+from tmplbuild.engine.steps import HOOK, added_of, names_of
 from tmplbuild.engine.store import Draft
 from tmplbuild.engine.world import Resolved, World, gateway_of
 from tmplbuild.events import Emit
 from tmplbuild.managers import manager
+from tmplbuild.recipes.additions import Hook
 from tmplbuild.stages import (
     boot,
     bootstrap,
     check,
     clean,
     configure,
+    hook,
     install,
     leftovers,
     pack,
@@ -100,7 +103,7 @@ def _bench(world: World, resolved: Resolved, name: str, draft: Draft, emit: Emit
         rootfs=draft.rootfs,
         template=draft.template,
         arch=world.loaded.arch,
-        epoch=epoch_of(name, resolved.pins),
+        epoch=epoch_of(name, names_of(recipe), resolved.pins),
         emit=emit,
         read_beside=lambda name: _beside(world, name),
         manager=manager(recipe.upgrade.manager),
@@ -112,12 +115,16 @@ def _bench(world: World, resolved: Resolved, name: str, draft: Draft, emit: Emit
     )
 
 
-def epoch_of(step: str, pins: Pins) -> int:
-    """The epoch that a step works with: of the closure that its key knows."""
-    if step == "bootstrap":
-        return pins.base.epoch
-    before_upgrade = ("install", "configure", "strip", "clean")
-    return pins.full.epoch if step in before_upgrade else pins.target.epoch
+def epoch_of(step: str, names: Sequence[str], pins: Pins) -> int:
+    """The epoch that a step works with: of the closure that its key knows.
+
+    Parameters:
+        names: the build's steps in order.
+    """
+    at = names.index(step)
+    if at >= names.index("upgrade"):
+        return pins.target.epoch
+    return pins.base.epoch if "install" in names[at + 1 :] else pins.full.epoch
 
 
 def _beside(world: World, name: str) -> bytes:
@@ -135,6 +142,7 @@ def _actions(
     new = tuple(package for package in pins.full.packages if package.sha256 not in base)
     key_of = {row.step.name: row.step.key for row in plan.steps}
     artifact = world.store.artifact(key_of["pack"])
+    todo = {row.step.name for row in plan.todo}  # what these need is looked for before any of them runs
 
     def fetch(packages: tuple[Package, ...]) -> None:
         download(packages, fetcher=world.fetcher, cache=world.cache)
@@ -169,6 +177,7 @@ def _actions(
         return check.run(
             ctx,
             recipe.check,
+            recipe.configure.users,
             build_urls=urls,
             host_name=socket.gethostname(),
             facts=facts,
@@ -190,7 +199,19 @@ def _actions(
         known = Known(world.store.known(world.template, "pack"))
         return pack.run(ctx, recipe.pack, table, out=artifact, members=members, known=known)
 
+    def do_hook(name: str, options: Hook) -> Action:
+        image = recipe.image
+        about = {
+            "TMPLBUILD_DISTRO": image.distro,
+            "TMPLBUILD_RELEASE": image.release,
+            "TMPLBUILD_SUITE": image.suite,
+            "TMPLBUILD_ARCH": world.loaded.arch,
+        }
+        given = [secrets.find(secret) for secret in options.secrets] if HOOK + name in todo else []
+        return lambda ctx: hook.run(ctx, options, recipe.upgrade, name, about, given)
+
     return {
+        **{HOOK + name: do_hook(name, options) for name, options in recipe.hooks.items()},
         "bootstrap": do_bootstrap,
         "install": do_install,
         "configure": do_configure,

@@ -20,6 +20,7 @@ from tmplbuild.errors import StageError, TmplbuildError
 from tmplbuild.events import Command, Emit, Output, Progress
 from tmplbuild.managers import Manager
 from tmplbuild.recipes.model import Upgrade
+from tmplbuild.secrets import Secret, Veil
 
 _UNPACKED = 6  # a packed template comes to two to four times its size
 _TRIAL_ROOM = 64 << 20  # what two boots and a package write into it
@@ -52,22 +53,30 @@ class VeShell:
         timeout_s: float | None = None,
         ok: Sequence[int] = (0,),
         both: bool = False,
+        hidden: Sequence[Secret] = (),
     ) -> bytes:
         """See `tmplbuild.stages.context.Shell.run`."""
         self._emit(Command(tuple(argv), self.ve.veid))
         self._emit(Progress(what))
         out: list[bytes] = []
         tail = _Tail(self._progress, self._emit)
+        veils = {stream: Veil(hidden) for stream in ("stdout", "stderr")}
+
+        def show(data: bytes) -> None:
+            if data:
+                tail.feed(data)
+                self._emit(Output(data))
 
         def take(data: bytes, stream: str) -> None:
             if both or stream == "stdout":
                 out.append(data)
-            tail.feed(data)
-            self._emit(Output(data))
+            show(veils[stream].feed(data))
 
         result = self.ve.exec(
             list(argv), env={**self._env, **(env or {})}, stdin=stdin, output=take, timeout_s=timeout_s
         )
+        for veil in veils.values():
+            show(veil.end())
         if result.timed_out:
             raise StageError(
                 f"{what}: the command took longer than {timeout_s:g} s and was stopped",

@@ -20,7 +20,7 @@ from tmplbuild.changes.facts import Facts, Package
 from tmplbuild.changes.history import FAILED, GOOD, INTERRUPTED, Build, History
 from tmplbuild.changes.sources import first_of, of_debs, of_tree
 from tmplbuild.changes.text import headline
-from tmplbuild.engine.facts import TREE, keys_of, rootfs_of
+from tmplbuild.engine.facts import keys_of, packed_tree, rootfs_of
 from tmplbuild.engine.pins import Pins
 from tmplbuild.engine.world import World
 from tmplbuild.errors import StoreError, TmplbuildError
@@ -122,7 +122,8 @@ class Chronicle:
             Side(last.template, last.id, last.sha256, last.size),
             Side(self._world.template, build_id, summary["sha256"], summary["size"]),
         )
-        with self._world.core.tree(rootfs_of(self._world, keys_of(record)[TREE]), writable=False) as tree:
+        rootfs = rootfs_of(self._world, packed_tree(keys_of(record)))
+        with self._world.core.tree(rootfs, writable=False) as tree:
             changelogs = first_of(of_tree(tree), of_debs(self._debs(record)))
             return compare(old, facts, sides=sides, changelogs=changelogs)
 

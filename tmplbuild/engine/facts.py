@@ -15,9 +15,6 @@ from tmplbuild.engine.pins import Pins
 from tmplbuild.engine.world import World
 from tmplbuild.errors import StoreError
 
-TREE = "clean-again"
-"""The step whose tree is packed."""
-
 
 def facts_of(
     world: World, keys: Mapping[str, str], packages: Iterable[Mapping[str, Any]], pins: Pins
@@ -34,7 +31,7 @@ def facts_of(
     try:
         found = read_facts(world.store.facts(keys["check"]))
     except (StoreError, KeyError):
-        with world.core.tree(rootfs_of(world, keys[TREE]), writable=False) as tree:
+        with world.core.tree(rootfs_of(world, packed_tree(keys)), writable=False) as tree:
             found = gather(Subject(View.of_tree(tree)))
     known = found.packages or tuple(Package(**_row(row)) for row in packages)
     origins = {(one.name, one.version): one.archive for one in pins.target.packages}
@@ -44,6 +41,16 @@ def facts_of(
             dataclasses.replace(one, origin=origins.get((one.name, one.version), "")) for one in known
         ),
     )
+
+
+def packed_tree(keys: Mapping[str, str]) -> str:
+    """The key of the tree that is packed: of the step before the check.
+
+    Parameters:
+        keys: the key of each step by name, in order.
+    """
+    names = list(keys)
+    return keys[names[names.index("check") - 1]]
 
 
 def keys_of(record: Mapping[str, Any]) -> dict[str, str]:

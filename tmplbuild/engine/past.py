@@ -13,20 +13,21 @@ from tmplbuild.errors import StageError
 from tmplbuild.stages.leftovers import Past
 
 _PRISTINE = ("install", "bootstrap")  # a tree that began with an earlier template has no install
-_BEFORE = "clean"
 
 
 def past_of(world: World, plan: Plan) -> Past:
     """Opens the trees of earlier steps of a plan, which must be built when they are asked for."""
     key_of = {row.step.name: row.step.key for row in plan.steps}
     pristine = next(key_of[name] for name in _PRISTINE if name in key_of)
+    names = list(key_of)
+    before = key_of[names[names.index("upgrade") - 1]]
 
     def tree(key: str) -> AbstractContextManager[Tree]:
         return _tree(world, key)
 
     return Past(
         pristine=lambda: tree(pristine),
-        before=lambda: tree(key_of[_BEFORE]),
+        before=lambda: tree(before),
         ask=lambda argv: _ask(world, pristine, argv),
     )
 

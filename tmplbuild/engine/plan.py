@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tmplbuild.engine.pins import Pins
-from tmplbuild.engine.steps import Step
+from tmplbuild.engine.steps import HOOK, Step
 
 Record = Mapping[str, Any]
 
@@ -119,7 +119,8 @@ def _why(
     if changed == ["epoch"]:
         return "the archives' date moved"
     if changed:
-        return f"recipe changed: [{step.name.removesuffix('-again')}] {', '.join(changed)}"
+        section = step.name.removesuffix("-again").replace(HOOK, "hooks.")
+        return f"recipe changed: [{section}] {', '.join(changed)}"
     if old["key"] == step.key:
         return "its layer is no longer in the store"
     return ""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tmplbuild.config import Settings
 from tmplbuild.engine.allowance import limits_of
-from tmplbuild.engine.steps import NAMES, RELEASE_NAMES
+from tmplbuild.engine.steps import HOOK, NAMES, RELEASE_NAMES
 from tmplbuild.engine.store import Store
 from tmplbuild.engine.world import Wish, World, gateway_of, no_stage, open_world, prepare_host, resolve
 from tmplbuild.errors import FetchError, UsageError
@@ -67,7 +67,7 @@ def _serve(stack: ExitStack, world: World, proxy: object) -> None:
 
 def layers(store: Store, template: str, at: str | None) -> tuple[Path, ...]:
     """The layers, topmost first, of the tree after stage `at`. Raises UsageError."""
-    if at is not None and at not in {*NAMES, *RELEASE_NAMES}:
+    if at is not None and at not in {*NAMES, *RELEASE_NAMES} and not at.startswith(HOOK):
         raise no_stage(at, "--at")
     failed = store.failed(template)
     if failed is not None and at in (None, failed[0]):

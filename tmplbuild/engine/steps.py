@@ -95,9 +95,18 @@ _RELEASE_KEYS = ("from", "before", "first", "minimal", "after", "compare")
 LOOKS_ONLY = frozenset({"check", "pack", "boot"})
 
 
+HOOK = "hook-"
+"""What the step of a hook is called, with the hook's name behind it."""
+
+
 def names_of(recipe: Recipe) -> tuple[str, ...]:
-    """The steps of a recipe's build, in order."""
-    return RELEASE_NAMES if begins_packed(recipe) else NAMES
+    """The steps of a recipe's build, in order, with the hooks where they belong."""
+    found: list[str] = []
+    for name in RELEASE_NAMES if begins_packed(recipe) else NAMES:
+        found += [HOOK + hook for hook, row in recipe.hooks.items() if row.before == name]
+        found.append(name)
+        found += [HOOK + hook for hook, row in recipe.hooks.items() if row.after == name]
+    return tuple(found)
 
 
 def steps(recipe: Recipe, digests: Digests, pins: Pins) -> tuple[Step, ...]:
@@ -106,11 +115,11 @@ def steps(recipe: Recipe, digests: Digests, pins: Pins) -> tuple[Step, ...]:
     Parameters:
         digests: sha256 by name of the files beside the recipe that a section takes in.
     """
-    handed = _handed(recipe, digests, pins)
-    numbers = _VERSIONS
+    handed = {**_handed(recipe, digests, pins), **_hooks(recipe, digests, pins)}
+    numbers = dict.fromkeys(handed, versions.HOOK) | _VERSIONS
     if begins_packed(recipe):
         handed |= _handed_upgrade(recipe, handed, pins)
-        numbers = _RELEASE_VERSIONS
+        numbers |= _RELEASE_VERSIONS
     result: list[Step] = []
     tree: str | None = None  # the layer below; steps that only look hang below the last tree
     last: str | None = None
@@ -135,7 +144,7 @@ def _handed(recipe: Recipe, digests: Digests, pins: Pins) -> dict[str, dict[str,
     clean_["beside"] = digests(recipe.clean)
     check_ = plain(recipe.check)
     added = added_of(recipe, pins)
-    waive = {"waive": check_.pop("waive")}
+    waive = {"waive": check_.pop("waive"), **logins_of(recipe)}
     return {
         "bootstrap": {
             "arch": pins.arch,
@@ -172,6 +181,26 @@ def _handed(recipe: Recipe, digests: Digests, pins: Pins) -> dict[str, dict[str,
         "check": waive,
         "pack": {**plain(recipe.pack), "epoch": pins.target.epoch},
         "boot": keys.without_timeouts(check_),
+    }
+
+
+def logins_of(recipe: Recipe) -> dict[str, Any]:
+    """What stage check must not take for a builder's remains: the accounts that the recipe asks for."""
+    users = {name: plain(user) for name, user in recipe.configure.users.items()}
+    return {"users": users} if users else {}
+
+
+def _hooks(recipe: Recipe, digests: Digests, pins: Pins) -> dict[str, dict[str, Any]]:
+    image = recipe.image
+    return {
+        HOOK + name: {
+            **keys.without_timeouts(plain(hook)),
+            "run": digests(hook)[hook.run],
+            "release": [image.distro, image.release, image.suite],
+            # a booted system reaches the archives as they are pinned
+            **({"target": pins.target.digest, "mask": list(recipe.upgrade.mask)} if hook.booted else {}),
+        }
+        for name, hook in recipe.hooks.items()
     }
 
 

@@ -25,7 +25,7 @@ from tmplbuild.artifact.members import MemberCache
 from tmplbuild.artifact.readback import compare
 from tmplbuild.config import Settings
 from tmplbuild.core import Core, Rootfs
-from tmplbuild.engine.facts import TREE, keys_of
+from tmplbuild.engine.facts import keys_of, packed_tree
 from tmplbuild.engine.keeping import Kept, kept, records
 from tmplbuild.engine.pins import Pins
 from tmplbuild.engine.store import Store
@@ -100,16 +100,16 @@ def _differences(core: Core, store: Store, record: dict[str, Any]) -> Iterator[t
     artifact = store.artifact(keys["pack"])
     wanted = f"sha256:{record['summary']['sha256']}"
     try:
-        if _hashed(artifact, wanted) or store.get(keys[TREE]) is None:
+        if _hashed(artifact, wanted) or store.get(packed_tree(keys)) is None:
             return  # nothing to compare with: that is told of by itself
-        lower = tuple(layer.fs for layer in store.chain(keys[TREE]))
+        lower = tuple(layer.fs for layer in store.chain(packed_tree(keys)))
     except (OSError, StoreError):
         return
     rootfs = Rootfs.plain(lower[0]) if len(lower) == 1 else Rootfs.overlay(lower, None)
     epoch = Pins.from_json(record["pins"]).target.epoch
     with core.tree(rootfs, writable=False) as tree, gzip.open(artifact) as stream:
         for error in compare(stream, tree, epoch=epoch):
-            yield keys[TREE], error.where
+            yield packed_tree(keys), error.where
 
 
 def _trouble(row: Kept, packed: dict[str, str]) -> str:

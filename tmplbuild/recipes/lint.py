@@ -12,7 +12,9 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from tmplbuild.recipes import lint_additions as additions
 from tmplbuild.recipes.certificate import key_fingerprint_of, key_name
+from tmplbuild.recipes.lint_additions import Row
 from tmplbuild.recipes.load import LoadedRecipe
 from tmplbuild.recipes.model import Edit, File
 from tmplbuild.recipes.placeholders import WORDS
@@ -43,9 +45,6 @@ class Finding:
         return f"{self.level}: {self.fault}"
 
 
-_Row = tuple[Literal["error", "warning"], KeyPath, str, str]
-
-
 def lint(
     loaded: LoadedRecipe, *, rules: Collection[str] = (), today: datetime.date | None = None
 ) -> list[Finding]:
@@ -63,6 +62,7 @@ def lint(
         *_release(loaded),
         *_files(loaded),
         *_edits(loaded),
+        *additions.rows(loaded),
         *_units(loaded),
         *_paths(loaded),
         *_leftovers(loaded),
@@ -83,7 +83,7 @@ def _place(loaded: LoadedRecipe, key: KeyPath) -> Place:
     return Place(loaded.path, 0)
 
 
-def _image(loaded: LoadedRecipe, today: datetime.date) -> Iterator[_Row]:
+def _image(loaded: LoadedRecipe, today: datetime.date) -> Iterator[Row]:
     eol = loaded.recipe.image.eol
     if eol is None:
         yield "warning", ("image", "eol"), "missing", "the last day of support, such as 2028-06-30"
@@ -93,7 +93,7 @@ def _image(loaded: LoadedRecipe, today: datetime.date) -> Iterator[_Row]:
         yield "warning", ("image", "eol"), f"support ends in {(eol - today).days} days, on {eol}", ""
 
 
-def _archives(loaded: LoadedRecipe) -> Iterator[_Row]:
+def _archives(loaded: LoadedRecipe) -> Iterator[Row]:
     for role, archive in loaded.recipe.archives.items():
         for at, mirror in enumerate(archive.mirrors):
             if mirror != "host" and not mirror.startswith(("http://", "https://", "file://")):
@@ -115,7 +115,7 @@ def _archives(loaded: LoadedRecipe) -> Iterator[_Row]:
         yield from _certificates(loaded, ("archives", role, "keys"), archive.keys)
 
 
-def _package_signed(loaded: LoadedRecipe, role: str) -> Iterator[_Row]:
+def _package_signed(loaded: LoadedRecipe, role: str) -> Iterator[Row]:
     archive = loaded.recipe.archives[role]
     key = ("archives", role, "signed")
     if loaded.recipe.upgrade.manager not in _PACKAGE_SIGNED:
@@ -127,7 +127,7 @@ def _package_signed(loaded: LoadedRecipe, role: str) -> Iterator[_Row]:
         yield "warning", ("archives", role, "mirrors"), "nobody vouches for which versions there are", hint
 
 
-def _certificates(loaded: LoadedRecipe, table: KeyPath, keys: tuple[str, ...]) -> Iterator[_Row]:
+def _certificates(loaded: LoadedRecipe, table: KeyPath, keys: tuple[str, ...]) -> Iterator[Row]:
     for at, fingerprint in enumerate(keys):
         key = (*table, at)
         path = loaded.key_file(fingerprint)
@@ -143,7 +143,7 @@ def _certificates(loaded: LoadedRecipe, table: KeyPath, keys: tuple[str, ...]) -
             yield "error", key, f"{path} holds another key", f"its fingerprint is {found}"
 
 
-def _bootstrap(loaded: LoadedRecipe) -> Iterator[_Row]:
+def _bootstrap(loaded: LoadedRecipe) -> Iterator[Row]:
     """What a packed tree is verified by."""
     bootstrap = loaded.recipe.bootstrap
     if bootstrap.method == "tarball" and not bootstrap.urls:
@@ -160,7 +160,7 @@ def _bootstrap(loaded: LoadedRecipe) -> Iterator[_Row]:
     yield from _certificates(loaded, ("bootstrap", "keys"), bootstrap.keys)
 
 
-def _packages(loaded: LoadedRecipe) -> Iterator[_Row]:
+def _packages(loaded: LoadedRecipe) -> Iterator[Row]:
     install, bootstrap = loaded.recipe.install, loaded.recipe.bootstrap
     lists: dict[KeyPath, tuple[str, ...]] = {
         ("bootstrap", "include"): bootstrap.include,
@@ -184,7 +184,7 @@ def _packages(loaded: LoadedRecipe) -> Iterator[_Row]:
             yield "error", ("bootstrap", "include", at), f"{quote(name)} is in install.exclude too", ""
 
 
-def _release(loaded: LoadedRecipe) -> Iterator[_Row]:
+def _release(loaded: LoadedRecipe) -> Iterator[Row]:
     """How an earlier release becomes this one."""
     upgrade = loaded.recipe.upgrade
     bootstrap = loaded.recipe.bootstrap
@@ -200,7 +200,7 @@ def _release(loaded: LoadedRecipe) -> Iterator[_Row]:
                 yield "error", ("upgrade", key, at), "names no command", 'such as ["update-locale"]'
 
 
-def _files(loaded: LoadedRecipe) -> Iterator[_Row]:
+def _files(loaded: LoadedRecipe) -> Iterator[Row]:
     tables: dict[str, dict[str, File]] = {
         "configure": loaded.recipe.configure.files,
         "clean": loaded.recipe.clean.files,
@@ -235,7 +235,7 @@ def _files(loaded: LoadedRecipe) -> Iterator[_Row]:
             yield from _text((*key, "text"), file.text)
 
 
-def _edits(loaded: LoadedRecipe) -> Iterator[_Row]:
+def _edits(loaded: LoadedRecipe) -> Iterator[Row]:
     for section, edits in (
         ("configure", loaded.recipe.configure.edits),
         ("strip", loaded.recipe.strip.edits),
@@ -249,7 +249,7 @@ def _edits(loaded: LoadedRecipe) -> Iterator[_Row]:
             yield from _text(("configure", "commands", at, place), word)
 
 
-def _edit(key: KeyPath, edit: Edit) -> Iterator[_Row]:
+def _edit(key: KeyPath, edit: Edit) -> Iterator[Row]:
     given = [
         name
         for name, there in (
@@ -285,14 +285,14 @@ def _compiles(pattern: str) -> bool:
     return True
 
 
-def _text(key: KeyPath, text: str | None) -> Iterator[_Row]:
+def _text(key: KeyPath, text: str | None) -> Iterator[Row]:
     """Free text keeps unknown words in braces; one that is nearly a placeholder is told."""
     for word in dict.fromkeys(_BRACES.findall(text or "")):
         if word not in WORDS and (hint := did_you_mean(word, WORDS)):
             yield "warning", key, f"{{{word}}} stays as it is", hint
 
 
-def _units(loaded: LoadedRecipe) -> Iterator[_Row]:
+def _units(loaded: LoadedRecipe) -> Iterator[Row]:
     strip = loaded.recipe.strip
     lists: dict[KeyPath, tuple[str, ...]] = {
         ("strip", "mask"): strip.mask,
@@ -306,7 +306,7 @@ def _units(loaded: LoadedRecipe) -> Iterator[_Row]:
                 yield "error", (*key, at), f"{quote(unit)} is no name of a unit", hint
 
 
-def _paths(loaded: LoadedRecipe) -> Iterator[_Row]:
+def _paths(loaded: LoadedRecipe) -> Iterator[Row]:
     clean = loaded.recipe.clean
     lists: dict[KeyPath, tuple[str, ...]] = {
         ("strip", "remove"): loaded.recipe.strip.remove,
@@ -331,7 +331,7 @@ def _paths(loaded: LoadedRecipe) -> Iterator[_Row]:
                 yield "error", (*key, at), f"{quote(path)} is no absolute path", ""
 
 
-def _leftovers(loaded: LoadedRecipe) -> Iterator[_Row]:
+def _leftovers(loaded: LoadedRecipe) -> Iterator[Row]:
     leftovers = loaded.recipe.leftovers
     if not leftovers.suffixes and not leftovers.managers:
         hint = "configuration that an upgrade leaves behind stays"
@@ -350,7 +350,7 @@ def _leftovers(loaded: LoadedRecipe) -> Iterator[_Row]:
             )
 
 
-def _check(loaded: LoadedRecipe, rules: Collection[str]) -> Iterator[_Row]:
+def _check(loaded: LoadedRecipe, rules: Collection[str]) -> Iterator[Row]:
     check = loaded.recipe.check
     for rule, reason in check.waive.items():
         if rules and rule not in rules:
@@ -364,7 +364,7 @@ def _check(loaded: LoadedRecipe, rules: Collection[str]) -> Iterator[_Row]:
             yield "error", ("check", "unwanted_processes", at), f"not a regular expression: {error}", ""
 
 
-def _twice(loaded: LoadedRecipe) -> Iterator[_Row]:
+def _twice(loaded: LoadedRecipe) -> Iterator[Row]:
     """Items that a list of names holds twice, wherever it is."""
     recipe = loaded.recipe
     lists: dict[KeyPath, tuple[str, ...]] = {

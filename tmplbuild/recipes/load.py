@@ -14,12 +14,15 @@ from pathlib import Path
 
 import msgspec
 
+from tmplbuild import secrets
 from tmplbuild.errors import RecipeError
+from tmplbuild.recipes.additions import Hook, User
 from tmplbuild.recipes.catalogue import VE_ARCHES, Asked, choose_arch, declares, find, variants_of
 from tmplbuild.recipes.certificate import key_hint, key_name
 from tmplbuild.recipes.chain import Chain
-from tmplbuild.recipes.kinds import NAME
-from tmplbuild.recipes.model import Archive, Recipe
+from tmplbuild.recipes.kinds import NAME, Section
+from tmplbuild.recipes.model import Archive, File, Recipe
+from tmplbuild.recipes.overlay import with_overlays
 from tmplbuild.recipes.placeholders import SOURCES, fill
 from tmplbuild.recipes.validate import faults_of, free_text
 from tmplbuild.tomlfile import Fault, Node, Place, did_you_mean, quote, spell
@@ -58,7 +61,7 @@ class LoadedRecipe:
 
         None where none has it, or where the name would lead out of these directories.
         """
-        for folder in dict.fromkeys(path.parent for path in reversed(self.chain)):
+        for folder in nearest_first(self.chain):
             path = folder / relative
             if path.is_file() and path.resolve().is_relative_to(folder.resolve()):
                 return path
@@ -89,30 +92,37 @@ class LoadedRecipe:
                 found.append(path)
         return tuple(found)
 
-    def sources(self) -> dict[str, Path | None]:
-        """The files beside the recipe that `source` keys name, with their paths (None: not there)."""
-        tables = (self.recipe.configure.files, self.recipe.clean.files)
-        names = {file.source for table in tables for file in table.values() if file.source is not None}
-        return {name: self.find(name) for name in sorted(names)}
+    def digests(self, section: Section) -> dict[str, str]:
+        """sha256 of each file beside the recipe that a section takes in, by name, and of each password
+        hash, by its secret's name: what a layer's key takes in.
 
-    def digests(self, section: object) -> dict[str, str]:
-        """sha256 of each file that `source` keys of one section name: what a layer's key takes in.
-
-        Raises RecipeError when one is not there.
+        Raises RecipeError when a file is not there, HostError for a secret.
         """
-        table = getattr(section, "files", {})
+        files: Mapping[str, File] = getattr(section, "files", {})
+        names = {file.source: f"the file {path}" for path, file in files.items() if file.source is not None}
+        if isinstance(section, Hook):
+            names[section.run] = "a hook"
         result: dict[str, str] = {}
-        for path, file in table.items():
-            if file.source is not None:
-                found = self.find(file.source)
-                if found is None:
-                    raise RecipeError(
-                        f"{file.source} is not there",
-                        where=f"{self.path}: the file {path}",
-                        hint="its path is relative to the recipe's directory",
-                    )
-                result[file.source] = hashlib.sha256(found.read_bytes()).hexdigest()
+        for name, what in names.items():
+            found = self.find(name)
+            if found is None:
+                raise RecipeError(
+                    f"{name} is not there",
+                    where=f"{self.path}: {what}",
+                    hint="its path is relative to the recipe's directory",
+                )
+            result[name] = hashlib.sha256(found.read_bytes()).hexdigest()
+        users: Mapping[str, User] = getattr(section, "users", {})
+        for user in users.values():
+            # a hash of a salted hash gives nothing away
+            if name := secrets.name_of(user.password) or "":
+                result[user.password] = hashlib.sha256(secrets.find(name).data).hexdigest()
         return result
+
+
+def nearest_first(chain: Sequence[Path]) -> list[Path]:
+    """The directories of a chain's files, the recipe's own first."""
+    return list(dict.fromkeys(path.parent for path in reversed(chain)))
 
 
 def without_boot_test(loaded: LoadedRecipe) -> LoadedRecipe:
@@ -150,6 +160,7 @@ def load(name: str, *, arch: str | None = None, roots: Sequence[Path]) -> Loaded
         tree = _from_its_like(tree, asked, roots)
     chosen = _arch(tree, arch, faults)
     filled = _filled(tree, chosen, faults)
+    filled = with_overlays(filled, nearest_first(chain.files), faults)
     faults += faults_of(filled, Recipe)
     if faults:
         raise _error(asked.name, asked.path, faults)

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from tmplbuild.recipes.additions import Variant
+from tmplbuild.recipes.additions import Hook, Login, Overlay, User, Variant
 from tmplbuild.recipes.kinds import (
     NAME,
     FileName,
@@ -212,15 +212,19 @@ class Configure(Section, frozen=True, kw_only=True):
             /etc/apt/sources.list.d/NAME.list with each vendor's fingerprints in vendors.list.d, "dnf" is
             /etc/yum.repos.d/NAME.repo with the pinned certificates in /etc/pki/rpm-gpg, "zypper" the
             same in /etc/zypp/repos.d, "apk" is /etc/apk/repositories.
-        files: files by path.
+        overlays: directories beside the recipe whose files are taken, by name.
+        files: files by path; they outweigh those of overlays.
         edits: changes to lines, in order.
+        users: accounts by name.
         commands: argument lists, run one after the other inside the tree, isolated, without init.
         timeout_s: longest time that one command may take.
     """
 
     sources: Literal["deb822", "list", "apt-rpm", "dnf", "zypper", "apk"] = "deb822"
+    overlays: dict[str, Overlay] = {}
     files: dict[Path, File] = {}
     edits: tuple[Edit, ...] = ()
+    users: dict[Login, User] = {}
     commands: tuple[tuple[Text, ...], ...] = ()
     timeout_s: Seconds = 300
 
@@ -432,6 +436,7 @@ class Recipe(Section, frozen=True, kw_only=True):
         check: lint and boot test.
         pack: compression.
         limits: of the VEs that build.
+        hooks: executables that run between stages, by name, in the order in which they stand.
         variants: templates of their own that differ by features.
         rebuild_after_days: days after which a base is built anew rather than upgraded again.
     """
@@ -448,6 +453,7 @@ class Recipe(Section, frozen=True, kw_only=True):
     check: Check = Check()
     pack: Pack = Pack()
     limits: Limits = Limits()
+    hooks: dict[Word, Hook] = {}
     variants: dict[Word, Variant] = {}
     rebuild_after_days: Annotated[int, Meta(ge=1)] = 7
 

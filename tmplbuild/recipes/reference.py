@@ -12,7 +12,7 @@ from typing import Any, get_origin
 import msgspec
 
 from tmplbuild.recipes import docs
-from tmplbuild.recipes.additions import Feature, Variant
+from tmplbuild.recipes.additions import Feature, Hook, Overlay, User, Variant
 from tmplbuild.recipes.kinds import Section
 from tmplbuild.recipes.model import Archive, Edit, File, Recipe
 from tmplbuild.recipes.validate import bare, wanted
@@ -109,6 +109,9 @@ def reference() -> str:
         if field.name == "configure":
             parts += _page(File, '[configure.files."PATH"], [clean.files."PATH"]')
             parts += _page(Edit, "[[configure.edits]], [[strip.edits]]")
+            parts += _page(Overlay, '[configure.overlays."DIRECTORY"]')
+            parts += _page(User, "[configure.users.NAME]")
+    parts += _page(Hook, "[hooks.NAME]")
     parts += _page(Variant, "[variants.NAME]")
     parts += _page(Feature, "[feature], in a file _features/NAME.toml")
     return "\n".join(parts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -14,16 +15,25 @@ from tmplbuild.checks.subject import Subject
 from tmplbuild.checks.view import View
 from tmplbuild.errors import StageError
 from tmplbuild.events import Note
+from tmplbuild.recipes.additions import User
 from tmplbuild.recipes.model import Check
 from tmplbuild.stages.context import Ctx
 
 
 def run(
-    ctx: Ctx, options: Check, *, build_urls: tuple[str, ...], host_name: str, facts: Path, known: KnownFiles
+    ctx: Ctx,
+    options: Check,
+    users: Mapping[str, User],
+    *,
+    build_urls: tuple[str, ...],
+    host_name: str,
+    facts: Path,
+    known: KnownFiles,
 ) -> dict[str, Any]:
     """Run every rule on the tree, and write down what is to be compared with other builds.
 
     Parameters:
+        users: the accounts that the recipe asks for.
         build_urls: addresses used in the build that must not be named in the tree.
         host_name: this machine's name, which must not be in the tree either.
         facts: where the facts go.
@@ -32,7 +42,7 @@ def run(
     Returns the counts. Raises StageError that lists the findings.
     """
     with ctx.tree() as tree:
-        subject = Subject(View.of_tree(tree, known), build_urls, host_name)
+        subject = Subject(View.of_tree(tree, known), build_urls, host_name, users)
         report = judge(subject, waive=options.waive)
         write_facts(facts, gather(subject))
     with suppress(OSError):  # it only saves time

@@ -17,6 +17,7 @@ from tmplbuild.archives.model import Package
 from tmplbuild.core.tree import Tree
 from tmplbuild.events import Emit
 from tmplbuild.recipes.model import Upgrade
+from tmplbuild.secrets import Secret
 
 
 class Shell(Protocol):
@@ -32,6 +33,7 @@ class Shell(Protocol):
         timeout_s: float | None = None,
         ok: Sequence[int] = (0,),
         both: bool = False,
+        hidden: Sequence[Secret] = (),
     ) -> bytes:
         """Run `argv` as root in the VE and return its standard output.
 
@@ -42,6 +44,7 @@ class Shell(Protocol):
             timeout_s: seconds after which the command's whole cgroup is killed.
             ok: exit statuses that are no failure.
             both: return what it wrote to standard error too, as it came.
+            hidden: secrets that are blotted out of what is logged, shown, and told of a failure.
 
         Raises StageError with the status and the last lines of output.
         """

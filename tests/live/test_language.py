@@ -1,0 +1,254 @@
+"""The recipe language on a real, small Debian: features, overlays, users, hooks, secrets."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from tests.workshop import Workshop
+from tmplbuild.engine.steps import NAMES
+
+pytestmark = [pytest.mark.root, pytest.mark.network, pytest.mark.live, pytest.mark.slow]
+
+NAME = "lang-1-x86_64"
+TOKEN = "correct-horse-battery-staple"
+FILES = ("cmdline", "environ")
+HASH = "$6$saltsaltsalt$" + "Ab1./" * 17
+
+BASE = """
+extends = "debian/12"
+[image]
+name = "lang-{stem}-{ve_arch}"
+[install]
+packages = ["systemd-sysv", "dbus", "ifupdown", "net-tools", "iproute2", "procps"]
+[check]
+install = []
+boot = false
+[drop]
+variants = ["minimal", "ssh"]
+[variants.keyed]
+features = ["keyed"]
+"""
+
+RECIPE = """
+extends = "test/_lang"
+[configure.overlays]
+overlay = {}
+[configure.users.deploy]
+uid = 1200
+groups = ["sudo", "adm"]
+shell = "/bin/bash"
+authorized_keys = ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAA deploy@example.org"]
+password = "secret:deploy"
+[hooks.tune]
+run = "hooks/tune"
+after = "configure"
+args = ["one", "two words"]
+env = { COLOUR = "blue" }
+secrets = ["token"]
+[hooks.booted]
+run = "hooks/booted"
+before = "leftovers"
+booted = true
+"""
+
+TUNE = """\
+#!/bin/sh
+set -eu
+test "$(id -u)" = 0
+test "$PWD" = /
+test "$1/$2" = "one/two words"
+test "$(stat -c %a "$TMPLBUILD_SECRETS/token")" = 400
+# no network but loopback
+test -z "$(ip -o link | grep -v ' lo:')"
+echo "the token is $(cat "$TMPLBUILD_SECRETS/token"), which no log may tell"
+echo "$TMPLBUILD_HOOK $TMPLBUILD_DISTRO $TMPLBUILD_RELEASE $TMPLBUILD_SUITE" > /etc/hooked
+echo "$TMPLBUILD_ARCH $COLOUR" >> /etc/hooked
+sha256sum < "$TMPLBUILD_SECRETS/token" | cut -c1-16 >> /etc/hooked
+"""
+
+BOOTED = """\
+#!/bin/sh
+set -eu
+systemctl is-system-running --wait > /dev/null || true
+systemctl show -p Version --value > /etc/booted
+test -n "$http_proxy"
+"""
+
+
+class Lang:
+    """A workshop with the recipe test/1.toml, its overlay, hooks and secrets."""
+
+    def __init__(self, shop: Workshop) -> None:
+        self.shop = shop
+        self.folder = Path(shop.recipe("1", RECIPE)).parent
+        self.put("_lang.toml", BASE.replace("{stem}", "1"))
+        self.put("overlay/etc/motd", "from an overlay\n")
+        self.put("overlay/usr/local/bin/tool", "#!/bin/sh\n", 0o700)
+        self.put("hooks/tune", TUNE, 0o755)
+        self.put("hooks/booted", BOOTED, 0o755)
+        self.put("_features/keyed.toml", '[strip]\nadd.mask = ["rescue.service"]\n')
+        self.put("../../secrets/token", TOKEN + "\n", 0o600)
+        self.put("../../secrets/deploy", HASH + "\n", 0o600)
+        self.env = {"TMPLBUILD_SECRETS": str(shop.place / "secrets")}
+        self.options = ("--recipes", str(shop.place / "recipes"))
+
+    def put(self, name: str, text: str, mode: int = 0o644) -> None:
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        path.chmod(mode)
+
+
+@pytest.fixture(scope="module")
+def lang(tmp_path_factory: pytest.TempPathFactory, packages: Path) -> Lang:
+    made = Lang(Workshop(tmp_path_factory.mktemp("language"), packages))
+    made.shop.first = made.shop.build("test-1", *made.options, env=made.env)
+    return made
+
+
+def test_hooks_are_stages_of_their_own(lang: Lang) -> None:
+    assert lang.shop.first is not None
+    ran = list(NAMES[:-1])
+    ran.insert(ran.index("configure") + 1, "hook-tune")
+    ran.insert(ran.index("leftovers"), "hook-booted")
+    assert lang.shop.first.ran == ran
+    done = lang.shop.run("plan", "test-1", *lang.options, env=lang.env)
+    assert done.status == 0, done.err
+    assert "hook-tune" in done.out
+    manifest = json.loads((lang.shop.templates / f"{NAME}.manifest.json").read_text())
+    assert [row["name"] for row in manifest["stages"]] == ran
+
+
+def test_the_tree_has_what_the_recipe_asks_for(lang: Lang) -> None:
+    with tarfile.open(lang.shop.templates / f"{NAME}.tar.gz") as tar:
+        members = {member.name: member for member in tar}
+
+        def text(name: str) -> str:
+            file = tar.extractfile(f"./{name}")
+            assert file is not None
+            return file.read().decode()
+
+        assert text("etc/motd") == "from an overlay\n"
+        assert members["./usr/local/bin/tool"].mode == 0o755
+        assert "deploy:x:1200:1200::/home/deploy:/bin/bash\n" in text("etc/passwd")
+        assert f"deploy:{HASH}:" in text("etc/shadow")
+        assert "adm:x:4:deploy\n" in text("etc/group")
+        keys = members["./home/deploy/.ssh/authorized_keys"]
+        assert (keys.mode, keys.uid, keys.gid) == (0o600, 1200, 1200)
+        assert text("etc/hooked").startswith("tune debian 12 bookworm\namd64 blue\n")
+        assert text("etc/booted").startswith("252")
+
+
+def test_a_secret_is_nowhere(lang: Lang) -> None:
+    """Not in the tree, the layers, the records, the logs, the manifest, the plan or what was printed."""
+    first = lang.shop.first
+    assert first is not None
+    plan = lang.shop.run("plan", "test-1", "--json", *lang.options, env=lang.env)
+    for said in (first.out, first.err, plan.out, plan.err):
+        assert TOKEN not in said
+    log = next((lang.shop.place / "state/logs" / NAME).glob("*hook-tune.log")).read_text()
+    assert "the token is ***, which no log may tell" in log
+    places = [lang.shop.place / "state", lang.shop.templates, lang.shop.run_dir]
+    holders = [
+        path
+        for place in places
+        for path in place.rglob("*")
+        if path.is_file() and not path.is_symlink() and TOKEN.encode() in path.read_bytes()
+    ]
+    assert holders == []
+    with tarfile.open(lang.shop.templates / f"{NAME}.tar.gz") as tar:
+        for member in tar:
+            if member.isreg():
+                file = tar.extractfile(member)
+                assert file is not None
+                assert TOKEN.encode() not in file.read(), member.name
+
+
+def test_no_process_has_a_secret_in_its_words(lang: Lang) -> None:
+    """While the hook runs, every command line and environment of the machine is looked at."""
+    lang.put("hooks/tune", TUNE + "exec sleep 86399\n", 0o755)
+    found: list[str] = []
+
+    def look(event: dict[str, object]) -> bool:
+        if event["event"] != "progress" or event.get("text") != "hook tune":
+            return False
+        words = ""
+        while "sleep\0" + "86399" not in words:
+            found.clear()
+            words = ""
+            for path in (
+                f"/proc/{pid}/{name}" for pid in os.listdir("/proc") if pid.isdigit() for name in FILES
+            ):
+                with contextlib.suppress(OSError):
+                    data = Path(path).read_bytes().decode("utf-8", "replace")
+                    words += data
+                    found.extend([path] if TOKEN in data else [])
+        return True
+
+    stopped = lang.shop.stopped("test-1", look, signal.SIGTERM, words=lang.options, env=lang.env)
+    lang.put("hooks/tune", TUNE, 0o755)
+    assert stopped.status != 0
+    assert found == []
+    assert lang.shop.remains() == {}
+
+
+def test_a_hook_that_leaves_a_secret_in_the_tree_fails(lang: Lang) -> None:
+    lang.put("hooks/tune", TUNE + 'cp "$TMPLBUILD_SECRETS/token" /etc/app.key\n', 0o755)
+    done = lang.shop.build("test-1", *lang.options, ok=False, env=lang.env)
+    lang.put("hooks/tune", TUNE, 0o755)
+    assert done.status == 7
+    assert "hook tune left the secret token in the tree" in done.out
+    assert "/etc/app.key" in done.out
+    assert TOKEN not in done.out + done.err
+
+
+def test_a_hook_that_fails_or_hangs_is_told(lang: Lang) -> None:
+    lang.put(
+        "hooks/tune", '#!/bin/sh\necho "no such thing: $(cat $TMPLBUILD_SECRETS/token)" >&2\nexit 3\n', 0o755
+    )
+    done = lang.shop.build("test-1", *lang.options, ok=False, env=lang.env)
+    assert done.status == 7
+    assert "stage hook-tune: hook tune: the command failed" in done.out
+    assert "exit status 3" in done.out
+    assert "no such thing: ***" in done.out
+    lang.put("hooks/tune", "#!/bin/sh\nsleep 600\n", 0o755)
+    lang.put("1.toml", RECIPE.replace('after = "configure"', 'after = "configure"\ntimeout_s = 1'))
+    done = lang.shop.build("test-1", *lang.options, ok=False, env=lang.env)
+    lang.put("1.toml", RECIPE)
+    lang.put("hooks/tune", TUNE, 0o755)
+    assert done.status == 7
+    assert "took longer than 1 s and was stopped" in done.out
+    assert lang.shop.remains() == {}
+
+
+def test_a_secret_that_is_not_there_stops_before_any_work(lang: Lang) -> None:
+    lang.put("hooks/tune", TUNE + "true\n", 0o755)
+    os.rename(lang.shop.place / "secrets/token", lang.shop.place / "secrets/away")
+    done = lang.shop.build("test-1", *lang.options, ok=False, env=lang.env)
+    os.rename(lang.shop.place / "secrets/away", lang.shop.place / "secrets/token")
+    lang.put("hooks/tune", TUNE, 0o755)
+    assert done.status == 4
+    assert "there is no secret token" in done.out
+    assert done.ran == []
+
+
+def test_a_variant_shares_all_that_lies_below_what_it_changes(lang: Lang) -> None:
+    done = lang.shop.build("test-1-keyed", *lang.options, env=lang.env)
+    assert done.summary["template"] == "lang-1-keyed-x86_64"
+    assert done.ran[0] == "strip"
+    featured = lang.shop.build("test-1", "--feature", "keyed", *lang.options, env=lang.env)
+    assert featured.summary["template"] == "lang-1-keyed-x86_64"
+    assert featured.unchanged, "it is the same template"
+    manifest = json.loads((lang.shop.templates / "lang-1-keyed-x86_64.manifest.json").read_text())
+    assert manifest["recipe"]["features"] == ["keyed"]
+
+
+def test_an_unchanged_recipe_does_nothing(lang: Lang) -> None:
+    assert lang.shop.build("test-1", *lang.options, env=lang.env).unchanged
