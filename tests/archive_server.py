@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 import socket
 import ssl
@@ -52,6 +53,7 @@ class ArchiveServer:
         ranges, validators: whether Range is honoured, and ETag and Last-Modified are sent.
         tls: speak HTTPS.
         port: where it listens; 0 for one that is free.
+        user: "NAME:PASSWORD" that every request must tell (RFC 7617); "": nobody is asked.
     """
 
     def __init__(
@@ -62,10 +64,12 @@ class ArchiveServer:
         validators: bool = True,
         tls: ssl.SSLContext | None = None,
         port: int = 0,
+        user: str = "",
     ) -> None:
         self.root = root
         self.tls = tls
         self.port = port
+        self.wants = f"Basic {base64.b64encode(user.encode()).decode()}" if user else ""
         self.ranges = ranges
         self.validators = validators
         self.faults: list[Fault] = []
@@ -168,7 +172,9 @@ class _Handler(BaseHTTPRequestHandler):
         seen = Seen(self.command, path, {key.lower(): value for key, value in self.headers.items()})
         fault = self.archive.note(seen)
         file = self.archive.root / path.lstrip("/")
-        if fault is not None and fault.kind == "status":
+        if self.archive.wants and seen.fields.get("authorization") != self.archive.wants:
+            self._whole(401, b"who are you?\n", [("WWW-Authenticate", 'Basic realm="packages"')])
+        elif fault is not None and fault.kind == "status":
             self._whole(fault.status, b"told to fail\n", fault.headers)
         elif ".." in path or not file.is_file():
             self._whole(404, b"not here\n")

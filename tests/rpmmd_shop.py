@@ -97,4 +97,4 @@ def opened(flavour: Flavour, place: Path, packages: Path) -> Iterator[RpmMdShop]
 def why(done: Run) -> str:
     """What the run's error says."""
     error = next(event for event in done.events if event["event"] == "error")
-    return f"{error['what']} {error['why']}"
+    return f"{error['what']} {error.get('why', '')}"

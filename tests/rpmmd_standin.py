@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from tests import rpmmd_packages
 from tests.alt_debs import Deb, DebianBinaries
@@ -97,9 +97,12 @@ class Standin:
         self.archive.index(place, date=WHEN + self._writings)
         self.archive.resign(place)
 
-    def serve(self) -> ArchiveServer:
-        """A server whose address with the role's folder is the archive's (a context manager)."""
-        return ArchiveServer(self.place)
+    def serve(self, **options: Any) -> ArchiveServer:
+        """A server whose address with the role's folder is the archive's (a context manager).
+
+        Parameters: see `tests.archive_server.ArchiveServer`.
+        """
+        return ArchiveServer(self.place, **options)
 
     def recipes(self, folder: Path) -> Path:
         """Write the flavour's recipe below `folder`: the shipped one with the stand-in's key."""
@@ -128,17 +131,17 @@ network-config-present = "eth0 asks by DHCP until a manager says otherwise"
 """
 
 
-def _almalinux(debs: Iterable[Deb]) -> list[Rpm]:
+def _enterprise(name: str, title: str) -> Callable[[Iterable[Deb]], list[Rpm]]:
     lines = (
-        'NAME="AlmaLinux"\nVERSION="9.9"\nID="almalinux"\nID_LIKE="rhel centos fedora"\nVERSION_ID="9.9"\n'
-        'PRETTY_NAME="AlmaLinux 9.9 (a stand-in)"\n'
+        f'NAME="{title}"\nVERSION="9.9"\nID="{name}"\nID_LIKE="rhel centos fedora"\nVERSION_ID="9.9"\n'
+        f'PRETTY_NAME="{title} 9.9 (a stand-in)"\n'
     )
     files = (
-        File("/etc/redhat-release", b"AlmaLinux release 9.9 (a stand-in)\n"),
-        rpmmd_packages.repo("/etc/yum.repos.d/almalinux.repo", "baseos"),
+        File("/etc/redhat-release", f"{title} release 9.9 (a stand-in)\n".encode()),
+        rpmmd_packages.repo(f"/etc/yum.repos.d/{name}.repo", "baseos"),
     )
-    own = rpmmd_packages.release("almalinux-release", lines, files)
-    return rpmmd_packages.packages(debs, "1.el9", [own])
+    own = rpmmd_packages.release(f"{name}-release", lines, files)
+    return lambda debs: rpmmd_packages.packages(debs, "1.el9", [own])
 
 
 def _fedora(debs: Iterable[Deb]) -> list[Rpm]:
@@ -166,10 +169,21 @@ ALMALINUX = Flavour(
     dist="1.el9",
     signed="both",
     recipe='extends = "almalinux/9"\n[archives.almalinux]\nsigned = "both"\nkeys = ["{key}"]\n' + _COMMON,
-    packages=_almalinux,
+    packages=_enterprise("almalinux", "AlmaLinux"),
     first=frozenset(
         {"setup", "filesystem", "basesystem", "bash", "coreutils", "libc6", "rpm", "dnf", "systemd"}
     ),
+)
+
+RHEL = Flavour(
+    name="rhel-9",
+    suites=("content/dist/rhel9/9/x86_64/baseos/os", "content/dist/rhel9/9/x86_64/appstream/os"),
+    dist="1.el9",
+    signed="packages",
+    # who wants a password as well: a mirror of one's own
+    recipe='extends = "rhel/9"\n[archives.rhel]\nkeys = ["{key}"]\n[archives.rhel.credentials]\n'
+    'authority = "ca.pem"\nuser = "secret:mirror-user"\npassword = "secret:mirror-password"\n' + _COMMON,
+    packages=_enterprise("rhel", "Red Hat Enterprise Linux"),
 )
 
 FEDORA = Flavour(

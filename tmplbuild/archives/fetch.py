@@ -18,9 +18,10 @@ from urllib.parse import unquote, urlsplit
 
 from tmplbuild.archives.arrival import Arrival, Progress, Wanted, Wrong
 from tmplbuild.archives.cache import PackageCache
+from tmplbuild.archives.logins import Login
 from tmplbuild.archives.model import Package
 from tmplbuild.archives.parallel import run_all
-from tmplbuild.archives.transport import CHUNK, Again, Missing, Transport, starts_at
+from tmplbuild.archives.transport import CHUNK, Again, Denied, Missing, Transport, starts_at
 from tmplbuild.archives.trouble import failure
 from tmplbuild.errors import FetchError, VerifyError
 from tmplbuild.events import Emit, silent
@@ -65,6 +66,7 @@ class Fetcher:
         offline: make no request at all: what is not in the cache is a FetchError.
         vouchers: by role, what a package of that archive has to pass beside its hash before it is used:
             it is handed the package and its open file, and raises VerifyError.
+        logins: by a mirror's address, what gives its login (tmplbuild.archives.logins).
         sleep, clock: waits between attempts, and the time that rates are measured by, in seconds
             (tests hand in their own).
     """
@@ -80,6 +82,7 @@ class Fetcher:
         read_timeout_s: float = 30.0,
         offline: bool = False,
         vouchers: Mapping[str, Voucher] | None = None,
+        logins: Mapping[str, Callable[[], Login]] | None = None,
         sleep: Callable[[float], object] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -89,7 +92,11 @@ class Fetcher:
         self.jobs = jobs
         self.retries = retries
         self._http = Transport(
-            connect_timeout_s=connect_timeout_s, read_timeout_s=read_timeout_s, offline=offline, clock=clock
+            connect_timeout_s=connect_timeout_s,
+            read_timeout_s=read_timeout_s,
+            offline=offline,
+            clock=clock,
+            logins=logins,
         )
         self._sleep = self._http.stop.wait if sleep is None else sleep
         self._vouched: set[tuple[str, Path]] = set()
@@ -324,11 +331,13 @@ class Fetcher:
         wrong: list[str] = []
         refused: VerifyError | None = None
         missing: list[str] = []
+        denied = False
         for address in mirrors.ordered():
             try:
                 return self._at_mirror(address, paths, attempt)
             except Missing as error:
                 missing.append(str(error))
+                denied = denied or isinstance(error, Denied)
                 continue
             except Wrong as error:
                 wrong.append(str(error))
@@ -339,7 +348,7 @@ class Fetcher:
             mirrors.bad.add(address)
         if refused is not None:
             raise refused
-        raise failure(mirrors.addresses[0], paths[-1], wrong, troubles, missing)
+        raise failure(mirrors.addresses[0], paths[-1], wrong, troubles, missing, denied=denied)
 
     def _at_mirror(self, address: str, paths: Sequence[str], attempt: Callable[[str], T]) -> T:
         for number in range(self.retries + 1):

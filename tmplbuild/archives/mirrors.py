@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from tmplbuild.archives.deb822 import stanzas
 from tmplbuild.errors import FetchError, UsageError
@@ -107,6 +108,12 @@ def _address(word: str) -> str:
             f"not a mirror's address: {word!r}",
             where="mirror",
             hint="give http://..., https://... or file:///..., or ROLE=ADDRESS",
+        )
+    if "@" in urlsplit(word).netloc:
+        raise UsageError(
+            "a mirror's address with a password in it",
+            where="mirror",
+            hint="everybody on this machine can read it there: see archives.NAME.credentials (docs/rpm.md)",
         )
     return word.rstrip("/")
 

@@ -11,12 +11,15 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from http.client import HTTPException
+from http.client import responses as STATUS_WORDS
 from types import TracebackType
+from typing import Any
 
 import requests
 from urllib3.exceptions import HTTPError
 
 from tmplbuild import __version__
+from tmplbuild.archives.logins import Login
 from tmplbuild.archives.parallel import Stopped
 from tmplbuild.archives.trouble import reason
 from tmplbuild.errors import FetchError
@@ -24,6 +27,7 @@ from tmplbuild.errors import FetchError
 CHUNK = 1 << 17
 _WINDOW_S = 60.0
 _SLOWEST = 1024  # bytes a second
+_DENIED = frozenset({401, 403})
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
@@ -39,6 +43,10 @@ class Missing(Exception):
     """The mirror has no such file, or refuses to give it."""
 
 
+class Denied(Missing):
+    """The mirror does not let us in."""
+
+
 class Transport:
     """Connections of several threads.
 
@@ -46,6 +54,7 @@ class Transport:
         connect_timeout_s, read_timeout_s: seconds to wait for a connection, and for the next bytes.
         offline: make no request at all.
         clock: the time that rates are measured by, in seconds.
+        logins: by a mirror's address, what gives its login (tmplbuild.archives.logins).
     """
 
     def __init__(
@@ -55,6 +64,7 @@ class Transport:
         read_timeout_s: float,
         offline: bool,
         clock: Callable[[], float],
+        logins: Mapping[str, Callable[[], Login]] | None = None,
     ) -> None:
         self.stop = threading.Event()
         """Set when whoever waits for bytes is to give up."""
@@ -63,6 +73,7 @@ class Transport:
         self._timeout = (connect_timeout_s, read_timeout_s)
         self._offline = offline
         self._clock = clock
+        self._logins = logins or {}
         self._local = threading.local()
         self._open: set[requests.Response] = set()
         self._lock = threading.Lock()
@@ -85,20 +96,23 @@ class Transport:
         with self._lock:
             self.requests += 1
         try:
-            response = self._session().get(url, headers=dict(headers), stream=True, timeout=self._timeout)
+            response = self._session().get(
+                url, headers=dict(headers), stream=True, timeout=self._timeout, **self._login(url)
+            )
         except requests.exceptions.RequestException as error:
             raise Again(f"{url}: {reason(error)}") from None
         with self._lock:
             self._open.add(response)
         closing = Closing(response, self)
         status = response.status_code
+        if status in (200, 206, 304, 416):
+            return closing
+        closing.close()
+        # what a server says beside the number may be what it was told
+        said = f"{url}: HTTP {status} {STATUS_WORDS.get(status, '')}".rstrip()
         if status in _PASSING:
-            closing.close()
-            raise Again(f"{url}: HTTP {status} {response.reason}", _retry_after(response))
-        if status not in (200, 206, 304, 416):
-            closing.close()
-            raise Missing(f"{url}: HTTP {status} {response.reason}")
-        return closing
+            raise Again(said, _retry_after(response))
+        raise Denied(said) if status in _DENIED else Missing(said)
 
     def chunks(self, response: requests.Response, url: str) -> Iterator[bytes]:
         """The body as it comes. A server that trickles is given up like one that is silent (Again)."""
@@ -130,6 +144,15 @@ class Transport:
         """A response is closed: nothing is left to cut off."""
         with self._lock:
             self._open.discard(response)
+
+    def _login(self, url: str) -> dict[str, Any]:
+        """What requests is to tell a server who asks; nothing where its address has no login."""
+        address = max((one for one in self._logins if url.startswith(f"{one}/")), key=len, default=None)
+        if address is None:
+            return {}
+        login = self._logins[address]()
+        words: dict[str, Any] = {"auth": login.auth, "cert": login.certificate}
+        return {**words, "verify": login.authority} if login.authority else words
 
     def _session(self) -> requests.Session:
         session: requests.Session | None = getattr(self._local, "session", None)

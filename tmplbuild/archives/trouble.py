@@ -12,9 +12,15 @@ class MissingError(FetchError):
 
 
 def failure(
-    address: str, path: str, wrong: Sequence[str], troubles: Sequence[str], missing: Sequence[str]
+    address: str,
+    path: str,
+    wrong: Sequence[str],
+    troubles: Sequence[str],
+    missing: Sequence[str],
+    *,
+    denied: bool = False,
 ) -> TmplbuildError:
-    """The error for a file that no mirror gave."""
+    """The error for a file that no mirror gave; `denied`: one at least of them did not let us in."""
     why = "\n".join([*wrong, *troubles, *missing])
     where = f"{address}/{path}"
     if wrong:
@@ -30,6 +36,13 @@ def failure(
             where=where,
             why=why,
             hint="check the network and the proxy variables, or use another mirror (MIRROR=)",
+        )
+    if denied:
+        return FetchError(
+            "the archive does not let us in",
+            where=where,
+            why=why,
+            hint="it wants to know who asks: archives.NAME.credentials in the recipe, and its secrets",
         )
     return MissingError(
         "no mirror has a file that is needed",

@@ -91,6 +91,7 @@ _RELEASE_VERSIONS = {
     "configure-again": versions.CONFIGURE,
     "strip-again": versions.STRIP,
 }
+_WITH_KEYS = frozenset({"dnf", "zypper"})  # whose lists name the keys, and what is signed by them
 _RELEASE_KEYS = ("from", "before", "first", "minimal", "after", "compare")
 LOOKS_ONLY = frozenset({"check", "pack", "boot"})
 
@@ -163,6 +164,7 @@ def _handed(recipe: Recipe, digests: Digests, pins: Pins) -> dict[str, dict[str,
                     list(archive.components),
                     _own_keys(archive),
                     *([archive.vendor, list(archive.keys)] if archive.vendor else []),
+                    *([archive.signed, list(archive.keys)] if recipe.configure.sources in _WITH_KEYS else []),
                 ]
                 for role, archive in recipe.archives.items()
             },

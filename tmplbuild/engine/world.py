@@ -13,6 +13,7 @@ import tmplbuild.recipes as recipes
 from tmplbuild.archives import mirrors, packed
 from tmplbuild.archives.cache import PackageCache
 from tmplbuild.archives.fetch import Fetcher
+from tmplbuild.archives.logins import logins
 from tmplbuild.archives.model import ArchiveState, Closure
 from tmplbuild.config import Settings
 from tmplbuild.engine import families, pinning
@@ -132,6 +133,7 @@ def open_world(
             emit=emit,
             offline=wish.offline,
             vouchers=families.vouchers(loaded.recipe, keys_dirs(loaded)),
+            logins=logins(loaded.recipe.archives, addresses, loaded.find),
         ),
         emit=emit,
     )

@@ -6,17 +6,10 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from tmplbuild.recipes.kinds import Path, Seconds, Section, Text, Word
+from tmplbuild.recipes.kinds import Path, Seconds, SecretReference, Section, Text, Word
 
 Login = Annotated[
     str, Meta(pattern="^[a-z_][a-z0-9_-]{0,30}$", description="an account's name: lower case, digits, dashes")
-]
-SecretReference = Annotated[
-    str,
-    Meta(
-        pattern="^(secret:[a-z0-9][a-z0-9._-]*)?$",
-        description="the name of a secret, such as secret:deploy-password",
-    ),
 ]
 Id = Annotated[int, Meta(ge=0, le=65533, description="a number from 0 to 65533")]
 Variable = Annotated[

@@ -42,6 +42,13 @@ Word = Annotated[
     str,
     Meta(pattern="^[a-z0-9][a-z0-9._-]*$", description="a name: lower case, digits, dots, dashes"),
 ]
+SecretReference = Annotated[
+    str,
+    Meta(
+        pattern="^(secret:[a-z0-9][a-z0-9._-]*)?$",
+        description="the name of a secret, such as secret:deploy-password",
+    ),
+]
 FileName = Annotated[
     str,
     Meta(

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Literal
+from urllib.parse import urlsplit
 
 from tmplbuild.recipes import lint_additions as additions
 from tmplbuild.recipes.certificate import key_fingerprint_of, key_name
@@ -99,6 +100,7 @@ def _archives(loaded: LoadedRecipe) -> Iterator[Row]:
             if mirror != "host" and not mirror.startswith(("http://", "https://", "file://")):
                 key = ("archives", role, "mirrors", at)
                 yield "error", key, f"{quote(mirror)} is no address", 'expected http://..., or "host"'
+        yield from _credentials(loaded, role)
         if archive.signed != "index":
             yield from _package_signed(loaded, role)
         if not archive.components and loaded.recipe.upgrade.manager in _WITH_COMPONENTS:
@@ -113,6 +115,22 @@ def _archives(loaded: LoadedRecipe) -> Iterator[Row]:
             hint = f"put it beside {loaded.path} as keys/FINGERPRINT.asc, and its fingerprint into `keys`"
             yield "error", ("archives", role, "keys"), why, hint
         yield from _certificates(loaded, ("archives", role, "keys"), archive.keys)
+
+
+def _credentials(loaded: LoadedRecipe, role: str) -> Iterator[Row]:
+    archive = loaded.recipe.archives[role]
+    one = archive.credentials
+    key = ("archives", role, "credentials")
+    for name, other in (("user", "password"), ("certificate", "key")):
+        if bool(getattr(one, name)) != bool(getattr(one, other)):
+            yield "error", key, f"{name} and {other} belong together", "give both, or neither"
+    if one.authority and loaded.find(one.authority) is None:
+        hint = f"it is looked for beside {loaded.path} and its parents"
+        yield "error", (*key, "authority"), f"{one.authority} is not there", hint
+    for at, mirror in enumerate(archive.mirrors):
+        if "@" in urlsplit(mirror).netloc:
+            hint = "a recipe is read by many: see archives.NAME.credentials"
+            yield "error", ("archives", role, "mirrors", at), "has a password in it", hint
 
 
 def _package_signed(loaded: LoadedRecipe, role: str) -> Iterator[Row]:

@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Meta
 
 from tmplbuild.recipes.additions import Hook, Login, Overlay, User, Variant
+from tmplbuild.recipes.credentials import Credentials
 from tmplbuild.recipes.kinds import (
     NAME,
     FileName,
@@ -71,6 +72,7 @@ class Archive(Section, frozen=True, kw_only=True):
         keys_missing: why no key can be pinned yet, and what to do: until `keys` has one, nothing is built.
         signed: what the signatures are on: "index" (the signed file of each suite vouches for the packages),
             "packages" (the index is not signed, each package is), or "both". With "dnf" and "zypper".
+        credentials: what the archive wants to know of who asks.
         frozen: the sha256 of a suite's signed file (InRelease, base/release), by suite, for one that never
             changes any more and whose signature is too old to be accepted: it is believed by this digest.
         vendor: what apt-rpm calls the keys that it accepts for this archive (vendors.list(5)): the mark
@@ -89,6 +91,7 @@ class Archive(Section, frozen=True, kw_only=True):
     keys: tuple[KeyId, ...]
     keys_missing: Text = ""
     signed: Literal["index", "packages", "both"] = "index"
+    credentials: Credentials = Credentials()
     frozen: dict[str, Sha256] = {}
     vendor: Annotated[str, Meta(pattern="^[A-Za-z0-9._-]*$", description="a vendor's id")] = ""
     arches: tuple[str, ...] = ()

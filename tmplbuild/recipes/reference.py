@@ -13,6 +13,7 @@ import msgspec
 
 from tmplbuild.recipes import docs
 from tmplbuild.recipes.additions import Feature, Hook, Overlay, User, Variant
+from tmplbuild.recipes.credentials import Credentials
 from tmplbuild.recipes.kinds import Section
 from tmplbuild.recipes.model import Archive, Edit, File, Recipe
 from tmplbuild.recipes.validate import bare, wanted
@@ -106,6 +107,7 @@ def reference() -> str:
             parts += _page(kind, f"[{field.name}]")
         if field.name == "archives":
             parts += _page(Archive, "[archives.ROLE]")
+            parts += _page(Credentials, "[archives.ROLE.credentials]")
         if field.name == "configure":
             parts += _page(File, '[configure.files."PATH"], [clean.files."PATH"]')
             parts += _page(Edit, "[[configure.edits]], [[strip.edits]]")
