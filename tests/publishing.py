@@ -129,7 +129,7 @@ class Press:
 
     Parameters:
         gpg: what signs; None: nothing is signed.
-        publish: further keys of the [publish] table.
+        publish: further keys of the [publish] table; and `recipes`, a directory of recipes.
     """
 
     def __init__(self, place: Path, gpg: Gpg | None = None, **conf: object) -> None:
@@ -144,18 +144,16 @@ class Press:
     def configure(self, **conf: object) -> None:
         """Write the settings."""
         targets = conf.pop("targets", None)
+        recipes = conf.pop("recipes", None)
         table: dict[str, object] = {"to": str(self.mirror), "url": "https://mirror.example/t", **conf}
         if self.gpg is not None:
             table = {"key": self.gpg.key, "gnupghome": str(self.gpg.home), **table}
         lines = [f"{key} = {json.dumps(value)}" for key, value in table.items() if value is not None]
         if isinstance(targets, dict):
             lines += ["[publish.targets]", *(f"{name} = {json.dumps(at)}" for name, at in targets.items())]
-        text = (
-            f'template_cache = "{self.cache}"\nstate_dir = "{self.place}/state"\njobs = 2\n[publish]\n'
-            + "\n".join(lines)
-            + "\n"
-        )
-        self.config.write_text(text)
+        own = [f'template_cache = "{self.cache}"', f'state_dir = "{self.place}/state"', "jobs = 2"]
+        own += [f'recipes = ["{recipes}"]'] if recipes else []
+        self.config.write_text("\n".join([*own, "[publish]", *lines, ""]))
 
     @property
     def settings(self) -> Settings:

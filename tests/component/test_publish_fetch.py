@@ -29,11 +29,11 @@ def press(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Press]:
     for number in range(12):
         (tree / f"usr/bin/{number}").write_bytes(os.urandom(50_000))
     made = Press(place / "press", gpg, formats=["tar.xz", "lxc", "incus"])
-    add_template(made.cache, tree, owners=OWNERS)
+    add_template(made.cache, tree, owners=OWNERS, recipe="plain-12")  # the same for all consumers
     made.publish()
     shutil.copytree(made.cache, place / "old")
     (tree / "usr/bin/7").write_bytes(os.urandom(40_000))
-    add_template(made.cache, tree, owners=OWNERS)
+    add_template(made.cache, tree, owners=OWNERS, recipe="plain-12")  # the same for all consumers
     made.publish()
     yield made
     gpg.forget()

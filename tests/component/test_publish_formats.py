@@ -33,8 +33,9 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def press(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Press:
     made = Press(tmp_path_factory.mktemp("press"))
-    add_template(made.cache, source)
-    add_template(made.cache, source, "debian-12-wsl-x86_64")
+    # of a recipe that wants nothing otherwise for anyone; see test_publish_deltas.py
+    add_template(made.cache, source, recipe="plain-12")
+    add_template(made.cache, source, "debian-12-wsl-x86_64", recipe="plain-12")
     made.publish()
     return made
 

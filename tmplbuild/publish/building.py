@@ -10,15 +10,17 @@ from tmplbuild.errors import HostError
 from tmplbuild.events import Emit
 from tmplbuild.pubconf import PublishSettings
 from tmplbuild.publish import provenance, sbom
+from tmplbuild.publish.deltas import DELTAS, Delta, deltas_json, for_kinds
 from tmplbuild.publish.draft import Draft
-from tmplbuild.publish.formats import AFTERWARDS, STREAMED, incus
+from tmplbuild.publish.fork import Fork
+from tmplbuild.publish.formats import AFTERWARDS, CHANGED, STREAMED, incus, wsl
 from tmplbuild.publish.indexes.sums import NAME as SUMS
 from tmplbuild.publish.indexes.sums import sums
 from tmplbuild.publish.mirror import Mirror
 from tmplbuild.publish.model import Build, State
 from tmplbuild.publish.sign import Signer
 from tmplbuild.publish.source import Source
-from tmplbuild.publish.walk import walk
+from tmplbuild.publish.walk import Sink, walk
 
 _SKEW_S = 300
 _NAME = "%Y%m%d_%H%M%S"  # as tmplbuild.publish.model.BUILD has it
@@ -98,7 +100,14 @@ def make_build(
 
 def _fill(draft: Draft) -> None:
     formats = draft.settings.formats
-    sinks = [make(draft) for name, make in STREAMED.items() if name in formats]
+    deltas = wanted_deltas(draft.source, draft.settings)
+    sinks: list[Sink] = [
+        make(draft) for name, make in STREAMED.items() if name in formats and name not in deltas
+    ]
+    if deltas:
+        changed = [(CHANGED[name](draft), delta) for name, delta in deltas.items()]
+        sinks.append(Fork(changed, draft.source.manifest.epoch))
+        draft.put(DELTAS, "deltas", deltas_json(deltas))
     walk(draft, sinks)
     for name, write in AFTERWARDS.items():
         if name in formats:
@@ -110,6 +119,12 @@ def _fill(draft: Draft) -> None:
     draft.put("provenance.json", "provenance", provenance.statement(draft))
     for kind, data in source.records.items():
         draft.put(f"{kind}.json", kind, data)
+
+
+def wanted_deltas(source: Source, settings: PublishSettings) -> dict[str, Delta]:
+    """What differs from the template, by format, of those that are made."""
+    formats = [name for name in settings.formats if name != wsl.VARIANT or source.variant == wsl.VARIANT]
+    return for_kinds(source.deltas, formats)
 
 
 def _sign(draft: Draft, signer: Signer | None) -> None:
@@ -125,7 +140,8 @@ def _sign(draft: Draft, signer: Signer | None) -> None:
 
 
 def _with(build: Build, draft: Draft) -> Build:
-    return dataclasses.replace(build, combined=incus.combined(draft), files=draft.seal())
+    differs = tuple(sorted(wanted_deltas(draft.source, draft.settings)))
+    return dataclasses.replace(build, combined=incus.combined(draft), files=draft.seal(), differs=differs)
 
 
 def _utc(moment: int) -> str:

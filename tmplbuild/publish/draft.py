@@ -24,12 +24,23 @@ _CHUNK = 1 << 20
 _LONG = ("tar.gz", "tar.zst")  # kinds whose sha512 is wanted
 
 
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A .tar.gz in the draft that is no file of the build by itself: its size and digest, and its tar's."""
+
+    path: Path
+    size: int
+    sha256: str
+    tar_sha256: str
+
+
 @dataclass(slots=True)
 class Draft:
     """A build's directory while it is filled.
 
     `place` is on the mirror's own file system, `folder` what it will be called below the mirror's
-    root, `build` the build's name. `jobs`: threads that may compress.
+    root, `build` the build's name. `jobs`: threads that may compress. `layer` is the OCI archive's, where
+    it is not the template's own .tar.gz.
     """
 
     source: Source
@@ -41,6 +52,7 @@ class Draft:
     emit: Emit
     kinds: dict[str, str] = field(default_factory=dict)
     written: dict[str, str] = field(default_factory=dict)
+    layer: Layer | None = None
 
     def dated(self, suffix: str) -> str:
         """A file name that no other build has: TEMPLATE_BUILD.SUFFIX."""

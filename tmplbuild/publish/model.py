@@ -55,7 +55,8 @@ class Build:
 
     `arch` is the distribution's word, `epoch` the newest archive date in it, `published` when it came
     (both seconds). `artifact` is the sha256 of NAME.tar.gz, `manifest` that of its manifest. `formats` are
-    those that were asked for and could be made. `key` is the fingerprint that signed. `forced`: why `check`
+    those that were asked for and could be made, `differs` the kinds of files that are not the template itself
+    but what its recipe wants for their consumer. `key` is the fingerprint that signed. `forced`: why `check`
     refused it, where it was published all the same. `withdrawn`: a rollback took it out of the indexes.
     `unlisted`: since when (seconds) no index names it, 0 while one does.
     """
@@ -76,6 +77,7 @@ class Build:
     files: tuple[File, ...]
     combined: tuple[Combined, ...] = ()
     formats: tuple[str, ...] = ()
+    differs: tuple[str, ...] = ()
     key: str = ""
     forced: str = ""
     pinned: bool = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +16,8 @@ from tmplbuild.errors import StageError, UsageError
 from tmplbuild.events import Emit, Note
 from tmplbuild.pubconf import PublishSettings
 from tmplbuild.publish import serving, source
-from tmplbuild.publish.building import check_clock, make_build, name_of
+from tmplbuild.publish.building import check_clock, make_build, name_of, wanted_deltas
+from tmplbuild.publish.deltas import deltas_json
 from tmplbuild.publish.formats import possible
 from tmplbuild.publish.health import health_of
 from tmplbuild.publish.mirror import Mirror
@@ -147,7 +149,12 @@ def _sort(
 
 def _same(build: Build, one: Source, conf: PublishSettings) -> bool:
     found = (build.artifact, build.manifest, build.key, build.formats)
-    return found == (one.manifest.artifact.sha256, one.manifest_sha256, conf.key, conf.formats)
+    deltas = wanted_deltas(one, conf)
+    told = build.file("deltas")
+    same = (told.sha256 if told else "") == (
+        hashlib.sha256(deltas_json(deltas)).hexdigest() if deltas else ""
+    )
+    return same and found == (one.manifest.artifact.sha256, one.manifest_sha256, conf.key, conf.formats)
 
 
 def _refusal(one: Source) -> str:

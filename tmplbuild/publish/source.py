@@ -12,7 +12,8 @@ from pathlib import Path
 
 from tmplbuild.artifact.manifest import Manifest, read_manifest
 from tmplbuild.changes.history import History
-from tmplbuild.errors import RecipeError, StoreError, UsageError
+from tmplbuild.errors import StoreError, UsageError
+from tmplbuild.publish.deltas import Delta, deltas_of
 from tmplbuild.publish.model import json_bytes
 from tmplbuild.recipes import VE_ARCHES, LoadedRecipe, load
 from tmplbuild.tomlfile import did_you_mean
@@ -26,7 +27,8 @@ class Source:
     """A template at hand: `file` is its .tar.gz, `raw` the manifest's text, `arch` the distribution's word.
 
     `recipe` is None where it is not in the catalogue any more; the facts then come from the names.
-    `records` are what this machine's own records have of this very build: "pins", "changes".
+    `records` are what this machine's own records have of this very build: "pins", "changes". `deltas` is
+    what the recipe wants otherwise, by consumer.
     """
 
     file: Path
@@ -42,6 +44,7 @@ class Source:
     title: str
     eol: str
     records: Mapping[str, bytes] = field(default_factory=dict)
+    deltas: Mapping[str, Delta] = field(default_factory=dict)
 
     @property
     def template(self) -> str:
@@ -108,14 +111,14 @@ def recipe_of(cache: Path, name: str) -> str:
 
 
 def open_source(cache: Path, name: str, roots: Sequence[Path], state_dir: Path) -> Source:
-    """One template of the cache. Raises StoreError, UsageError."""
+    """One template of the cache. Raises StoreError, UsageError, RecipeError."""
     path = cache / f"{name}{_SUFFIX}"
     manifest = read_manifest(path)
     if manifest.template != name or manifest.artifact.file != f"{name}.tar.gz":
         raise StoreError("a manifest is another template's", where=str(path), why=f"of {manifest.template}")
     try:
         loaded = load(manifest.recipe.name, arch=manifest.arch, roots=roots)
-    except (UsageError, RecipeError):
+    except UsageError:  # it is not in the catalogue any more; a recipe that is there must be sound
         loaded = None
     ve_arch = VE_ARCHES.get(manifest.arch, manifest.arch)
     if loaded is not None:
@@ -140,6 +143,7 @@ def open_source(cache: Path, name: str, roots: Sequence[Path], state_dir: Path) 
         title=title or f"{distro} {release}",
         eol=eol,
         records=_records(state_dir, manifest),
+        deltas=deltas_of(loaded) if loaded else {},
     )
     for word in (source.template, source.distro, source.release, source.arch, source.variant):
         if not _WORD.fullmatch(word):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import tarfile
@@ -9,7 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tmplbuild.archives.zstd import open_reader
+from tmplbuild.artifact.manifest import read_manifest
 from tmplbuild.core.untar import open_tarball
+from tmplbuild.publish.deltas import read_deltas
+from tmplbuild.publish.fork import Fork
 from tmplbuild.publish.indexes.sums import NAME as SUMS
 
 if TYPE_CHECKING:
@@ -38,7 +42,7 @@ def check_build(checker: Checker, template: dict[str, Any], build: dict[str, Any
             _documents(checker, folder, build, manifest, paths)
         with checker.noting(folder):
             _members(checker, folder, paths)
-            _oci(checker, folder, build, paths)
+            _oci(checker, folder, build, paths, _changed(paths) if "deltas" in paths else {})
         archive = next((row["path"] for row in build["files"] if row["kind"] == "tar.gz"), "")
         if build["key"] and archive and checker.key:
             checker.signed(archive, f"{archive}.asc", paths["tar.gz"].read_bytes())
@@ -76,15 +80,47 @@ def _manifest(
     manifest: dict[str, Any],
     paths: dict[str, Path],
 ) -> None:
-    """The tars are what the manifest says: the .tar.gz to the byte, the others as the same tar."""
+    """The tars are what the manifest says: the .tar.gz to the byte, the others as the same tar, but for what
+    deltas.json says of them."""
     folder = build["path"]
+    wanted = _changed(paths) if "deltas" in paths else {}
     if manifest["template"] != template["name"] or manifest["artifact"]["sha256"] != build["sha256"]:
         checker.fault(folder, "its manifest is of another template or build")
     for kind in _TARS:
         if kind in paths:
             with checker.noting(f"{folder} ({kind})"):
-                if _tar_sha256(paths[kind]) != manifest["artifact"]["tar_sha256"]:
+                if _tar_sha256(paths[kind]) != wanted.get(kind, manifest["artifact"]["tar_sha256"]):
                     checker.fault(folder, f"its {kind} holds another tar than the manifest says")
+
+
+class _Digest:
+    """A sink that keeps the digest alone."""
+
+    def __init__(self) -> None:
+        self.sha256 = hashlib.sha256()
+
+    def __enter__(self) -> _Digest:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing is held."""
+
+    def write(self, data: bytes, /) -> None:
+        self.sha256.update(data)
+
+
+def _changed(paths: dict[str, Path]) -> dict[str, str]:
+    """The digest of each tar that differs from the template's, made anew of that and of deltas.json."""
+    deltas = read_deltas(paths["deltas"].read_bytes())
+    epoch = read_manifest(paths["manifest"]).epoch
+    sinks = {kind: _Digest() for kind in deltas}
+    with (
+        Fork([(sinks[kind], delta) for kind, delta in deltas.items()], epoch) as fork,
+        open_tarball(paths["tar.gz"]) as stream,
+    ):
+        while data := stream.read(_CHUNK):
+            fork.write(data)
+    return {kind: sink.sha256.hexdigest() for kind, sink in sinks.items()}
 
 
 def _tar_sha256(path: Path) -> str:
@@ -126,8 +162,11 @@ def _members(checker: Checker, folder: str, paths: dict[str, Path]) -> None:
             checker.fault(f"{folder}/members.json", "its members are not those of the .tar.gz")
 
 
-def _oci(checker: Checker, folder: str, build: dict[str, Any], paths: dict[str, Path]) -> None:
-    """From the OCI archive's index to the layer, each by its digest."""
+def _oci(
+    checker: Checker, folder: str, build: dict[str, Any], paths: dict[str, Path], changed: dict[str, str]
+) -> None:
+    """From the OCI archive's index to the layer, each by its digest; the layer is the template's .tar.gz, or
+    what deltas.json makes of its tar."""
     if "oci" not in paths:
         return
     blobs: dict[str, bytes] = {}
@@ -149,6 +188,23 @@ def _oci(checker: Checker, folder: str, build: dict[str, Any], paths: dict[str, 
     wrong = [name for name, sha256 in layers.items() if name.startswith("blobs/") and name[-64:] != sha256]
     manifest = json.loads(blob(json.loads(blobs["index.json"])["manifests"][0]))
     layer = manifest["layers"][0]["digest"]
-    blob(manifest["config"])
-    if wrong or layer != f"sha256:{build['sha256']}" or f"blobs/sha256/{layer[7:]}" not in layers:
+    config = json.loads(blob(manifest["config"]))
+    right = layer == f"sha256:{build['sha256']}"
+    if "oci" in changed:
+        right = (
+            config["rootfs"]["diff_ids"] == [f"sha256:{changed['oci']}"] == [f"sha256:{_layer(paths, layer)}"]
+        )
+    if wrong or not right or f"blobs/sha256/{layer[7:]}" not in layers:
         checker.fault(folder, "the blobs of its OCI archive are not what their names say")
+
+
+def _layer(paths: dict[str, Path], layer: str) -> str:
+    """The digest of the tar in a layer of the OCI archive."""
+    digest = hashlib.sha256()
+    with tarfile.open(paths["oci"]) as archive:
+        file = archive.extractfile(f"blobs/sha256/{layer[7:]}")
+        assert file is not None
+        with gzip.GzipFile(fileobj=file) as stream:
+            while data := stream.read(_CHUNK):
+                digest.update(data)
+    return digest.hexdigest()

@@ -219,13 +219,15 @@ def _release(loaded: LoadedRecipe) -> Iterator[Row]:
 
 
 def _files(loaded: LoadedRecipe) -> Iterator[Row]:
-    tables: dict[str, dict[str, File]] = {
-        "configure": loaded.recipe.configure.files,
-        "clean": loaded.recipe.clean.files,
+    publish = loaded.recipe.publish
+    tables: dict[tuple[str, ...], dict[str, File]] = {
+        ("configure",): loaded.recipe.configure.files,
+        ("clean",): loaded.recipe.clean.files,
+        **{("publish", who): getattr(publish, who).files for who in publish.__struct_fields__},
     }
     for section, table in tables.items():
         for path, file in table.items():
-            key = (section, "files", path)
+            key = (*section, "files", path)
             given = [
                 name
                 for name, there in (

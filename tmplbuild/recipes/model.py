@@ -403,6 +403,36 @@ class Pack(Section, frozen=True, kw_only=True):
     level: Annotated[int, Meta(ge=1, le=12)] = 10
 
 
+class Delta(Section, frozen=True, kw_only=True):
+    """What one consumer's files have otherwise than the template; it is applied when they are packed.
+
+    Keys:
+        remove: paths that are left out, with all that is below them.
+        files: files by path, in place of those of the template or beside them.
+    """
+
+    remove: tuple[Path, ...] = ()
+    files: dict[Path, File] = {}
+
+
+class Publish(Section, frozen=True, kw_only=True):
+    """What the consumers of a mirror get otherwise. NAME.tar.gz is always the template itself.
+
+    Keys:
+        proxmox: the .tar.zst, for Proxmox VE.
+        lxc: rootfs.tar.xz, for LXC; Incus and LXD may take it, too.
+        incus: the squashfs, for Incus and LXD.
+        oci: the layer of the OCI archive.
+        wsl: the .wsl file, for Windows.
+    """
+
+    proxmox: Delta = Delta()
+    lxc: Delta = Delta()
+    incus: Delta = Delta()
+    oci: Delta = Delta()
+    wsl: Delta = Delta()
+
+
 class Limits(Section, frozen=True, kw_only=True):
     """What a VE of the build may use.
 
@@ -438,6 +468,7 @@ class Recipe(Section, frozen=True, kw_only=True):
         leftovers: configuration beside the one in use.
         check: lint and boot test.
         pack: compression.
+        publish: what the consumers of a mirror get otherwise.
         limits: of the VEs that build.
         hooks: executables that run between stages, by name, in the order in which they stand.
         variants: templates of their own that differ by features.
@@ -455,6 +486,7 @@ class Recipe(Section, frozen=True, kw_only=True):
     leftovers: Leftovers = Leftovers()
     check: Check = Check()
     pack: Pack = Pack()
+    publish: Publish = Publish()
     limits: Limits = Limits()
     hooks: dict[Word, Hook] = {}
     variants: dict[Word, Variant] = {}

@@ -15,7 +15,7 @@ from tmplbuild.recipes import docs
 from tmplbuild.recipes.additions import Feature, Hook, Overlay, User, Variant
 from tmplbuild.recipes.credentials import Credentials
 from tmplbuild.recipes.kinds import Section
-from tmplbuild.recipes.model import Archive, Edit, File, Recipe
+from tmplbuild.recipes.model import Archive, Delta, Edit, File, Recipe
 from tmplbuild.recipes.validate import bare, wanted
 
 _HEAD = """\
@@ -108,6 +108,8 @@ def reference() -> str:
         if field.name == "archives":
             parts += _page(Archive, "[archives.ROLE]")
             parts += _page(Credentials, "[archives.ROLE.credentials]")
+        if field.name == "publish":
+            parts += _page(Delta, "[publish.CONSUMER]")
         if field.name == "configure":
             parts += _page(File, '[configure.files."PATH"], [clean.files."PATH"]')
             parts += _page(Edit, "[[configure.edits]], [[strip.edits]]")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from tmplbuild.publish.draft import Draft
-from tmplbuild.publish.formats import incus, lxc, oci, squashfs, tarxz, tarzst, wsl
+from tmplbuild.publish.formats import incus, lxc, oci, squashfs, targz, tarxz, tarzst, wsl
 from tmplbuild.publish.walk import Sink
 
 STREAMED: Mapping[str, Callable[[Draft], Sink]] = {
@@ -18,6 +18,9 @@ STREAMED: Mapping[str, Callable[[Draft], Sink]] = {
     "squashfs": squashfs.sink,
 }
 """Formats made of the passing stream."""
+
+CHANGED: Mapping[str, Callable[[Draft], Sink]] = {**STREAMED, "oci": targz.layer, "wsl": targz.wsl}
+"""What takes the stream of a format that differs from the template for its consumer."""
 
 AFTERWARDS: Mapping[str, Callable[[Draft], None]] = {
     "oci": oci.write,
@@ -37,4 +40,4 @@ def possible(wanted: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return tuple(name for name in wanted if name not in lacking), faults
 
 
-__all__ = ["AFTERWARDS", "STREAMED", "possible"]
+__all__ = ["AFTERWARDS", "CHANGED", "STREAMED", "possible"]

@@ -1,8 +1,8 @@
 """TEMPLATE_BUILD.oci.tar: an OCI image layout in a tar, which `docker load` takes as well.
 
-The layer is the template's own .tar.gz. Names have no "./": Proxmox VE looks for exactly `oci-layout`,
-`index.json` and `blobs/` (PVE::LXC::Create). Docker's older image store wants manifest.json beside them
-(moby#47065); readers of OCI ignore it (image-layout.md: unknown files).
+The layer is the template's own .tar.gz, unless the recipe wants something of it otherwise. Names have no
+"./": Proxmox VE looks for exactly `oci-layout`, `index.json` and `blobs/` (PVE::LXC::Create). Docker's older
+store wants manifest.json beside them (moby#47065); readers of OCI ignore it (image-layout.md: unknown files).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 from tmplbuild.artifact import tarstream
 from tmplbuild.artifact.manifest import rfc3339
-from tmplbuild.publish.draft import Draft
+from tmplbuild.publish.draft import Draft, Layer
 from tmplbuild.publish.smalltar import entry
 
 _CHUNK = 1 << 20
@@ -33,9 +33,11 @@ _ARCHES = {
 
 def write(draft: Draft) -> None:
     """Write the archive."""
-    layer = draft.dated("tar.gz")
     manifest = draft.source.manifest
-    config = _json(_config(draft))
+    artifact = manifest.artifact
+    own = Layer(draft.place / draft.dated("tar.gz"), artifact.size, artifact.sha256, artifact.tar_sha256)
+    layer = draft.layer or own
+    config = _json(_config(draft, layer))
     image = _json(
         {
             "schemaVersion": 2,
@@ -44,8 +46,8 @@ def write(draft: Draft) -> None:
             "layers": [
                 {
                     "mediaType": f"{_IMAGE}.layer.v1.tar+gzip",
-                    "digest": f"sha256:{manifest.artifact.sha256}",
-                    "size": manifest.artifact.size,
+                    "digest": f"sha256:{layer.sha256}",
+                    "size": layer.size,
                 }
             ],
             "annotations": _annotations(draft),
@@ -67,7 +69,7 @@ def write(draft: Draft) -> None:
             ],
         }
     )
-    blobs = [_digest(config), manifest.artifact.sha256]
+    blobs = [_digest(config), layer.sha256]
     docker = _json(
         [
             {
@@ -89,21 +91,23 @@ def write(draft: Draft) -> None:
         out.write(entry("blobs/", epoch=epoch) + entry("blobs/sha256/", epoch=epoch))
         small(f"blobs/sha256/{blobs[0]}", config)
         small(f"blobs/sha256/{_digest(image)}", image)
-        out.write(entry(f"blobs/sha256/{blobs[1]}", epoch=epoch, size=manifest.artifact.size))
-        with (draft.place / layer).open("rb") as file:
+        out.write(entry(f"blobs/sha256/{blobs[1]}", epoch=epoch, size=layer.size))
+        with layer.path.open("rb") as file:
             while data := file.read(_CHUNK):
                 out.write(data)
-        out.write(tarstream.padding(manifest.artifact.size) + tarstream.END)
+        out.write(tarstream.padding(layer.size) + tarstream.END)
+    if layer is not own:
+        layer.path.unlink()
 
 
-def _config(draft: Draft) -> dict[str, Any]:
+def _config(draft: Draft, layer: Layer) -> dict[str, Any]:
     """The image's configuration: a system container, which Proxmox and podman know by /sbin/init."""
     manifest = draft.source.manifest
     return {
         **_platform(draft),
         "created": rfc3339(manifest.epoch),
         "config": {"Cmd": ["/sbin/init"], "StopSignal": "SIGRTMIN+3", "Labels": _annotations(draft)},
-        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{manifest.artifact.tar_sha256}"]},
+        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{layer.tar_sha256}"]},
         "history": [{"created": rfc3339(manifest.epoch), "created_by": manifest.tool}],
     }
 

@@ -9,19 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from tmplbuild.publish.indexes.catalog import Catalog
-from tmplbuild.publish.indexes.vztmpl import FIXED
+from tmplbuild.publish.indexes.vztmpl import fixed
 
 NAME = "SHA256SUMS"
 
 
 def files(catalog: Catalog) -> dict[str, bytes]:
     """The sums at the mirror's root."""
-    rows = [
-        (f"{build.template}.{FIXED[file.kind]}", file.sha256)
-        for build in catalog.state.current()
-        for file in build.files
-        if file.kind in FIXED
-    ]
+    rows = [(name, file.sha256) for build in catalog.state.current() for name, file in fixed(build)]
     return {NAME: sums(rows)}
 
 

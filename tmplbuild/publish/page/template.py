@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tmplbuild.changes.text import headline
-from tmplbuild.publish.indexes.vztmpl import FIXED
+from tmplbuild.publish.indexes.vztmpl import fixed
 from tmplbuild.publish.model import Build
 from tmplbuild.publish.page.commands import uses
 from tmplbuild.publish.page.html import Html, Piece, h
@@ -170,16 +170,12 @@ def _files(build: Build) -> Html:
             build.files, key=lambda one: list(KINDS).index(one.kind) if one.kind in KINDS else 99
         )
     ]
-    fixed = [
-        h("li", link(f"{build.template}.{FIXED[file.kind]}", f"{build.template}.{FIXED[file.kind]}", _UP))
-        for file in build.files
-        if file.kind in FIXED
-    ]
+    names = [h("li", link(name, name, _UP)) for name, _ in fixed(build)]
     return h(
         "section",
         h("h2", "Files", id="files-are"),
         rows(("File", "What", "Size", "SHA-256"), body, class_="stack files", aria_labelledby="files-are"),
         h("p", "Always the current build:", class_="quiet"),
-        h("ul", fixed, class_="plain"),
+        h("ul", names, class_="plain"),
         id="files",
     )
