@@ -19,13 +19,14 @@ PIP  := $(BIN)/python -m pip --disable-pip-version-check -qq
 
 help: ## show this
 	@echo "make template DIST=debian-12   build the template, or bring it up to date (as root)"
-	@echo "     ARCH=amd64  CACHE=DIR (template cache)  MIRROR=URL  V=1 (show commands' output)"
+	@echo "     DIST='debian-*' (all that match)  ARCH=amd64,arm64  CACHE=DIR (template cache)  MIRROR=URL"
+	@echo "     V=1 (show commands' output)"
 	@echo
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/make \1|\2/p' Makefile | grep -v '^make template' \
 	    | while IFS='|' read -r target text; do printf '%-31s%s\n' "$$target" "$$text"; done
 
 template: $(VENV)/.ready ## build a template
-	@$(BIN)/tmplbuild build '$(or $(DIST),$(error DIST is missing: make template DIST=debian-12))' \
+	@$(BIN)/tmplbuild build $(foreach name,$(or $(DIST),$(error DIST is missing: make template DIST=debian-12)),'$(name)') \
 	    $(if $(ARCH),--arch '$(ARCH)') $(if $(CACHE),--cache '$(CACHE)') \
 	    $(if $(MIRROR),--mirror '$(MIRROR)') $(if $(V),-v)
 

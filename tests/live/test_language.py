@@ -252,3 +252,39 @@ def test_a_variant_shares_all_that_lies_below_what_it_changes(lang: Lang) -> Non
 
 def test_an_unchanged_recipe_does_nothing(lang: Lang) -> None:
     assert lang.shop.build("test-1", *lang.options, env=lang.env).unchanged
+
+
+# -- several at once ----------------------------------------------------------------------------------
+
+
+def test_one_failure_does_not_keep_the_others_from_being_built(lang: Lang) -> None:
+    lang.put("2.toml", RECIPE.replace("[hooks.tune]", '[install]\nadd.packages = ["no-such"]\n[hooks.tune]'))
+    words = (
+        "build",
+        "test-[12]",
+        "test-1-keyed",
+        *lang.options,
+        "--arch",
+        "amd64,x86_64,riscv64",
+        "--jobs",
+        "2",
+    )
+    done = lang.shop.run(*words, "--json", env=lang.env)
+    (lang.folder / "2.toml").unlink()
+    assert done.status == 1, done.err
+    report = next(event for event in done.events if event["event"] == "night_done")["report"]
+    rows = {(row["recipe"], row["template"]): row["outcome"] for row in report["templates"]}
+    assert rows.pop(("test-1", NAME)) == "unchanged"
+    assert rows.pop(("test-1-keyed", "lang-1-keyed-x86_64")) == "unchanged"
+    assert "failed" in [outcome for (name, _), outcome in rows.items() if name == "test-2"]
+    assert {outcome for (_, template), outcome in rows.items() if "riscv64" in template} == {"skipped"}
+
+
+def test_several_that_are_all_well_say_so_in_a_table(lang: Lang) -> None:
+    done = lang.shop.run("build", "test-1", "test-1-keyed", *lang.options, env=lang.env)
+    assert done.status == 0, done.err
+    assert NAME in done.out + done.err
+    assert "lang-1-keyed-x86_64" in done.out + done.err
+    nothing = lang.shop.run("build", "nothing-*", "test-1", *lang.options, env=lang.env)
+    assert nothing.status == 2
+    assert 'no recipe matches "nothing-*"' in nothing.err

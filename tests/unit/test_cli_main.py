@@ -81,7 +81,7 @@ def test_no_two_kinds_of_error_share_a_status() -> None:
         (["build", "x", "--rebild"], "does not know --rebild", "did you mean --rebuild?"),
         (["build", "x", "--rebild=3"], "does not know --rebild=3", "did you mean --rebuild?"),
         (["build", "x", "--reb"], "does not know --reb", ""),
-        (["build", "x", "y"], "does not know y", "--help"),
+        (["plan", "x", "y"], "does not know y", "--help"),
         (["--color", "blue", "version"], '"blue" is not known', "auto, always, never"),
         (["cache", "prune", "--size", "5x"], '"5x" is not a size', ""),
         (["cache", "prune", "--days", "-1"], '"-1" is not a number of days', ""),

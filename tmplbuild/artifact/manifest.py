@@ -143,7 +143,8 @@ class Manifest:
     `epoch` is the newest archive date, seconds; `stripped` tells, a line each, what was taken out.
     `made_of` is the earlier release's template that this one was made out of, `made_of_sha256` its digest,
     `differences` how the result differs from a clean build that was at hand, a line each. `changes` is
-    None for a first build.
+    None for a first build. `boot_test` is "passed", or why there was none; `emulator` what ran the template's
+    programs where the machine could not: then it was upgraded without its init.
     """
 
     template: str
@@ -161,6 +162,8 @@ class Manifest:
     made_of_sha256: str | None = None
     differences: tuple[str, ...] = ()
     changes: Changes | None = None
+    boot_test: str = ""
+    emulator: str | None = None
 
 
 def manifest_bytes(manifest: Manifest) -> bytes:

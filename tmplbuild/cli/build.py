@@ -16,9 +16,21 @@ def add(verbs: Verbs) -> None:
         "build",
         help="build or update a template",
         description="Build the template of a recipe, or bring it up to date. Stages whose inputs are as in "
-        "an earlier run are taken from the store; if all are, nothing is done.",
+        "an earlier run are taken from the store; if all are, nothing is done. Several names, patterns "
+        "and architectures make several templates, some at once; one that fails does not keep the others "
+        "from being built, and the exit status is then 1.",
     )
-    _add_common(build)
+    build.add_argument(
+        "names",
+        metavar="NAME",
+        nargs="+",
+        help='recipes (debian-12), paths of their files (./mine.toml), patterns ("debian-*")',
+    )
+    _add_feature(build)
+    build.add_argument(
+        "--jobs", metavar="N", help="templates that are built at once, where there are several"
+    )
+    add_build_options(build)
     build.set_defaults(run=run_build)
     plan = verbs.add_parser(
         "plan",
@@ -26,12 +38,13 @@ def add(verbs: Verbs) -> None:
         description="Ask the archives what is new and show for each stage whether a build with the same "
         "options would run it, and why. Nothing is built.",
     )
-    _add_common(plan)
+    plan.add_argument("name", metavar="NAME", help="recipe (debian-12) or path of its file (./mine.toml)")
+    _add_feature(plan)
+    add_build_options(plan)
     plan.set_defaults(run=run_plan)
 
 
-def _add_common(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", metavar="NAME", help="recipe (debian-12) or path of its file (./mine.toml)")
+def _add_feature(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--feature",
         metavar="NAME",
@@ -39,7 +52,6 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="lay a feature on the recipe (repeatable; see `recipe features`); the template's name tells",
     )
-    add_build_options(parser)
 
 
 def add_build_options(parser: argparse.ArgumentParser) -> None:
@@ -78,33 +90,49 @@ def choices(args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def name_of(args: argparse.Namespace) -> str:
-    """The recipe's name with the features that are asked for."""
-    from tmplbuild.recipes import with_features
-
-    return with_features(args.name, args.feature)
-
-
 def run_build(args: argparse.Namespace) -> int:
-    """Build a template."""
+    """Build a template, or several."""
+    arches = [word for word in (args.arch or "").split(",") if word]
+    if len(args.names) > 1 or len(arches) > 1 or set("*?[") & set(args.names[0]):
+        return _run_several(args, arches)
     from tmplbuild.engine.build import build
+    from tmplbuild.recipes import with_features
 
     settings = settings_of(args)
     with screen_of(args) as emit:
-        build(name_of(args), settings=settings, emit=emit, **choices(args))
+        build(with_features(args.names[0], args.feature), settings=settings, emit=emit, **choices(args))
     return 0
+
+
+def _run_several(args: argparse.Namespace, arches: list[str]) -> int:
+    """Build all that is named, for each architecture."""
+    from tmplbuild.cli.nightly import settings_with_jobs, several_screen
+    from tmplbuild.engine.look import select
+    from tmplbuild.engine.nightly import finish, run
+    from tmplbuild.engine.world import Wish
+    from tmplbuild.recipes import with_features
+
+    settings = settings_with_jobs(args)
+    names = [with_features(name, args.feature) for name in select(settings, args.names, enabled_only=False)]
+    wish = Wish(**{**choices(args), "arch": None})
+    with several_screen(args) as emit:
+        report = run(settings, names, emit=emit, enabled_only=False, wish=wish, arches=arches, nice=False)
+        finish(report, settings, emit=emit, send=False)
+    return 1 if any(row["outcome"] in ("failed", "busy") for row in report["templates"]) else 0
 
 
 def run_plan(args: argparse.Namespace) -> int:
     """Show what a build would do."""
     from tmplbuild.engine.build import make_plan
+    from tmplbuild.recipes import with_features
 
     settings = settings_of(args)
+    name = with_features(args.name, args.feature)
     if args.json:  # one object, no events
-        plan = make_plan(name_of(args), settings=settings, emit=silent, **choices(args))
+        plan = make_plan(name, settings=settings, emit=silent, **choices(args))
     else:
         with screen_of(args) as emit:
-            plan = make_plan(name_of(args), settings=settings, emit=emit, **choices(args))
+            plan = make_plan(name, settings=settings, emit=emit, **choices(args))
     rows = [
         {
             "stage": row.step.name,

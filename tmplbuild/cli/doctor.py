@@ -40,7 +40,8 @@ def add(verbs: Verbs) -> None:
         "doctor",
         help="tell whether this host can build",
         description="Try, in a child process, what a build needs: privileges, namespaces, overlayfs, "
-        "idmapped mounts, cgroup limits, room on the disk, writable directories. Says what is missing and "
+        "idmapped mounts, cgroup limits, room on the disk, writable directories, emulators of other "
+        "processors. Says what is missing and "
         "how to mend it, and which settings of the kernel VEs with addresses want. Exit status 0: can build, "
         "4: cannot.",
     )
@@ -56,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     found = [
         Finding(row.name, row.works, row.why, row.fix, needed=row.name in _LIMITED) for row in probe.features
     ]
-    found += _places(settings)
+    found += [*_places(settings), _foreign()]
     settings_of_kernel = sysctls.found()
     usable = probe.usable and all(row.works for row in found if row.needed)
     if args.json:
@@ -92,6 +93,21 @@ def _places(settings: Settings) -> list[Finding]:
             why = f"{path}, {free / 1e9:.1f} GB free" if works else f"{there} cannot be written"
             rows.append(Finding(name, works, why, fix, needed=True))
     return rows
+
+
+def _foreign() -> Finding:
+    """For which other processors templates can be built: of their programs an emulator must run."""
+    from tmplbuild.core import foreign
+
+    works, lacking = [], []
+    for arch in filter(foreign.is_foreign, foreign.CPUS):
+        try:
+            works.append(f"{arch} ({foreign.emulator(arch).name})")
+        except HostError as error:
+            lacking.append(error)
+    if not works:
+        return Finding("other processors", False, lacking[0].why, lacking[0].hint)
+    return Finding("other processors", True, ", ".join(works))
 
 
 def _existing(path: Path) -> Path:

@@ -59,17 +59,18 @@ def run_nightly(args: argparse.Namespace) -> int:
     """Bring all enabled templates up to date."""
     from tmplbuild.engine.locks import nightly_lock
 
-    settings = _settings(args)
+    settings = settings_with_jobs(args)
     with nightly_lock(settings.state_dir):
         return _run(args, settings, enabled_only=True)
 
 
 def run_update(args: argparse.Namespace) -> int:
     """Bring the named templates up to date."""
-    return _run(args, _settings(args), enabled_only=False)
+    return _run(args, settings_with_jobs(args), enabled_only=False)
 
 
-def _settings(args: argparse.Namespace) -> Settings:
+def settings_with_jobs(args: argparse.Namespace) -> Settings:
+    """The settings of a run over several templates. Raises UsageError."""
     import dataclasses
 
     settings = settings_of(args)
@@ -89,7 +90,7 @@ def _run(args: argparse.Namespace, settings: Settings, *, enabled_only: bool) ->
         "offline": args.offline,
         "boot_test": not args.no_boot_test,
     }
-    with _screen(args) as emit:
+    with several_screen(args) as emit:
         report = run(settings, args.names, emit=emit, enabled_only=enabled_only, wish=Wish(**wish))
         if enabled_only and settings.nightly.publish:
             from tmplbuild.publish.nightly import publish_night
@@ -102,7 +103,8 @@ def _run(args: argparse.Namespace, settings: Settings, *, enabled_only: bool) ->
     return status
 
 
-def _screen(args: argparse.Namespace) -> Screen:
+def several_screen(args: argparse.Namespace) -> Screen:
+    """What shows a run over several templates."""
     from tmplbuild.ui import night_screen
 
     return night_screen(

@@ -85,11 +85,14 @@ def _first_process(sock: socket.socket, config: wire.Message) -> None:
 
 def _furnish(config: wire.Message, fds: list[int]) -> str:
     """Mounts, host name, loopback, masks. Returns the kind of init."""
-    root, notify = fds
+    root, notify, *emulators = fds
     old = inside.enter_root(root)
     os.close(root)
     inside.mount_all(old)
     inside.leave_old_root(old)
+    for emulator in emulators:
+        inside.register_emulator(str(config["emulation"]), emulator)
+        os.close(emulator)
     socket.sethostname(str(config["hostname"]))
     if config["net"] != "host":
         linux.loopback_up()

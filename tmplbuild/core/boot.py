@@ -93,8 +93,10 @@ def _raise_child(
     pid = whole(message["pid"])
     cable = _line(config, pid)
     notify_dir = _notify_tree(config, notify)
-    message, fds = _ask(sock, {"go": True}, "armed", [root, notify_dir])
-    os.close(notify_dir)
+    given = [root, notify_dir, *_emulator(config)]
+    message, fds = _ask(sock, {"go": True}, "armed", given)
+    for fd in given[1:]:
+        os.close(fd)
     born = Born(pid, str(message["kind"]), whole(message["bits"]), mode, joins)
     born.root = root
     born.console, born.console_slave = fds[:2]
@@ -106,6 +108,15 @@ def _raise_child(
     except EOFError:
         return born  # the socket closed by exec(2): init runs
     raise StartError(str(message["step"]), str(message["error"]))
+
+
+def _emulator(config: wire.Message) -> list[int]:
+    """The program that runs the VE's, which its root could perhaps not open by its path."""
+    program = str(config.get("emulator") or "")
+    try:
+        return [os.open(program, os.O_RDONLY | os.O_CLOEXEC)] if program else []
+    except OSError as error:
+        raise StartError("open the emulator", str(error)) from error
 
 
 def _expect(sock: socket.socket, step: str) -> tuple[wire.Message, list[int]]:

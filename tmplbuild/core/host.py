@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal, NoReturn
 
 from tmplbuild.core import cgroup, layers, linux, remains, resources, wire
+from tmplbuild.core.foreign import Emulator
 from tmplbuild.core.masks import DEFAULT_MASK
 from tmplbuild.core.model import Limits, Net, Probe, Rootfs, VEInfo, Venet
 from tmplbuild.core.process import Helper
@@ -254,6 +255,7 @@ class Core:
         bits: Literal[0, 32, 64] = 0,
         suppress_sync: bool = False,
         console_log: Path | None = None,
+        emulator: Emulator | None = None,
     ) -> VE:
         """Start a VE; with init, return when it is ready.
 
@@ -274,6 +276,7 @@ class Core:
             suppress_sync: fsync(2) and its kin return at once (where the kernel has seccomp): for a
                 tree that is thrown away when something goes wrong, and synced when it is done.
             console_log: a file to keep the console's text in; else it goes with the VE.
+            emulator: what runs its programs, where they are another processor's (`foreign.emulator`).
 
         Raises BusyError (the id or the tree is in use), HostError, StageError (init failed; `tail`
         has the console's last lines).
@@ -310,6 +313,8 @@ class Core:
                 "tether": tether,
                 "bits": bits,
                 "suppress_sync": suppress_sync,
+                "emulator": emulator.program if emulator is not None else "",
+                "emulation": emulator.line if emulator is not None else "",
                 "console": str((console_log or folder / remains.CONSOLE).absolute()),
                 "started": time.time(),
             }

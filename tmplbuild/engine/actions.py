@@ -112,6 +112,7 @@ def _bench(world: World, resolved: Resolved, name: str, draft: Draft, emit: Emit
         file_of=file_of,
         scratch=world.store.dir / "drafts",
         console=console,
+        emulator=world.emulator,
     )
 
 

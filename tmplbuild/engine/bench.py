@@ -14,6 +14,7 @@ from tmplbuild.archives.gateway import Gateway
 from tmplbuild.archives.model import Package
 from tmplbuild.artifact.gunzipped import open_members
 from tmplbuild.core import VE, Core, Limits, Rootfs, Tree
+from tmplbuild.core.foreign import Emulator
 from tmplbuild.core.memory import room
 from tmplbuild.core.untar import extract
 from tmplbuild.errors import StageError, TmplbuildError
@@ -21,6 +22,7 @@ from tmplbuild.events import Command, Emit, Output, Progress
 from tmplbuild.managers import Manager
 from tmplbuild.recipes.model import Upgrade
 from tmplbuild.secrets import Secret, Veil
+from tmplbuild.stages import debtree
 
 _UNPACKED = 6  # a packed template comes to two to four times its size
 _TRIAL_ROOM = 64 << 20  # what two boots and a package write into it
@@ -124,6 +126,7 @@ class Bench:
         file_of: gives the verified file of a package.
         scratch: a directory for what a trial unpacks.
         console: where the console of a booted VE is written.
+        emulator: what runs the tree's programs, where they are another processor's.
     """
 
     core: Core
@@ -139,6 +142,7 @@ class Bench:
     file_of: Callable[[Package], Path]
     scratch: Path
     console: Path
+    emulator: Emulator | None = None
     _open: list[str] = field(default_factory=list)
 
     @contextmanager
@@ -170,6 +174,7 @@ class Bench:
                 limits=self.limits,
                 hostname="localhost",
                 suppress_sync=True,
+                emulator=self.emulator,
             )
             with ve:
                 yield VeShell(ve, self._env(), self.emit, self.manager.progress)
@@ -177,6 +182,10 @@ class Bench:
     @contextmanager
     def live(self, options: Upgrade) -> Iterator[VeShell]:
         """See `Ctx.live`."""
+        if self.emulator is not None:
+            with self._emulated() as shell:
+                yield shell
+            return
         with self._alone("live()"):
             with self._booted(
                 self._veid("build"),
@@ -187,6 +196,40 @@ class Bench:
                 stop_timeout_s=options.stop_timeout_s,
             ) as shell:
                 yield shell
+
+    @contextmanager
+    def _emulated(self) -> Iterator[VeShell]:
+        """Instead of a booted VE one without init, since an emulated init does not come up; no script
+        starts a service."""
+        with self.tree() as tree:
+            if quiet := tree.is_file("/usr/sbin/invoke-rc.d"):
+                debtree.begin(tree)
+        with self._alone("live()"):
+            ve = self.core.start(
+                self._veid("build"),
+                self.rootfs,
+                init=False,
+                net="proxy",
+                limits=self.limits,
+                hostname="localhost",
+                suppress_sync=True,
+                emulator=self.emulator,
+            )
+            with ve, self._served(ve) as shell:
+                yield shell
+        if quiet:
+            with self.tree() as tree:
+                debtree.end(tree)
+
+    @contextmanager
+    def _served(self, ve: VE) -> Iterator[VeShell]:
+        """Commands in a VE that reaches the recipe's archives, and nothing else."""
+        with self.gateway() as gateway:
+            assert ve.proxy_socket is not None
+            gateway.start(ve.proxy_socket)
+            address = f"http://127.0.0.1:{ve.proxy_socket.getsockname()[1]}"
+            env = {**self._env(), "http_proxy": address, "https_proxy": address}
+            yield VeShell(ve, env, self.emit, self.manager.progress)
 
     @contextmanager
     def _booted(
@@ -212,12 +255,8 @@ class Bench:
             console_log=self.console,
             suppress_sync=True,
         )
-        with ve, self.gateway() as gateway:
-            assert ve.proxy_socket is not None
-            gateway.start(ve.proxy_socket)
-            address = f"http://127.0.0.1:{ve.proxy_socket.getsockname()[1]}"
-            env = {**self._env(), "http_proxy": address, "https_proxy": address}
-            yield VeShell(ve, env, self.emit, self.manager.progress)
+        with ve, self._served(ve) as shell:
+            yield shell
             self.emit(Progress("stop"))
             if ve.stop(timeout_s=stop_timeout_s) != "clean":
                 raise StageError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import partial
 
@@ -26,7 +26,8 @@ _AT_ONCE = 8  # most of the time goes into waiting for mirrors
 class Seen:
     """One recipe and what is known of its template.
 
-    `template` is the template's name (the recipe's where it cannot be loaded). What a build would do
+    `template` is the template's name (the recipe's where it cannot be loaded), `arch` the architecture that
+    was asked for. What a build would do
     is in `plan`; `error` tells why that could not be found out; `skip` why the template is not to be
     built at all. `current`: the last good build is what a build would make today, and its file is in
     its place. `last` is the record of that build, `failed` of the last failure after it.
@@ -42,6 +43,7 @@ class Seen:
     current: bool = False
     last: Record | None = None
     failed: Record | None = None
+    arch: str | None = None
 
 
 def select(settings: Settings, patterns: Sequence[str], *, enabled_only: bool) -> list[str]:
@@ -97,11 +99,19 @@ def _expect(pattern: str, entries: Sequence[recipes.Entry], where: str) -> None:
         raise UsageError(f'no recipe matches "{pattern}"', where=where, hint=near)
 
 
-def look(settings: Settings, names: Sequence[str], wish: Wish) -> list[Seen]:
+def look(settings: Settings, names: Sequence[str], wish: Wish, arches: Sequence[str] = ()) -> list[Seen]:
     """What a build of each of these recipes would do now. Archives that several have in common are
-    asked once. Nothing is built, and nothing raised for a single recipe."""
+    asked once. Nothing is built, and nothing raised for a single recipe.
+
+    Parameters:
+        arches: each recipe for each of them that it has, instead of the wish's.
+    """
     shared = Shared()
-    seen = [_opened(settings, name, wish) for name in names]
+    pairs = [(name, arch) for name in names for arch in arches or (wish.arch,)]
+    every = [
+        _opened(settings, name, replace(wish, arch=arch), several=len(arches) > 1) for name, arch in pairs
+    ]
+    seen = list({(one.name, one.template): one for one in every}.values())  # amd64 and x86_64 are one
     taken: dict[str, str] = {}
     for one in seen:
         if one.world is not None and taken.setdefault(one.template, one.name) != one.name:
@@ -121,14 +131,17 @@ def look(settings: Settings, names: Sequence[str], wish: Wish) -> list[Seen]:
     return seen
 
 
-def _opened(settings: Settings, name: str, wish: Wish) -> Seen:
-    seen = Seen(name, name)
+def _opened(settings: Settings, name: str, wish: Wish, *, several: bool = False) -> Seen:
+    seen = Seen(name, f"{name}-{wish.arch}" if several else name, arch=wish.arch)
+    loaded = None
     try:
         loaded = recipes.load(name, arch=wish.arch, roots=recipes.recipe_roots(settings.recipes))
         seen.template = loaded.recipe.image.name
         seen.world = world = open_world(name, wish, settings, silent, loaded=loaded)
     except TmplbuildError as error:
-        if seen.template != name and (roles := _keyless(loaded)):
+        if loaded is None and several and isinstance(error, UsageError):
+            seen.skip = f"{error.what}: {error.hint}"
+        elif loaded is not None and (roles := _keyless(loaded)):
             seen.skip = f"no signing key of {roles} is pinned: tmplbuild recipe lint {name} tells what to do"
         else:
             seen.error = error

@@ -31,26 +31,37 @@ Report = dict[str, Any]
 _OUTCOMES = ("failed", "built", "updated", "unchanged", "busy", "skipped")
 
 
-def run(settings: Settings, patterns: Sequence[str], *, emit: Emit, enabled_only: bool, wish: Wish) -> Report:
+def run(
+    settings: Settings,
+    patterns: Sequence[str],
+    *,
+    emit: Emit,
+    enabled_only: bool,
+    wish: Wish,
+    arches: Sequence[str] = (),
+    nice: bool = True,
+) -> Report:
     """Bring templates up to date.
 
     Parameters:
         patterns, enabled_only: which: see `tmplbuild.engine.look.select`.
         wish: for all of them.
+        arches: each template for each of them that its recipe has.
+        nice: let other work of this machine go first, as the settings' [nightly] says.
 
     Returns the report: what docs/json.md says of it. A failure of one template is a row in it, and takes
     nothing from the others. Raises UsageError, and KeyboardInterrupt after all builds have stopped.
     """
     began, start = time.time(), time.monotonic()
     names = select(settings, patterns, enabled_only=enabled_only)
-    seen = look(settings, names, wish)
+    seen = look(settings, names, wish, arches)
     by_template = {one.template: one for one in seen if one.error is None and not one.skip}
     todo = [one for one in by_template.values() if not one.current]
     emit(NightStarted(tuple(one.template for one in todo)))
-    rows: dict[str, Row] = {}
+    rows: dict[int, Row] = {}
 
     def told(one: Seen, outcome: str, text: str, ended: Ended | None = None) -> None:
-        rows[one.name] = _row(settings, one, outcome, text, ended)
+        rows[id(one)] = _row(settings, one, outcome, text, ended)
         emit(TemplateDone(one.template, outcome, text, ended.seconds if ended else 0.0))
 
     for one in seen:
@@ -70,9 +81,10 @@ def run(settings: Settings, patterns: Sequence[str], *, emit: Emit, enabled_only
         told(one, *_outcome(one, found), found)
 
     if todo:
-        _give_way(settings, emit)
+        if nice:
+            _give_way(settings, emit)
         _workers(settings, emit).run([_job(one, wish) for one in _longest_first(todo)], ended)
-    return _report(began, time.monotonic() - start, [rows[one.name] for one in seen])
+    return _report(began, time.monotonic() - start, [rows[id(one)] for one in seen])
 
 
 def finish(report: Report, settings: Settings, *, emit: Emit, send: bool) -> int:
@@ -126,7 +138,8 @@ def _job(one: Seen, asked: Wish) -> Job:
         "--offline": asked.offline,
         "--no-boot-test": not asked.boot_test,
     }
-    words = ["build", one.name, "--json", *(["--arch", asked.arch] if asked.arch else [])]
+    words = ["build", one.name, "--json", *(["--arch", one.arch] if one.arch else [])]
+    words += ["--from", asked.rerun_from] if asked.rerun_from else []
     words += [flag for flag, given in flags.items() if given]
     if not asked.offline:
         words.append("--seen")  # the archives were asked just now, for all templates at once

@@ -52,6 +52,7 @@ def _ask(world: World, key: str, argv: tuple[str, ...]) -> bytes:
             net="none",
             limits=limits_of(world.loaded.recipe),
             hostname="localhost",
+            emulator=world.emulator,
         )
         with ve:
             result = ve.exec(list(argv), env={"LC_ALL": "C.UTF-8"})

@@ -41,6 +41,8 @@ def make_record(world: World, resolved: Resolved, plan: Plan, done: list[Done]) 
             {"name": row.step.name, "key": row.step.key, "handed": row.step.handed} for row in plan.steps
         ],
         "notes": notes,
+        "boot_test": _boot_test(world, plan),
+        "emulator": world.emulator.name if world.emulator is not None else None,
         "summary": {
             "template": world.template,
             **_places(world),
@@ -53,6 +55,12 @@ def make_record(world: World, resolved: Resolved, plan: Plan, done: list[Done]) 
             "logs": str(world.store.log_dir(world.template)),
         },
     }
+
+
+def _boot_test(world: World, plan: Plan) -> str:
+    if any(row.step.name == "boot" for row in plan.steps):
+        return "passed"
+    return "skipped: an emulated init does not come up" if world.is_foreign else "not asked for"
 
 
 def _upgraded(resolved: Resolved) -> dict[str, Any]:
@@ -151,6 +159,8 @@ def _manifest(world: World, record: Record) -> manifest.Manifest:
         made_of_sha256=record["summary"].get("made_of", {}).get("sha256"),
         differences=tuple(record["summary"].get("differences", ())),
         changes=_changes(record.get("changes")),
+        boot_test=record.get("boot_test", ""),
+        emulator=record.get("emulator"),
     )
 
 

@@ -35,6 +35,13 @@ def shell(
     when there is no such tree.
     """
     world = open_world(name, Wish(arch=arch, offline=True, out_of=out_of), settings, silent)
+    emulator = world.emulator
+    if live and emulator is not None:
+        raise UsageError(
+            "an emulated init cannot be booted",
+            where=world.template,
+            hint="without --live the shell has the tree, and no services",
+        )
     prepare_host(world)
     lower = layers(world.store, world.template, at)
     # Whoever looks around in it takes the time that it takes.
@@ -49,6 +56,7 @@ def shell(
             limits=limits,
             hostname=world.template.replace("_", "-").replace(".", "-")[:63],
             mask_units=world.loaded.recipe.upgrade.mask,
+            emulator=emulator,
         )
         stack.enter_context(ve)
         if ve.proxy_socket is not None:

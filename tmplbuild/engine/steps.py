@@ -110,17 +110,20 @@ def names_of(recipe: Recipe) -> tuple[str, ...]:
     return tuple(found)
 
 
-def steps(recipe: Recipe, digests: Digests, pins: Pins) -> tuple[Step, ...]:
+def steps(recipe: Recipe, digests: Digests, pins: Pins, *, emulated: bool = False) -> tuple[Step, ...]:
     """All steps with their keys, each built on the one before.
 
     Parameters:
         digests: sha256 by name of the files beside the recipe that a section takes in.
+        emulated: the tree's programs are emulated: then it is upgraded without its init.
     """
     handed = {**_handed(recipe, digests, pins), **_hooks(recipe, digests, pins)}
     numbers = dict.fromkeys(handed, versions.HOOK) | _VERSIONS
     if begins_packed(recipe):
         handed |= _handed_upgrade(recipe, handed, pins)
         numbers |= _RELEASE_VERSIONS
+    if emulated:
+        handed["upgrade"]["emulated"] = True
     result: list[Step] = []
     tree: str | None = None  # the layer below; steps that only look hang below the last tree
     last: str | None = None

@@ -16,6 +16,7 @@ from tmplbuild.archives.fetch import Fetcher
 from tmplbuild.archives.logins import logins
 from tmplbuild.archives.model import ArchiveState, Closure
 from tmplbuild.config import Settings
+from tmplbuild.core.foreign import Emulator, emulator, is_foreign
 from tmplbuild.engine import families, pinning
 from tmplbuild.engine.pins import Pins
 from tmplbuild.engine.plan import Plan, make_plan
@@ -69,6 +70,16 @@ class World:
         return self.make_core()
 
     @property
+    def is_foreign(self) -> bool:
+        """Whether the template is for a processor whose programs this machine can only emulate."""
+        return is_foreign(self.loaded.ve_arch)
+
+    @property
+    def emulator(self) -> Emulator | None:
+        """What runs the template's programs here, where that is needed. Raises HostError."""
+        return emulator(self.loaded.ve_arch) if self.is_foreign else None
+
+    @property
     def template(self) -> str:
         """The template's name without suffix (debian-12-x86_64)."""
         return self.loaded.recipe.image.name
@@ -110,7 +121,8 @@ def open_world(
         earlier = recipes.load(wish.out_of, arch=wish.arch, roots=roots)
         loaded = recipes.as_upgrade(loaded, earlier, wish.called)
     loaded = recipes.without_release_steps(loaded)
-    if not wish.boot_test:
+    # an emulated init does not come up: QEMU's user mode has no namespaces of its own, among others
+    if not wish.boot_test or is_foreign(loaded.ve_arch):
         loaded = recipes.without_boot_test(loaded)
     if faults := [finding for finding in recipes.lint(loaded) if finding.level == "error"]:
         raise recipes_error(name, faults)
@@ -151,6 +163,11 @@ def prepare_host(world: World) -> None:
     probe = world.core.probe(world.store.dir)
     if not probe.usable:
         raise HostError("VEs cannot be run on this machine", why=probe.why, hint=probe.fix)
+    if (found := world.emulator) is not None:
+        text = (
+            f"programs of {found.arch} are run by {found.name}: slower, upgraded without init, no boot test"
+        )
+        world.emit(Note(text))
     world.store.mode = probe.mode
     if probe.mode == "copy":
         world.emit(Note(f"layers are whole copies here: {probe.mode_reason}"))
@@ -284,7 +301,7 @@ def plan_of(world: World, resolved: Resolved, wish: Wish) -> Plan:
     """What a build would do now, with reasons."""
     return make_plan(
         world.template,
-        steps(world.loaded.recipe, world.loaded.digests, resolved.pins),
+        steps(world.loaded.recipe, world.loaded.digests, resolved.pins, emulated=world.is_foreign),
         resolved.pins,
         pins_reason=resolved.reason,
         has=lambda key: world.store.get(key) is not None,

@@ -169,9 +169,14 @@ def begin(tree: Tree) -> None:
     tree.write(_POLICY, _DENY, mode=0o755)
 
 
+def end(tree: Tree) -> None:
+    """What scripts may do again after `begin`."""
+    tree.remove(_POLICY)
+
+
 def finish(tree: Tree, packages: Sequence[DebPackage]) -> None:
     """Take away what only the run needed, and see that every package is configured."""
-    tree.remove(_POLICY)
+    end(tree)
     tree.remove(_WAITING)
     tree.remove(f"{ADMIN}/tmp.ci")
     for path in _TRACES:
