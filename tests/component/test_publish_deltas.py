@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import io
 import json
+import lzma
 import os
 import shutil
 import stat
@@ -20,6 +21,7 @@ from tests.pack_trees import EPOCH, Fact, as_packed, differences, facts, nasty_t
 from tests.publishing import Press, add_template, needs
 from tmplbuild.publish.deltas import Delta, Put
 from tmplbuild.publish.fork import Fork
+from tmplbuild.publish.formats import tarxz
 from tmplbuild.publish.model import Build
 
 pytestmark = pytest.mark.root
@@ -172,8 +174,33 @@ def test_the_image_says_of_its_layer_what_is_true(press: Press, build: Build) ->
 
 
 def test_the_names_that_stay_are_the_templates_own(press: Press, build: Build) -> None:
-    assert not (press.mirror / f"{NAME}.tar.xz").exists()  # LXC's would be taken for the template
+    tar = gzip.decompress((press.mirror / f"{NAME}.tar.gz").read_bytes())
+    assert lzma.decompress((press.mirror / f"{NAME}.tar.xz").read_bytes()) == tar  # which is not LXC's
     assert (press.mirror / f"{NAME}.tar.gz").read_bytes() == (press.cache / f"{NAME}.tar.gz").read_bytes()
+
+
+def test_what_both_tar_xz_share_is_compressed_once(
+    press: Press, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree = tmp_path / "tree"
+    (tree / "etc").mkdir(parents=True)
+    (tree / "etc/hostname").write_text("one")
+    (tree / "large").write_bytes(os.urandom(8 << 20))
+    monkeypatch.setattr(tarxz, "PIECE", 1 << 20)
+    calls: list[int] = []
+    compress = lzma.compress
+
+    def counted(data: bytes, *rest: int) -> bytes:
+        calls.append(len(data))
+        return compress(data, *rest)
+
+    monkeypatch.setattr(tarxz.lzma, "compress", counted)  # type: ignore[attr-defined]
+    own = Press(tmp_path / "press", recipes=press.place.parent / "recipes", formats=["tar.xz"])
+    add_template(own.cache, tree, NAME, recipe="own-12")
+    own.publish()
+    tar = gzip.decompress((own.mirror / f"{NAME}.tar.gz").read_bytes())
+    pieces = (len(tar) >> 20) + 1
+    assert pieces <= len(calls) <= pieces + 3  # of about twice as many
 
 
 def test_verify_makes_each_anew_and_compares(press: Press, build: Build, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from tmplbuild.publish import provenance, sbom
 from tmplbuild.publish.deltas import DELTAS, Delta, deltas_json, for_kinds
 from tmplbuild.publish.draft import Draft
 from tmplbuild.publish.fork import Fork
-from tmplbuild.publish.formats import AFTERWARDS, CHANGED, STREAMED, incus, wsl
+from tmplbuild.publish.formats import AFTERWARDS, CHANGED, STREAMED, incus, tarxz, wsl
 from tmplbuild.publish.indexes.sums import NAME as SUMS
 from tmplbuild.publish.indexes.sums import sums
 from tmplbuild.publish.mirror import Mirror
@@ -104,9 +104,11 @@ def _fill(draft: Draft) -> None:
     sinks: list[Sink] = [
         make(draft) for name, make in STREAMED.items() if name in formats and name not in deltas
     ]
+    if tarxz.KIND in deltas:
+        sinks.append(tarxz.plain(draft))
     if deltas:
         changed = [(CHANGED[name](draft), delta) for name, delta in deltas.items()]
-        sinks.append(Fork(changed, draft.source.manifest.epoch))
+        sinks.append(Fork(changed, draft.source.manifest.epoch, tarxz.PIECE))
         draft.put(DELTAS, "deltas", deltas_json(deltas))
     walk(draft, sinks)
     for name, write in AFTERWARDS.items():

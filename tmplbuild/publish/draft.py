@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import os
 from collections.abc import Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -40,7 +41,7 @@ class Draft:
 
     `place` is on the mirror's own file system, `folder` what it will be called below the mirror's
     root, `build` the build's name. `jobs`: threads that may compress. `layer` is the OCI archive's, where
-    it is not the template's own .tar.gz.
+    it is not the template's own .tar.gz; `pieces` what was compressed last, by the digest of what it was.
     """
 
     source: Source
@@ -53,6 +54,7 @@ class Draft:
     kinds: dict[str, str] = field(default_factory=dict)
     written: dict[str, str] = field(default_factory=dict)
     layer: Layer | None = None
+    pieces: dict[bytes, Future[bytes]] = field(default_factory=dict)
 
     def dated(self, suffix: str) -> str:
         """A file name that no other build has: TEMPLATE_BUILD.SUFFIX."""

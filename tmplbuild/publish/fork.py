@@ -39,14 +39,18 @@ class Fork:
     Parameters:
         sinks: the others, and what each gets otherwise.
         epoch: time of the files that are put in, seconds.
+        every: after so many bytes of the stream a sink that has a `cut` is told, wherever it is then.
 
     Raises StageError while it is written to, where a change cannot be made: of a file that has hard links, or
     below something that is no directory.
     """
 
-    def __init__(self, sinks: Sequence[tuple[Sink, Delta]], epoch: int) -> None:
+    def __init__(self, sinks: Sequence[tuple[Sink, Delta]], epoch: int, every: int = 0) -> None:
         self._sinks = sinks
         self._epoch = epoch
+        self._every = every
+        self._passed = 0
+        self._cuts = [cut for sink, _ in sinks if (cut := getattr(sink, "cut", None))]
         self._stack = ExitStack()
         self._touched = [delta.touched for _, delta in sinks]
         self._all = frozenset().union(*self._touched)
@@ -70,10 +74,30 @@ class Fork:
 
     def write(self, data: bytes, /) -> None:
         """Take the next bytes of the stream."""
-        for path, piece in self._pieces(data):
+        for path, whole in self._pieces(data):
+            for piece in self._cut(whole):
+                self._hand(path, piece)
+
+    def _hand(self, path: str, piece: bytes) -> None:
+        if piece:
             for (sink, delta), touched in zip(self._sinks, self._touched, strict=True):
                 if not path or not (path in touched or delta.removes(path)):
                     sink.write(piece)
+
+    def _cut(self, piece: bytes) -> Iterator[bytes]:
+        """The piece in parts that end where sinks are told to cut."""
+        at = 0
+        while self._every and self._cuts:
+            end = at + self._every - self._passed % self._every
+            if end > len(piece):
+                break
+            yield piece[at:end]
+            self._passed += end - at
+            at = end
+            for cut in self._cuts:
+                cut()
+        self._passed += len(piece) - at
+        yield piece[at:] if at else piece
 
     def _pieces(self, data: bytes) -> Iterator[tuple[str, bytes]]:
         """The stream in pieces, each with the path that somebody touches, or ""."""

@@ -16,7 +16,7 @@ from tmplbuild.publish.model import json_bytes
 BUILD_TYPE = "https://tmplbuild.invalid/build/v1"
 """Says how to read the parameters below; the name leads nowhere (RFC 2606) since the project has no site."""
 
-_SUBJECTS = ("tar.gz", "tar.xz", "tar.zst", "squashfs", "oci", "wsl")
+_SUBJECTS = ("tar.gz", "tar.xz", "plain.tar.xz", "tar.zst", "squashfs", "oci", "wsl")
 
 
 def statement(draft: Draft) -> bytes:

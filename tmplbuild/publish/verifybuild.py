@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tmplbuild.publish.verify import Checker
 
 _CHUNK = 1 << 20
-_TARS = ("tar.gz", "tar.xz", "tar.zst", "wsl")
+_TARS = ("tar.gz", "tar.xz", "plain.tar.xz", "tar.zst", "wsl")
 
 
 def check_build(checker: Checker, template: dict[str, Any], build: dict[str, Any]) -> None:

@@ -19,7 +19,12 @@ STREAMED: Mapping[str, Callable[[Draft], Sink]] = {
 }
 """Formats made of the passing stream."""
 
-CHANGED: Mapping[str, Callable[[Draft], Sink]] = {**STREAMED, "oci": targz.layer, "wsl": targz.wsl}
+CHANGED: Mapping[str, Callable[[Draft], Sink]] = {
+    **STREAMED,
+    "tar.xz": tarxz.changed,
+    "oci": targz.layer,
+    "wsl": targz.wsl,
+}
 """What takes the stream of a format that differs from the template for its consumer."""
 
 AFTERWARDS: Mapping[str, Callable[[Draft], None]] = {

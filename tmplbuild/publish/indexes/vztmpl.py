@@ -14,6 +14,7 @@ FIXED = {
     "tar.gz": "tar.gz",
     "tar.gz.asc": "tar.gz.asc",
     "tar.xz": "tar.xz",
+    "plain.tar.xz": "tar.xz",
     "tar.zst": "tar.zst",
     "wsl": "wsl",
     "manifest": "manifest.json",
@@ -22,8 +23,8 @@ FIXED = {
 
 
 def fixed(build: Build) -> Iterator[tuple[str, File]]:
-    """The fixed names of a build's files. What LXC gets otherwise than others do has none: NAME.tar.xz would
-    be taken for the template itself. (All that read a .tar.zst are Proxmox's.)
+    """The fixed names of a build's files. What LXC gets otherwise than others do has none: NAME.tar.xz is
+    the template itself. (All that read a .tar.zst are Proxmox's.)
     """
     for file in build.files:
         if file.kind in FIXED and not (file.kind == "tar.xz" and file.kind in build.differs):

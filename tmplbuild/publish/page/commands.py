@@ -120,13 +120,15 @@ def _lxc(it: _Mirror) -> Iterator[Use]:
 
 
 def _systemd(it: _Mirror) -> Iterator[Use]:
+    if not it.file("tar.xz"):
+        return  # of the .tar.gz it reads the first member, and waits for ever
     verify = "" if it.key else "--verify=checksum "
     once = (f"curl -fsSL {it.at(KEY)} | gpg --dearmor > /etc/systemd/import-pubring.gpg",) if it.key else ()
     name = it.build.template
     yield Use(
         "systemd",
         "systemd-nspawn (importctl)",
-        (f"importctl -m pull-tar {verify}{it.at(f'{name}.tar.gz')}", f"machinectl start {name}"),
+        (f"importctl -m pull-tar {verify}{it.at(f'{name}.tar.xz')}", f"machinectl start {name}"),
         once,
         f"Before systemd 256: machinectl pull-tar {verify}...",
     )

@@ -31,7 +31,8 @@ from tmplbuild.ui.words import size
 _UP = "../"
 KINDS = {
     "tar.gz": "root file system",
-    "tar.xz": "root file system, for LXC and systemd",
+    "tar.xz": "root file system, for LXC and Incus",
+    "plain.tar.xz": "root file system, for systemd",
     "tar.zst": "root file system, for Proxmox VE",
     "squashfs": "root file system, for Incus and LXD",
     "oci": "OCI image, for Podman, Docker, skopeo",
