@@ -5,6 +5,8 @@ dnf and zypper themselves are asked about the same repositories.
 
 from __future__ import annotations
 
+import gzip
+import hashlib
 import random
 import re
 import shutil
@@ -277,6 +279,34 @@ def test_a_signed_file_that_is_no_repomd(bed: Bed, content: bytes) -> None:
     (place / "repodata/repomd.xml").write_bytes(content)
     bed.repository.resign(place)
     refused(bed, VerifyError, "repomd.xml cannot be read")
+
+
+def test_a_list_that_is_larger_than_any(bed: Bed) -> None:
+    bed.write(SMALL, MORE, options=("--general-compress-type=gz",))
+    path = bed.place / "www" / BASE / "repodata/repomd.xml"
+    text = path.read_text()
+    start = text.index('<data type="primary">')
+    path.write_text(text[:start] + re.sub(r"<size>\d+<", f"<size>{1 << 35}<", text[start:], count=1))
+    bed.repository.resign(path.parent.parent)
+    refused(bed, VerifyError, "larger than any")
+    assert not bed.server.asked("primary")
+
+
+def test_a_list_that_grows_without_end(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tmplbuild.archives.rpmmd.reader._LIST_LIMIT", 1 << 20)
+    bed.write(SMALL, MORE, options=("--general-compress-type=gz",))
+    place = bed.place / "www" / BASE / "repodata"
+    bomb = gzip.compress(bytes(1 << 24))
+    (place / "bomb.gz").write_bytes(bomb)
+    entry = (
+        f'<data type="primary"><checksum type="sha256">{hashlib.sha256(bomb).hexdigest()}</checksum>'
+        f'<location href="repodata/bomb.gz"/><size>{len(bomb)}</size></data>'
+    )
+    (place / "repomd.xml").write_text(f'<repomd xmlns="http://linux.duke.edu/metadata/repo">{entry}</repomd>')
+    bed.repository.resign(place.parent)
+    with pytest.raises(VerifyError):
+        bed.read()
+    assert max(path.stat().st_size for path in bed.cache.files(bed.cache.indexes)) <= 1 << 20
 
 
 # -- requests that cannot be met ----------------------------------------------------------------------

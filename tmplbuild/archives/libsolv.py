@@ -209,7 +209,7 @@ class Repositories:
         return [one for one in found if one.id not in self._hidden]
 
     def _listed(self, one: Any) -> Solvable:
-        path, _media = one.lookup_location()
+        path = (one.lookup_location() or ("", 0))[0]
         checksum = one.lookup_checksum(solv.SOLVABLE_CHECKSUM)
         kind = checksum.typestr() if checksum is not None else ""
         return Solvable(
@@ -218,7 +218,7 @@ class Repositories:
             version=one.evr,
             arch=one.arch,
             repository=int(one.repo.name),
-            path=path,
+            path=path or "",
             size=one.lookup_num(solv.SOLVABLE_DOWNLOADSIZE),
             checksum=f"{kind}:{checksum.hex()}" if checksum is not None else "",
         )

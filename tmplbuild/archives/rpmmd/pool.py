@@ -11,10 +11,9 @@ from tmplbuild.archives.model import Package, safe_path
 from tmplbuild.archives.rpmmd.reader import Lists
 from tmplbuild.errors import VerifyError
 
-# modules.yaml (modulemd v2): a stream's packages are the items of `artifacts: rpms:`
-_ARTIFACT = re.compile(
-    rb"^ +- +[\"']?([A-Za-z0-9][^\s\"']*-\d+:[^\s\"']+\.[a-z0-9_]+)[\"']?\s*$", re.MULTILINE
-)
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+~^-]*\Z")
+_VERSION = re.compile(r"[A-Za-z0-9_.+~^:-]+\Z")
+_LONGEST = 1000  # of a name, a version or a line that is looked at
 
 
 class Pool:
@@ -43,6 +42,13 @@ class Pool:
     def package(self, listed: Solvable) -> Package:
         """A package in the words of all archives. Raises VerifyError for one without a SHA-256."""
         home = self._lists[listed.repository]
+        if not _plain(listed):
+            raise VerifyError(
+                "a package has a name that is none",
+                where=home.suite,
+                why=f"{listed.name[:100]!r}, version {listed.version[:100]!r}",
+                hint="use another mirror (MIRROR=)",
+            )
         kind, _, value = listed.checksum.partition(":")
         if kind != "sha256" or not safe_path(listed.path):
             raise VerifyError(
@@ -67,5 +73,19 @@ class Pool:
         return sorted(map(self.package, listed), key=lambda one: (one.name, one.arch))
 
 
+def _plain(listed: Solvable) -> bool:
+    words = ((listed.name, _NAME), (listed.version, _VERSION), (listed.arch, _NAME))
+    return all(len(word) <= _LONGEST and form.match(word) for word, form in words)
+
+
 def _modular(path: Path) -> frozenset[str]:
-    return frozenset(found.decode("ascii", "replace") for found in _ARTIFACT.findall(path.read_bytes()))
+    """The packages of all streams in a modules.yaml (modulemd v2): the items of `artifacts: rpms:`, which are
+    NAME-EPOCH:VERSION-RELEASE.ARCH and stand on a line each."""
+    found = set()
+    with path.open("rb") as file:
+        while line := file.readline(_LONGEST):
+            mark, _, item = line.strip().partition(b" ")
+            name = item.strip().strip(b"\"'").decode("ascii", "replace")
+            if mark == b"-" and ":" in name and "." in name and " " not in name:
+                found.add(name)
+    return frozenset(found)

@@ -21,10 +21,11 @@ from tmplbuild.archives.model import ArchiveState, IndexFile, Listed, SuiteState
 from tmplbuild.archives.rpmmd import repomd
 from tmplbuild.archives.rpmmd.repomd import Repomd
 from tmplbuild.archives.suites import Form, Head, Suite
+from tmplbuild.errors import VerifyError
 from tmplbuild.recipes.model import Archive
 
 _REPOMD_LIMIT = 4 << 20
-_LIST_LIMIT = 2 << 30
+_LIST_LIMIT = 512 << 20  # bytes of an unpacked list; those of the largest distributions have some 200 MB
 _KINDS = ("primary", "modules")
 _SUFFIXES = (".zst", ".xz", ".gz", ".bz2")
 
@@ -92,6 +93,14 @@ def _indexes(head: _Head) -> list[IndexFile]:
 
 def _wanted(head: _Head) -> list[Wanted]:
     role = head.suite.role
+    for kind, entry in head.release.files.items():
+        if kind in _KINDS and max(entry.size, entry.plain_size) > _LIST_LIMIT:
+            raise VerifyError(
+                "a repository's list of packages is larger than any",
+                where=f"{head.suite.suite}/{entry.path}",
+                why=f"{entry.size} bytes, unpacked {entry.plain_size}, are declared",
+                hint="use another mirror (MIRROR=)",
+            )
     return [Wanted(role, (one.path,), one.size, one.sha256, one.local) for one in _indexes(head)]
 
 

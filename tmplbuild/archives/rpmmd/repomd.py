@@ -63,10 +63,15 @@ def parse(content: bytes, *, where: str) -> Repomd:
 
 
 def _root(content: bytes, where: str) -> etree.Element:
-    if b"<!" in content.replace(b"<!--", b""):
+    try:
+        # decoded here: in another encoding a document type would not look like one
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise _bad(where, f"not UTF-8: {error}") from error
+    if "<!" in text.replace("<!--", ""):
         raise _bad(where, "it declares a document type")  # no such file needs one; entities may be endless
     try:
-        return etree.fromstring(content)
+        return etree.fromstring(text)
     except (etree.ParseError, ValueError, LookupError) as error:
         raise _bad(where, f"not XML: {error}") from error
 
