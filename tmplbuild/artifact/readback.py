@@ -52,7 +52,6 @@ def read_back(path: Path, root: int, parts: Sequence[Part], *, epoch: int, jobs:
 
     Raises StoreError where they differ, or the tree or the file cannot be read.
     """
-    same: dict[tuple[int, int], set[bytes]] = {}
     cuts = [cut for part in parts for cut in part.cuts]
     entries = [entry for part in parts for entry in part.entries]
     if not cuts:
@@ -66,7 +65,7 @@ def read_back(path: Path, root: int, parts: Sequence[Part], *, epoch: int, jobs:
                 member = next(members, None)
                 if member is None:
                     raise _differs(entry, "it is missing")
-                _compare(entry, member, reader, folders, same, epoch, buffer)
+                _compare(entry, member, reader, folders, epoch, buffer)
             if (more := next(members, None)) is not None:
                 raise StoreError("The packed file holds what the tree does not.", where=more.name)
     except (gzip.BadGzipFile, VerifyError) as error:
@@ -85,7 +84,6 @@ def compare(stream: Source, tree: Tree, *, epoch: int) -> list[StoreError]:
     """
     seen = scan(tree)
     waiting = {entry.path: entry for entry, _ in seen.folders} | seen.others
-    same: dict[tuple[int, int], set[bytes]] = {}
     found: list[StoreError] = []
     buffer = memoryview(bytearray(_PIECE))
     with Folders(tree.fd) as folders:
@@ -97,7 +95,7 @@ def compare(stream: Source, tree: Tree, *, epoch: int) -> list[StoreError]:
                     raise StoreError(
                         "The tree has lost a file.", where=f"/{_path(member).decode(errors='replace')}"
                     )
-                _compare(entry, member, reader, folders, same, epoch, buffer)
+                _compare(entry, member, reader, folders, epoch, buffer)
             except StoreError as error:
                 found.append(error)
     return [*found, *(_differs(entry, "it was not packed") for entry in waiting.values())]
@@ -126,19 +124,16 @@ def _compare(
     member: Member,
     reader: TarReader,
     folders: Folders,
-    same: dict[tuple[int, int], set[bytes]],
     epoch: int,
     buffer: memoryview,
 ) -> None:
     kind = stat.S_IFMT(entry.mode)
     if _path(member) != entry.path:
         raise _differs(entry, f"{member.name!r} stands in its place")
-    names = same.setdefault((entry.device, entry.inode), set()) if entry.links > 1 else set()
     if member.kind == "hardlink":
-        if os.fsencode(member.link).removeprefix(b"./") not in names:
+        if folders.inode(os.fsencode(member.link).removeprefix(b"./")) != (entry.device, entry.inode):
             raise _differs(entry, f"it is another name of {member.link!r}")
         return
-    names.add(entry.path)
     stamp = max(0, epoch if kind == stat.S_IFDIR else min(entry.mtime, epoch))
     wanted = (kind, stat.S_IMODE(entry.mode), entry.uid, entry.gid, stamp)
     found = (_KINDS.get(member.kind), member.mode, member.uid, member.gid, member.mtime_ns // 1_000_000_000)

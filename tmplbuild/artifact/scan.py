@@ -129,6 +129,15 @@ class Folders:
         except OSError as error:
             raise unreadable(path, error) from error
 
+    def inode(self, path: bytes) -> tuple[int, int]:
+        """Device and inode number of `path` itself. Raises StoreError."""
+        try:
+            parent, name = self.split(path)
+            state = os.stat(name, dir_fd=parent, follow_symlinks=False)
+            return state.st_dev, state.st_ino
+        except OSError as error:
+            raise unreadable(path, error) from error
+
     def records(self, path: bytes) -> list[Record]:
         """The attributes of a fifo or device, which is not opened. Raises StoreError."""
         try:
