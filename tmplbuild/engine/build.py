@@ -24,6 +24,7 @@ from tmplbuild.errors import BusyError, FetchError, StageError, TmplbuildError, 
 from tmplbuild.events import Emit, Note, RunDone, RunStarted
 
 if TYPE_CHECKING:
+    from tmplbuild.changes.facts import Facts
     from tmplbuild.engine.chronicle import Chronicle
     from tmplbuild.engine.execute import Done
 
@@ -102,15 +103,21 @@ def _published(
 ) -> dict[str, Any]:
     """What was made takes its name in the template cache and its place in the history."""
     from tmplbuild.engine.comparing import compare
-    from tmplbuild.engine.facts import facts_of, keys_of
 
-    record = make_record(world, resolved, plan, done)
-    facts = facts_of(world, keys_of(record), record["notes"]["pack"]["packages"], resolved.pins)
+    record, facts = _told(world, resolved, plan, done)
     build, changes = book.stage(record, facts)
     record = put(world, with_changes(record, build, changes, compare(world, facts)))
     book.reveal(build)
     world.store.make_durable()
     return record
+
+
+def _told(world: World, resolved: Resolved, plan: Plan, done: list[Done]) -> tuple[dict[str, Any], Facts]:
+    """The record of a build whose template is packed, and the facts of its tree."""
+    from tmplbuild.engine.facts import facts_of, keys_of
+
+    record = make_record(world, resolved, plan, done)
+    return record, facts_of(world, keys_of(record), record["notes"]["pack"]["packages"], resolved.pins)
 
 
 def _unchanged(world: World, resolved: Resolved, last: dict[str, Any], start: float) -> Result:
@@ -126,7 +133,7 @@ def _unchanged(world: World, resolved: Resolved, last: dict[str, Any], start: fl
 
 
 def _make(
-    world: World, asked: Wish, resolved: Resolved, plan: Plan, emit: Emit
+    world: World, asked: Wish, resolved: Resolved, plan: Plan, book: Chronicle
 ) -> tuple[Resolved, Plan, list[Done]]:
     """Run the plan; when it fails because the archives moved under it, once more with their new state.
 
@@ -135,17 +142,24 @@ def _make(
     from tmplbuild.engine.actions import shop_of
     from tmplbuild.engine.execute import execute
 
+    def run(resolved: Resolved, plan: Plan) -> list[Done]:
+        def meanwhile(done: list[Done]) -> None:
+            with suppress(TmplbuildError):  # whoever needs it will tell
+                book.look_ahead(*_told(world, resolved, plan, done))
+
+        return execute(plan, replace(shop_of(world, resolved, plan, book), meanwhile=meanwhile))
+
     try:
-        return resolved, plan, execute(plan, shop_of(world, resolved, plan, emit))
+        return resolved, plan, run(resolved, plan)
     except (FetchError, VerifyError, StageError) as error:
         again = _moved(world, asked, resolved)
         if again is None:
             raise
         first = error.what
-    emit(Note(f"the archives moved during the build ({first}): once more with their new state", "warning"))
+    book(Note(f"the archives moved during the build ({first}): once more with their new state", "warning"))
     plan = plan_of(world, again, asked)
     try:
-        return again, plan, execute(plan, shop_of(world, again, plan, emit))
+        return again, plan, run(again, plan)
     except (FetchError, VerifyError, StageError) as error:
         if _moved(world, asked, again) is None:
             raise

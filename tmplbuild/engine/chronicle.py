@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,7 @@ class Chronicle:
         self._world = world
         self._start = start
         self._stages: list[str] = []
+        self._found: tuple[str, Comparison | None] | None = None
         last = world.record()
         self.history.mend(world.template, "" if last is None else str(last.get("build", "")))
 
@@ -52,6 +54,10 @@ class Chronicle:
         elif isinstance(event, Note) and event.level == "warning":
             self.warnings.append(event.text)
         self._world.emit(event)
+
+    def look_ahead(self, record: Mapping[str, Any], facts: Facts) -> None:
+        """Work out what a build changes while its boot test still runs, for `stage`. Raises StoreError."""
+        self._compared(record, facts, "")
 
     def stage(self, record: Mapping[str, Any], facts: Facts) -> tuple[Build, Comparison | None]:
         """Write a good build, which nobody sees until `reveal`. Returns it with what its file changed since
@@ -63,7 +69,7 @@ class Chronicle:
         last = self.history.last_good(world.template)
         again = last is not None and last.sha256 == summary["sha256"]
         build_id = self.history.new_id(world.template, record["made"], summary["sha256"])
-        changes = self._changes(record, facts, last.id if last is not None and again else build_id)
+        changes = self._compared(record, facts, last.id if last is not None and again else build_id)
         build = Build(
             id=build_id,
             template=world.template,
@@ -107,6 +113,14 @@ class Chronicle:
             self.reveal(build)
         except StoreError as trouble:
             self._world.emit(Note(f"{trouble}", "warning"))
+
+    def _compared(self, record: Mapping[str, Any], facts: Facts, build_id: str) -> Comparison | None:
+        """What a file changed, worked out once; only the build's id may not be known the first time."""
+        sha256 = str(record["summary"]["sha256"])
+        if self._found is None or self._found[0] != sha256:
+            self._found = sha256, self._changes(record, facts, build_id)
+        changes = self._found[1]
+        return changes and replace(changes, after=replace(changes.after, build=build_id))
 
     def _changes(self, record: Mapping[str, Any], facts: Facts, build_id: str) -> Comparison | None:
         summary = record["summary"]

@@ -46,6 +46,7 @@ class Shop:
         ahead: packs ahead while the steps run.
         beside: the step that may run while those between the last layer and it do, where layers can be
             stacked: it tries the very tree that they look at.
+        meanwhile: is given the steps so far when there is nothing to do but wait for that one.
     """
 
     store: Store
@@ -55,6 +56,7 @@ class Shop:
     emit: Emit
     ahead: Ahead
     beside: str = ""
+    meanwhile: Callable[[list[Done]], None] = lambda done: None
 
 
 def execute(plan: Plan, shop: Shop) -> list[Done]:
@@ -74,6 +76,7 @@ def _steps(plan: Plan, shop: Shop) -> list[Done]:
             if beside is None and not planned.step.makes_layer:
                 beside = _begin_beside(plan, shop)
             if beside is not None and planned is beside.planned:
+                shop.meanwhile(result)
                 result.append(beside.finish())
             else:
                 result.append(_step(plan, planned, index, shop))

@@ -40,8 +40,7 @@ def run(
             standins.silence(ve, idle)
         steps: list[tuple[str, Argv]] = [
             ("read the package lists", manager.update),
-            ("download the upgrades", manager.download),
-            ("dist-upgrade", manager.upgrade),
+            ("dist-upgrade", manager.upgrade),  # what it fetches was fetched and verified before
         ]
         if added:
             with_more = manager.recommends if recommends else ()
