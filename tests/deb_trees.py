@@ -8,8 +8,10 @@ import shutil
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+import msgspec
 
 from tmplbuild import recipes
 from tmplbuild.archives import deb, mirrors
@@ -248,6 +250,34 @@ def mmdebstrap(choice: Choice, archive: str, target: Path) -> None:
         capture_output=True,
         stdin=subprocess.DEVNULL,
         env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "SOURCE_DATE_EPOCH": str(EPOCH), "LC_ALL": "C.UTF-8"},
+    )
+
+
+def for_mkosi(source: Source) -> Choice:
+    """The recipe's packages, and systemd-resolved: mkosi 14 (Debian 12's) turns it on whatever it is told."""
+    recipe = source.loaded.recipe
+    others = tuple(name for name in recipe.install.exclude if name != "systemd-resolved")
+    install = msgspec.structs.replace(recipe.install, exclude=others)
+    loaded = replace(source.loaded, recipe=msgspec.structs.replace(recipe, install=install))
+    return replace(source, loaded=loaded).choose([*install.packages, "systemd-resolved"])
+
+
+def mkosi(choice: Choice, archive: str, target: Path) -> None:
+    """The same packages by mkosi, as a tar that is not compressed."""
+    work = target.with_name(f"{target.name}.mkosi")
+    work.mkdir(exist_ok=True)
+    # it mounts over the host's /etc/apt: in a namespace of its own
+    argv = ["unshare", "--mount", "mkosi", "--force", "--distribution=debian", "--format=tar"]
+    argv += [f"--release={choice.loaded.recipe.image.suite}", "--compress-output=no", "--with-docs=yes"]
+    argv += [f"--mirror=file:{archive}", f"--local-mirror=file:{archive}", "--repository-key-check=no"]
+    argv += ["--checksum=no", "--manifest-format=", f"--cache={work}/cache", f"--output={target}"]
+    subprocess.run(
+        [*argv, *(f"--package={name}" for name in asked_for(choice)), "build"],
+        check=True,
+        capture_output=True,
+        stdin=subprocess.DEVNULL,
+        cwd=work,
+        env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "HOME": "/root"},
     )
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.rpm_factory import Rpm, Tag, common_tags, pack_header
+from tests.rpm_factory import Rpm, Tag, common_tags, pack_header, path_tags
 from tmplbuild.archives.aptrpm import header
 from tmplbuild.core.tree import Tree
 from tmplbuild.errors import VerifyError
@@ -77,6 +77,22 @@ def test_packages_are_read(name: str, tmp_path: Path) -> None:
     assert (bash.name, bash.version, bash.arch, bash.source) == ("bash", "1:5.2-alt1", "x86_64", "bash")
     assert (zlib_.name, zlib_.version) == ("zlib", "1.3-150600.1")
     assert bash.changelog == ((20, "A <a@example.org> 2", "new"), (10, "B <b@example.org> 1", "old"))
+
+
+def test_whose_each_file_is_by_its_real_path(tmp_path: Path) -> None:
+    files = {"bash": ["/bin/bash", "/usr/share/shared"], "zlib": ["/usr/lib/libz.so.1", "/usr/share/shared"]}
+    rows = [pack_header(common_tags(one) + path_tags(files[one.name]))[8:] for one in reversed(PACKAGES)]
+    (tmp_path / "usr/bin").mkdir(parents=True)
+    (tmp_path / "bin").symlink_to("usr/bin")
+    place = tmp_path / "var/lib/rpm/rpmdb.sqlite"
+    place.parent.mkdir(parents=True)
+    place.write_bytes(sqlite(rows))
+    with Tree(tmp_path) as tree:
+        assert rpmdb.listed(tree) == {
+            "/usr/bin/bash": "bash",
+            "/usr/share/shared": "bash",
+            "/usr/lib/libz.so.1": "zlib",
+        }
 
 
 def test_no_database_no_packages(tmp_path: Path) -> None:

@@ -74,7 +74,12 @@ def test_layers_are_taken_in_turn_and_a_broken_one_ends_it_quietly(tree: Path, t
         with Tree(tree) as opened:
             yield opened
 
-    with Ahead(tree_of, lambda step, note: note["new"], members, level=6, epoch=EPOCH, jobs=1) as work:
+    def listed(tree: Tree) -> dict[str, str]:
+        return OWNERS
+
+    with Ahead(
+        tree_of, lambda step, note: note["new"], listed, members, level=6, epoch=EPOCH, jobs=1
+    ) as work:
         work.committed("configure", "nothing", {"new": []})
         work.committed("install", "gone", {"new": ["first"]})
     assert asked in (["gone"], [])  # [] where it was over before it began

@@ -68,8 +68,6 @@ def _ahead(world: World, resolved: Resolved, members: MemberCache) -> Ahead:
     base, full = pins.base.versions(), pins.full.versions()
 
     def packages_of(step: str, note: dict[str, Any]) -> Collection[str]:
-        if recipe.upgrade.manager != "apt-deb":  # of rpm's, only the tree's own rpm knows the files
-            return ()
         if step == "bootstrap":
             return base.keys()
         if step == "install":
@@ -79,6 +77,7 @@ def _ahead(world: World, resolved: Resolved, members: MemberCache) -> Ahead:
     return Ahead(
         lambda key: world.core.tree(rootfs_of(world, key), writable=False),
         packages_of,
+        manager(recipe.upgrade.manager).listed,
         members,
         level=recipe.pack.level,
         epoch=pins.target.epoch,

@@ -20,7 +20,6 @@ from tmplbuild.artifact.members import MemberCache
 from tmplbuild.artifact.pack import pack_ahead
 from tmplbuild.core import Tree
 from tmplbuild.errors import TmplbuildError
-from tmplbuild.managers import dpkg
 
 TreeOf = Callable[[str], AbstractContextManager[Tree]]
 PackagesOf = Callable[[str, dict[str, Any]], Collection[str]]
@@ -32,6 +31,7 @@ class Ahead:
     Parameters:
         tree_of: opens the tree of a committed layer, by its key.
         packages_of: the names of the packages that a step brought, by its name and its note.
+        listed: whose each file of a tree is.
         members: where the members go.
         level, epoch: as `pack` will be told.
         jobs: compressing threads; they have the lowest priority.
@@ -41,6 +41,7 @@ class Ahead:
         self,
         tree_of: TreeOf,
         packages_of: PackagesOf,
+        listed: Callable[[Tree], dict[str, str]],
         members: MemberCache,
         *,
         level: int,
@@ -49,6 +50,7 @@ class Ahead:
     ) -> None:
         self._tree_of = tree_of
         self._packages_of = packages_of
+        self._listed = listed
         self._members = members
         self._level = level
         self._epoch = epoch
@@ -91,7 +93,7 @@ class Ahead:
                         tree,
                         wanted,
                         epoch=self._epoch,
-                        owners=dpkg.listed_paths(tree),
+                        owners=self._listed(tree),
                         level=self._level,
                         members=self._members,
                         jobs=self._jobs,

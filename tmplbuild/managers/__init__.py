@@ -64,6 +64,8 @@ class Manager:
         progress: reads a line of output; a short text and a share of 0..1 where the line tells one.
         installed: the packages in a tree's database, sorted.
         owners: the package by real path of each file that packages own.
+        listed: the same of a tree at rest, as far as its database is read as files; empty where it is not.
+            It may know less than `owners`: what is packed ahead by it only saves time.
         prepare: run in a booted VE before anything else; empty where nothing is to be prepared.
         silent: those of the audits that only say something when a thing is wrong, whatever their status.
         settle: waits until nothing works on the package database any more; empty where all ends in time.
@@ -83,6 +85,7 @@ class Manager:
     progress: Callable[[bytes], tuple[str, float] | None]
     installed: Callable[[Place], list[Installed]]
     owners: Callable[[Place], dict[str, str]]
+    listed: Callable[[Tree], dict[str, str]] = lambda tree: {}
     prepare: Argv = ()
     silent: tuple[Argv, ...] = ()
     settle: Argv = ()

@@ -83,5 +83,6 @@ TABLE = Manager(
     progress=_progress,
     installed=_installed,
     owners=_owners,
+    listed=dpkg.listed_paths,
     silent=(("dpkg", "--audit"),),
 )

@@ -79,4 +79,5 @@ TABLE = Manager(
     failure=failure,
     installed=rpm.installed,
     owners=rpm.owners,
+    listed=rpm.listed,
 )

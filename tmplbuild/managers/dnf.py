@@ -49,4 +49,5 @@ TABLE = Manager(
     failure=rpm.failure,
     installed=rpm.installed,
     owners=rpm.owners,
+    listed=rpm.listed,
 )

@@ -17,8 +17,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from tmplbuild.archives.aptrpm import header as h
+from tmplbuild.core.tree import Tree
 from tmplbuild.errors import VerifyError
 from tmplbuild.managers import bdb
+from tmplbuild.managers.dpkg import RealPaths
 from tmplbuild.managers.rpm import PUBKEY, source_of
 
 PLACES = ("/usr/lib/sysimage/rpm", "/var/lib/rpm", "/usr/share/rpm")
@@ -64,6 +66,19 @@ def packages(files: Reads) -> list[Package]:
                     key=lambda one: (one.name, one.version, one.arch),
                 )
     return []
+
+
+def listed(tree: Tree) -> dict[str, str]:
+    """The package that each file is of, by its real path; of several the first by name (`rpm.owners`).
+
+    Raises what `packages` does.
+    """
+    real = RealPaths(tree)
+    found: dict[str, str] = {}
+    for package in packages(tree):
+        for path in sorted(package.paths):
+            found.setdefault(real(path), package.name)
+    return found
 
 
 def _bounded(blobs: Iterator[bytes], most: int, where: str) -> Iterator[bytes]:

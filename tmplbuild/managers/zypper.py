@@ -70,5 +70,6 @@ TABLE = Manager(
     failure=failure,
     installed=rpm.installed,
     owners=rpm.owners,
+    listed=rpm.listed,
     well=(0, 102, 103),
 )
