@@ -370,10 +370,10 @@ class Leftovers(Section, frozen=True, kw_only=True):
 
 
 class Check(Section, frozen=True, kw_only=True):
-    """The lint of the finished tree, and the boot test of the packed file.
+    """The lint of the finished tree, and its boot test.
 
-    The boot test creates a VE from the packed file, gives it a host name, an address and a name server,
-    wants no failed unit, installs a package, stops it, and boots it again.
+    The boot test creates a VE from the tree that is packed, gives it a host name, an address and a name
+    server, wants no failed unit, installs a package, stops it, and boots it again.
 
     Keys:
         waive: reason why a rule does not hold here, by the rule's id.
