@@ -17,7 +17,7 @@ import pytest
 
 from tmplbuild import __version__, cli, errors
 from tmplbuild.cli import about
-from tmplbuild.cli.parser import build_parser, exit_codes, leaves, verbs
+from tmplbuild.cli.parser import build_parser, exit_codes, first_verb, leaves, verbs
 
 Verb = Callable[[argparse.Namespace], int]
 
@@ -321,3 +321,14 @@ def test_help_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr == "[]\n"
+
+
+def test_a_verb_alone_has_the_grammar_that_it_has_among_all() -> None:
+    whole = verbs(build_parser())
+    for name, found in whole.items():
+        alone = verbs(build_parser(name))
+        assert name in alone
+        assert alone[name].format_help() == found.format_help()
+    assert first_verb(["--config", "build", "-q", "status", "--json"]) == "status"
+    assert first_verb(["--recipes=/x", "nightly"]) == "nightly"
+    assert [first_verb(words) for words in ([], ["-h"], ["buidl"], ["-q", "x", "build"])] == [None] * 4

@@ -3,51 +3,35 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import re
 import shutil
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NoReturn
 
 from tmplbuild import errors
-from tmplbuild.cli import (
-    about,
-    build,
-    cache,
-    check,
-    doctor,
-    fetch,
-    history,
-    log,
-    nightly,
-    publish,
-    recipe,
-    shell,
-    status,
-    upgrade,
-    ve,
-    verify,
-)
 from tmplbuild.cli.options import GENERAL, add_global
 
-_MODULES = (
-    build,
-    nightly,
-    status,
-    upgrade,
-    shell,
-    history,
-    log,
-    check,
-    publish,
-    verify,
-    fetch,
-    recipe,
-    ve,
-    cache,
-    doctor,
-    about,
-)
+_VERBS = {
+    "build": ("build", "plan"),
+    "nightly": ("nightly", "update"),
+    "status": ("status", "why"),
+    "upgrade": ("upgrade",),
+    "shell": ("shell",),
+    "history": ("history", "diff"),
+    "log": ("log",),
+    "check": ("check",),
+    "publish": ("publish", "mirror"),
+    "verify": ("verify",),
+    "fetch": ("fetch",),
+    "recipe": ("recipe",),
+    "ve": ("ve",),
+    "cache": ("cache",),
+    "doctor": ("doctor",),
+    "about": ("completion", "version"),
+}
+"""Which module of this package adds which verbs, in the order of --help."""
 
 _WIDTH = 79  # columns, of what argparse does not fill itself
 
@@ -132,8 +116,8 @@ def _near(word: str, known: Iterable[str]) -> str:
     return f"did you mean {' or '.join(close)}?" if close else ""
 
 
-def build_parser() -> Parser:
-    """The whole grammar. Cheap: nothing that does the work is imported."""
+def build_parser(verb: str | None = None) -> Parser:
+    """The whole grammar, or of it what one verb needs. Cheap: nothing that does the work is imported."""
     parser = Parser(
         prog="tmplbuild",
         usage="tmplbuild [OPTIONS] VERB ...",
@@ -144,8 +128,9 @@ def build_parser() -> Parser:
         title="verbs", metavar="VERB", dest="verb", required=True, prog="tmplbuild", parser_class=Parser
     )
     add_global(parser, top=True)
-    for module in _MODULES:
-        module.add(found)
+    for name, added in _VERBS.items():
+        if verb is None or verb in added:
+            importlib.import_module(f"tmplbuild.cli.{name}").add(found)
     _add_general_below(parser)
     return parser
 
@@ -154,6 +139,21 @@ def _add_general_below(parser: argparse.ArgumentParser) -> None:
     for verb in verbs(parser).values():
         add_global(verb, top=False)
         _add_general_below(verb)
+
+
+def first_verb(words: Sequence[str]) -> str | None:
+    """The verb of a command line that begins with one, general options before it; None where it is not so
+    clear, or the whole grammar is wanted to tell what is wrong."""
+    known = {verb for added in _VERBS.values() for verb in added}
+    rest = iter(words)
+    for word in rest:
+        if word in ("--config", "--recipes", "--color"):
+            next(rest, None)
+        elif not word.startswith("-"):
+            return word if word in known else None
+        elif word in ("-h", "--help"):
+            return None
+    return None
 
 
 def exit_codes() -> list[tuple[int, str]]:
