@@ -15,6 +15,7 @@ from tmplbuild.events import Bytes, Emit
 
 _CHUNK = 1 << 20
 _SHOWN_EVERY_S = 0.1
+_LONGEST = 4 << 30  # bytes of a file whose size nobody declares
 
 
 class Wrong(Exception):
@@ -23,7 +24,7 @@ class Wrong(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A file to download: its size in bytes and hash are known beforehand.
+    """A file to download: its hash is known beforehand, and its size in bytes (0: not declared).
 
     `paths` below the archive's address are tried in order where a mirror answers 404 (by-hash
     first, then the plain name). `sha256` may be another digest (tmplbuild.archives.digest). `dest` is
@@ -128,8 +129,9 @@ class Arrival:
 
     def add(self, chunk: bytes, url: str) -> None:
         """The next bytes. Raises Wrong where more come than declared, StoreError for a full disk."""
-        if self.have + len(chunk) > self.wanted.size:
-            raise Wrong(f"{url} is longer than the {self.wanted.size} bytes declared")
+        most = self.wanted.size or _LONGEST
+        if self.have + len(chunk) > most:
+            raise Wrong(f"{url} is longer than the {most} bytes declared")
         view, offset = memoryview(chunk), self.have
         try:
             while view:
@@ -141,7 +143,8 @@ class Arrival:
 
     def finished(self) -> bool:
         """Whether the bytes are all there and have the declared hash."""
-        good = self.have == self.wanted.size and self._hash.hexdigest() == digest.split(self.wanted.sha256)[1]
+        whole = not self.wanted.size or self.have == self.wanted.size
+        good = whole and self._hash.hexdigest() == digest.split(self.wanted.sha256)[1]
         if good:
             self._note.unlink(missing_ok=True)
         return good

@@ -28,7 +28,13 @@ from tmplbuild.events import Emit, silent
 
 T = TypeVar("T")
 
-Voucher: TypeAlias = Callable[[Package, int], None]
+Beside: TypeAlias = Callable[[str, bytes], bytes]
+"""Gives the small file that lies beside a package, by what its name has more (".sig"): the one kept with the
+package in the cache; else the bytes that are given, if any; else the mirror's. It is kept once the package
+has passed."""
+
+Voucher: TypeAlias = Callable[[Package, int, Beside], None]
+"""Looks at a package's file, open for reading. Raises VerifyError."""
 
 _MAX_WAIT_S = 60.0
 
@@ -301,7 +307,8 @@ class Fetcher:
                     raise Again(f"{url}: the server resumed at another place")
                 arrival.restart()
             length = response.headers.get("Content-Length", "")
-            if length.isdigit() and int(length) != arrival.wanted.size - arrival.have:
+            declared = arrival.wanted.size
+            if declared and length.isdigit() and int(length) != declared - arrival.have:
                 raise Wrong(
                     f"{url} has {arrival.have + int(length)} bytes where {arrival.wanted.size} are declared"
                 )

@@ -42,10 +42,12 @@ KeysDir: TypeAlias = Path | tuple[Path, ...]
 
 @dataclass(frozen=True, slots=True)
 class Signed:
-    """What a signature covers, and the primary fingerprints (upper case) whose signatures are good."""
+    """What a signature covers, and the primary fingerprints (upper case) whose signatures are good; when the
+    newest of these was made, seconds since the epoch (0 where that is not told)."""
 
     content: bytes
     signers: tuple[str, ...]
+    made: int = 0
 
 
 def verify_clear(data: bytes, keys: Sequence[str], keys_dir: KeysDir, *, now: float, where: str) -> Signed:
@@ -80,6 +82,45 @@ def verify_detached(
     return Keyring(keys, keys_dir).verify_detached(data, signature, now=now, where=where)
 
 
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """One of many: its primary fingerprint, upper case, those of all its keys, and its packets, each as
+    the number of its kind and its body."""
+
+    cert: pysequoia.Cert
+    fingerprint: str
+    keys: tuple[str, ...]
+    packets: tuple[tuple[int, bytes], ...]
+
+
+def certificates(raw: bytes, where: str) -> list[Certificate]:
+    """The certificates of a keyring's file. Raises VerifyError for what is none."""
+    found = []
+    try:
+        for cert in pysequoia.Cert.split_bytes(raw):
+            packets = list(PacketPile.from_bytes(bytes(cert)))
+            keys = [one.fingerprint.upper() for one in packets if one.tag in _KEYS and one.fingerprint]
+            bodies = tuple((_number(one.tag), bytes(one.body)) for one in packets)
+            found.append(Certificate(cert, cert.fingerprint.upper(), tuple(keys), bodies))
+    except RuntimeError as error:
+        reason = str(error).partition("\n")[0]
+        raise VerifyError("a keyring cannot be read", where=where, why=reason) from None
+    return found
+
+
+def issuers(signature: bytes, where: str) -> list[str]:
+    """The fingerprints, or key ids, of the keys that detached signatures name. Raises VerifyError."""
+    return [_issuer(packet) for packet in _signatures(signature, where, "the package")]
+
+
+_KEYS = (Tag.PublicKey, Tag.PublicSubkey)
+_NUMBERS = ((Tag.PublicKey, 6), (Tag.Signature, 2), (Tag.UserID, 13))  # RFC 9580, 5
+
+
+def _number(tag: Tag) -> int:
+    return next((number for known, number in _NUMBERS if known == tag), 0)
+
+
 class Keyring:
     """Pinned certificates, read when they are first asked for.
 
@@ -110,6 +151,14 @@ class Keyring:
         """What pysequoia asks for certificates."""
         return self.certs
 
+    @classmethod
+    def of(cls, certs: Sequence[Certificate]) -> Keyring:
+        """One of certificates that lie in no file of their own. Raises VerifyError for one that cannot be
+        used."""
+        made = cls((), ())
+        made.__dict__["certs"] = [_usable(one.cert, one.fingerprint) for one in certs]
+        return made
+
     def verify_detached(
         self, data: bytes, signature: bytes, *, now: float, where: str, what: str = "the archive"
     ) -> Signed:
@@ -124,6 +173,7 @@ class Keyring:
         checker = _Checker(self, now, where, what)
         packets = _signatures(signature, where, what)
         signers: list[str] = []
+        made = 0
         failure: VerifyError | None = None
         for packet in packets:
             sig = _sig(packet, where, what)
@@ -133,12 +183,13 @@ class Keyring:
 
             try:
                 signers += checker.check([packet], verify).signers
+                made = max(made, int(packet.signature_created.timestamp()) if packet.signature_created else 0)
             except VerifyError as error:
                 failure = failure or error
         if not signers:
             # all packets at once, so that the message names every key
             raise checker.refusal(packets) if failure is None or len(packets) > 1 else failure
-        return Signed(data, tuple(sorted(set(signers))))
+        return Signed(data, tuple(sorted(set(signers))), made)
 
 
 class WeakError(VerifyError):
@@ -270,17 +321,22 @@ def _certificate(keys_dir: KeysDir, fingerprint: str) -> pysequoia.Cert:
             why=f"the key in it is {cert.fingerprint.upper()}",
             hint=hint,
         )
+    return _usable(cert, str(path))
+
+
+def _usable(cert: pysequoia.Cert, where: str) -> pysequoia.Cert:
+    """The certificate, if it may be used at all. Raises VerifyError."""
     try:
         revoked = cert.is_revoked
         _ = cert.expiration  # asks for a binding signature that today's policy accepts
     except RuntimeError as error:
         raise WeakError(
             "a pinned key vouches for itself by a signature that is not accepted any more",
-            where=str(path),
+            where=where,
             why=_deepest(error),
         ) from None
     if revoked:
-        raise VerifyError("a pinned key has been revoked", where=str(path), hint="pin the key's successor")
+        raise VerifyError("a pinned key has been revoked", where=where, hint="pin the key's successor")
     return cert
 
 

@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TypeVar
 
+from tmplbuild.archives.alpm import version as alpmversion
 from tmplbuild.archives.apk import version as apkversion
 from tmplbuild.archives.aptrpm import evr
 from tmplbuild.archives.deb import version as debversion
@@ -80,7 +81,11 @@ def _apk_order(one: str, two: str) -> int:
     return (one > two) - (one < two)
 
 
-_ORDERS: dict[str, Callable[[str, str], int]] = {"dpkg": debversion.compare, "apk": _apk_order}
+_ORDERS: dict[str, Callable[[str, str], int]] = {
+    "dpkg": debversion.compare,
+    "apk": _apk_order,
+    "pacman": alpmversion.compare,
+}
 
 
 # -- packages -----------------------------------------------------------------------------------------

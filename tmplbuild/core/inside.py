@@ -159,7 +159,8 @@ def init_kind() -> str:
     known = {"systemd": "systemd", "openrc-init": "openrc", "busybox": "busybox"}.get(os.path.basename(path))
     if known:
         return known
-    return "sysvinit" if os.path.exists("/etc/inittab") and os.path.isdir("/etc/init.d") else "other"
+    scripts = any(map(os.path.isdir, ("/etc/init.d", "/etc/rc.d")))
+    return "sysvinit" if os.path.exists("/etc/inittab") and scripts else "other"
 
 
 def elf_bits(path: str) -> int:

@@ -9,7 +9,7 @@ import struct
 # utmp(5) on Linux: a record is 384 bytes on every architecture, the type and the pid come first.
 _UTMP_SIZE = 384
 _RUN_LEVEL = 1
-_BOOT_SCRIPTS = ("rc", "rcS", "startpar", "openrc", "openrc-run", "sysinit")
+_BOOT_SCRIPTS = ("rc", "rcS", "startpar", "openrc", "openrc-run", "sysinit", "rc.S", "rc.M")
 
 TICK_S = 0.02
 """How often a system without notification is looked at."""

@@ -54,6 +54,7 @@ _FAMILIES = {
     "dnf": "tmplbuild.archives.rpmmd",
     "zypper": "tmplbuild.archives.rpmmd",
     "apk": "tmplbuild.archives.apk",
+    "pacman": "tmplbuild.archives.alpm",
 }
 
 

@@ -12,11 +12,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from tmplbuild.core.tree import Tree
-from tmplbuild.managers import apkdb, dpkg
+from tmplbuild.managers import apkdb, dpkg, pacmandb
 
 UCF_HASHES = "/var/lib/ucf/hashfile"
 UCF_OWNERS = "/var/lib/ucf/registry"
-PACMAN = "/var/lib/pacman/local"
 SLACKWARE = ("/var/lib/pkgtools/packages", "/var/log/packages")
 
 _RPM_FORMAT = (
@@ -148,23 +147,14 @@ def _apk(tree: Tree) -> Facts:
 
 
 def _pacman(tree: Tree) -> Facts:
-    """pacman's local database: NAME-VERSION-RELEASE/files with %FILES%, and %BACKUP% (path, tab, MD5)."""
-    configs, owned, versions = {}, set(), {}
-    for entry in tree.listdir(PACMAN):
-        parts = entry.rsplit("-", 2)
-        if len(parts) != 3:
-            continue
-        name, version = parts[0], f"{parts[1]}-{parts[2]}"
-        versions[name] = version
-        section = ""
-        for line in _lines(tree, f"{PACMAN}/{entry}/files"):
-            path, _, md5 = line.partition("\t")
-            if line.startswith("%"):
-                section = line
-            elif section == "%FILES%" and not line.endswith("/"):
-                owned.add(f"/{line}")
-            elif section == "%BACKUP%":
-                configs[f"/{path}"] = Config(name, version, _digest(md5))
+    configs: dict[str, Config] = {}
+    owned: set[str] = set()
+    versions: dict[str, str] = {}
+    for package in pacmandb.packages(tree):
+        versions[package.name] = package.version
+        owned.update(package.files)
+        for path, md5 in package.backup.items():
+            configs[path] = Config(package.name, package.version, _digest(md5))
     return Facts(configs, frozenset(owned), versions)
 
 

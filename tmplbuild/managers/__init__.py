@@ -106,6 +106,7 @@ _TABLES = {
     "dnf": "dnf",
     "zypper": "zypper",
     "apk": "apk",
+    "pacman": "pacman",
 }
 
 

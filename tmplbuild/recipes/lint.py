@@ -31,7 +31,7 @@ _UNIT = re.compile(
 _PACKAGE = re.compile(r"^[A-Za-z0-9][A-Za-z0-9+._-]+$")
 _BRACES = re.compile(r"\{([A-Za-z_]+)\}")
 _WHOLE_TREE = {"/", "/*", "/**", "/**/*"}
-_PACKAGE_SIGNED = frozenset({"dnf", "zypper"})  # in others' archives no package has a signature of its own
+_PACKAGE_SIGNED = frozenset({"dnf", "zypper", "pacman", "slackpkg"})  # elsewhere packages have no signatures
 _WITH_COMPONENTS = frozenset({"apt-deb", "apt-rpm"})  # other archives' suites are not divided any further
 
 
@@ -114,7 +114,11 @@ def _archives(loaded: LoadedRecipe) -> Iterator[Row]:
             why = archive.keys_missing or "no key is pinned: nothing can be verified"
             hint = f"put it beside {loaded.path} as keys/FINGERPRINT.asc, and its fingerprint into `keys`"
             yield "error", ("archives", role, "keys"), why, hint
-        yield from _certificates(loaded, ("archives", role, "keys"), archive.keys)
+        if not archive.keyring:
+            yield from _certificates(loaded, ("archives", role, "keys"), archive.keys)
+        elif loaded.find(f"keys/{archive.keyring}") is None:
+            why = f"keys/{archive.keyring} is not there"
+            yield "error", ("archives", role, "keyring"), why, f"put it beside {loaded.path}"
 
 
 def _credentials(loaded: LoadedRecipe, role: str) -> Iterator[Row]:

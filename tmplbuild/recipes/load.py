@@ -76,9 +76,10 @@ class LoadedRecipe:
 
         Raises RecipeError when one of them is not there.
         """
-        tables = {f"archives.{role}.keys": archive.keys for role, archive in self.recipe.archives.items()}
+        archives = self.recipe.archives.items()
+        tables = {f"archives.{role}.keys": archive.keys for role, archive in archives if not archive.keyring}
         tables["bootstrap.keys"] = self.recipe.bootstrap.keys
-        found = []
+        found = [self._keyring(role, archive) for role, archive in archives if archive.keyring]
         for table, keys in tables.items():
             for at, key in enumerate(keys):
                 path = self.key_file(key)
@@ -91,6 +92,17 @@ class LoadedRecipe:
                     )
                 found.append(path)
         return tuple(found)
+
+    def _keyring(self, role: str, archive: Archive) -> Path:
+        path = self.find(f"keys/{archive.keyring}")
+        if path is None:
+            raise RecipeError(
+                "an archive's keyring is not there",
+                where=str(self.origin.get(f"archives.{role}.keyring", self.path)),
+                why=f"keys/{archive.keyring} is not there",
+                hint="the distribution's package of keys has it: put it beside the recipe",
+            )
+        return path
 
     def digests(self, section: Section) -> dict[str, str]:
         """sha256 of each file beside the recipe that a section takes in, by name, and of each password

@@ -64,15 +64,21 @@ class Archive(Section, frozen=True, kw_only=True):
         public: address that the template's own sources list gets (http, so that the build can serve
             it from verified bytes).
         suites: suites that are used, of which a later version wins wherever it is.
-        components: components of each suite; none with "dnf" and "apk", whose suites are repositories.
+        components: components of each suite; with "apt-deb" and "apt-rpm" alone, as others' suites are
+            repositories.
         keys: fingerprints of the primary keys that may sign the archive; the certificates lie in
             keys/FINGERPRINT.asc beside the recipe or its parent. With "apk" SHA-256 digests of RSA public
             keys (of their SubjectPublicKeyInfo, DER), which lie in keys/SHA256.pub. Empty only with
             `keys_missing`.
         keys_missing: why no key can be pinned yet, and what to do: until `keys` has one, nothing is built.
         signed: what the signatures are on: "index" (the signed file of each suite vouches for the packages),
-            "packages" (the index is not signed, each package is), or "both". With "dnf" and "zypper".
+            "packages" (the index is not signed, each package is), or "both". With "dnf", "zypper" and
+            "pacman".
         credentials: what the archive wants to know of who asks.
+        keyring: with "pacman", the file keys/KEYRING beside the recipe, which has the certificates of all who
+            sign packages; `keys` are the master keys among them.
+        certified_by: how many of `keys` must certify a key of the keyring before a package that it signed is
+            believed.
         frozen: the sha256 of a suite's signed file (InRelease, base/release), by suite, for one that never
             changes any more and whose signature is too old to be accepted: it is believed by this digest.
         vendor: what apt-rpm calls the keys that it accepts for this archive (vendors.list(5)): the mark
@@ -92,6 +98,8 @@ class Archive(Section, frozen=True, kw_only=True):
     keys_missing: Text = ""
     signed: Literal["index", "packages", "both"] = "index"
     credentials: Credentials = Credentials()
+    keyring: Annotated[str, Meta(pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]*)?$", description="a file name")] = ""
+    certified_by: Annotated[int, Meta(ge=1)] = 3
     frozen: dict[str, Sha256] = {}
     vendor: Annotated[str, Meta(pattern="^[A-Za-z0-9._-]*$", description="a vendor's id")] = ""
     arches: tuple[str, ...] = ()
@@ -106,8 +114,8 @@ class Bootstrap(Section, frozen=True, kw_only=True):
     and upgraded in a booted VE: it must have an init, and a package manager that knows the archives.
 
     Keys:
-        method: how it is made; "deb", "apt-rpm", "rpm-md" and "apk" unpack packages without the host's
-            package manager; "tarball" takes a root file system of this very release at `urls`; "template"
+        method: how it is made; "deb", "apt-rpm", "rpm-md", "apk" and "alpm" unpack packages without the
+            host's package manager; "tarball" takes a root file system of this very release at `urls`; "template"
             takes the template of an earlier release (the recipe `upgrade.from`), which lies in the
             template cache or at `urls`, and upgrades it to this one.
         priorities: packages of these priorities are taken, beside the Essential ones.
@@ -124,7 +132,7 @@ class Bootstrap(Section, frozen=True, kw_only=True):
         timeout_s: longest time that the packages' own scripts may take.
     """
 
-    method: Literal["deb", "apt-rpm", "rpm-md", "apk", "tarball", "template"]
+    method: Literal["deb", "apt-rpm", "rpm-md", "apk", "alpm", "tarball", "template"]
     priorities: tuple[str, ...] = ("required",)
     include: tuple[str, ...] = ()
     background: tuple[str, ...] = ()
@@ -214,7 +222,8 @@ class Configure(Section, frozen=True, kw_only=True):
             /etc/apt/sources.list.d/NAME.sources, "list" is /etc/apt/sources.list, "apt-rpm" is
             /etc/apt/sources.list.d/NAME.list with each vendor's fingerprints in vendors.list.d, "dnf" is
             /etc/yum.repos.d/NAME.repo with the pinned certificates in /etc/pki/rpm-gpg, "zypper" the
-            same in /etc/zypp/repos.d, "apk" is /etc/apk/repositories.
+            same in /etc/zypp/repos.d, "apk" is /etc/apk/repositories, "pacman" is
+            /etc/pacman.d/mirrorlist.
         overlays: directories beside the recipe whose files are taken, by name.
         files: files by path; they outweigh those of overlays.
         edits: changes to lines, in order.
@@ -223,7 +232,7 @@ class Configure(Section, frozen=True, kw_only=True):
         timeout_s: longest time that one command may take.
     """
 
-    sources: Literal["deb822", "list", "apt-rpm", "dnf", "zypper", "apk"] = "deb822"
+    sources: Literal["deb822", "list", "apt-rpm", "dnf", "zypper", "apk", "pacman"] = "deb822"
     overlays: dict[str, Overlay] = {}
     files: dict[Path, File] = {}
     edits: tuple[Edit, ...] = ()
@@ -296,7 +305,7 @@ class Upgrade(Section, frozen=True, kw_only=True, rename={"from_": "from"}):
             packages.
     """
 
-    manager: Literal["apt-deb", "apt-rpm", "dnf", "zypper", "apk"]
+    manager: Literal["apt-deb", "apt-rpm", "dnf", "zypper", "apk", "pacman"]
     mask: tuple[str, ...] = ()
     idle: tuple[str, ...] = ()
     autoremove: bool = True

@@ -151,6 +151,8 @@ def takes_address(ve: Shell, scripts: Scripts, boot: str) -> None:
 
 def installs(ve: Shell, manager: Manager, names: tuple[str, ...]) -> list[str]:
     """The package manager can read its lists, install and remove."""
+    if manager.prepare:
+        ve.run(manager.prepare, what="prepare for the package manager", env=manager.env, timeout_s=600)
     ve.run(manager.update, what="read the package lists", env=manager.env, timeout_s=600)
     ve.run([*manager.install, *names], what="install a package", env=manager.env, timeout_s=600)
     ve.run([*manager.purge, *names], what="remove the package", env=manager.env, timeout_s=600)

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 from tmplbuild import secrets
 from tmplbuild.core.tree import Tree
 from tmplbuild.recipes.model import Archive, Configure
-from tmplbuild.stages import apksources, aptrpm, aptsources, files, repofiles, users
+from tmplbuild.stages import apksources, aptrpm, aptsources, files, pacmansources, repofiles, users
 from tmplbuild.stages.context import Ctx
 
 Writer: TypeAlias = Callable[[Tree, Mapping[str, Archive], Callable[[str], bytes]], list[str]]
@@ -49,5 +49,6 @@ WRITERS: dict[str, Writer] = {
     "dnf": repofiles.write_dnf,
     "zypper": repofiles.write_zypper,
     "apk": apksources.write,
+    "pacman": pacmansources.write,
 }
 """What writes the list of archives for the tree's own package manager, by `configure.sources`."""

@@ -32,6 +32,7 @@ _MAKERS = {
     "apt-rpm": "rpmtree",
     "rpm-md": "rpmtree",
     "apk": "apktree",
+    "alpm": "pacmantree",
 }
 
 

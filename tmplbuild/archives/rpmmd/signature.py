@@ -16,7 +16,7 @@ from functools import partial
 
 from tmplbuild.archives import openpgp
 from tmplbuild.archives.aptrpm import header, rpmfile
-from tmplbuild.archives.fetch import Voucher
+from tmplbuild.archives.fetch import Beside, Voucher
 from tmplbuild.archives.model import Package
 from tmplbuild.errors import VerifyError
 from tmplbuild.recipes.model import Archive
@@ -42,7 +42,7 @@ def vouchers(archives: Mapping[str, Archive], keys_dir: openpgp.KeysDir, now: fl
     }
 
 
-def _vouch(keys: openpgp.Keyring, now: float, package: Package, fd: int) -> None:
+def _vouch(keys: openpgp.Keyring, now: float, package: Package, fd: int, _beside: Beside) -> None:
     verify(fd, package, keys, now=now)
 
 
