@@ -110,6 +110,7 @@ class Rpm:
     files: tuple[File, ...] = ()
     scripts: dict[str, str] = field(default_factory=dict)
     payload: str = "xz"
+    stripped: bool = False  # the payload of rpm's format 6, and of very large files
     changelog: tuple[tuple[int, str, str], ...] = ()
 
     @property
@@ -174,7 +175,8 @@ def common_tags(rpm: Rpm) -> list[Tag]:
         tags.append(Tag(header.DISTTAG, header.STRING, rpm.disttag))
     provides = (*rpm.provides, f"{rpm.name} = {rpm.evr}")
     wanted = _WRITERS[rpm.payload][1]
-    requires = (*rpm.requires, *([wanted] if wanted else ()))
+    large = "rpmlib(LargeFiles) <= 4.12.0-1" if rpm.stripped else ""
+    requires = (*rpm.requires, *filter(None, (wanted, large)))
     for deps, name, flags, version in (
         (provides, header.PROVIDENAME, header.PROVIDEFLAGS, header.PROVIDEVERSION),
         (requires, header.REQUIRENAME, header.REQUIREFLAGS, header.REQUIREVERSION),
@@ -210,7 +212,7 @@ def path_tags(paths: Sequence[str]) -> list[Tag]:
 def build_rpm(rpm: Rpm) -> bytes:
     """The bytes of the package's file."""
     rows = _rows(rpm)
-    cpio = _cpio(rows)
+    cpio = _stripped_cpio(rows) if rpm.stripped else _cpio(rows)
     payload = _WRITERS[rpm.payload][0](cpio)
     tags = common_tags(rpm) + _file_tags(rows) + _script_tags(rpm)
     if rpm.changelog:
@@ -351,3 +353,14 @@ def _cpio(rows: Sequence[_Row]) -> bytes:
         if not row.file.flags & 0x40  # %ghost: in the header alone
     ]
     return b"".join(members) + cpio_entry("TRAILER!!!", b"", mode=0, inode=0, mtime=0)
+
+
+def _stripped_cpio(rows: Sequence[_Row]) -> bytes:
+    """Each member is but the number of its file in the header (rpm's lib/cpio.cc)."""
+    numbers = {row.path: number for number, row in enumerate(rows)}
+    members = b""
+    for row in _in_payload_order(rows):
+        if not row.file.flags & 0x40:
+            data = row.data if row.file.mode >> 12 in (0o10, 0o12) else b""
+            members += b"07070X%08X\0\0" % numbers[row.path] + data + bytes(-len(data) % 4)
+    return members + cpio_entry("TRAILER!!!", b"", mode=0, inode=0, mtime=0)

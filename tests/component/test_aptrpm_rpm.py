@@ -96,9 +96,11 @@ def test_rpm2cpio_unpacks_what_we_unpack(kind: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.root
-@pytest.mark.parametrize("kind", ["xz", "lzma", "zstd"])
-def test_rpm_installs_our_packages(kind: str, tmp_path: Path) -> None:
-    path = package(tmp_path, Rpm("hello", files=FILES, payload=kind))
+@pytest.mark.parametrize(
+    ("kind", "stripped"), [("xz", False), ("lzma", False), ("zstd", False), ("zstd", True)]
+)
+def test_rpm_installs_our_packages(kind: str, stripped: bool, tmp_path: Path) -> None:
+    path = package(tmp_path, Rpm("hello", files=FILES, payload=kind, stripped=stripped))
     root = tmp_path / "root"
     root.mkdir()
     database = ("--root", root, "--dbpath", "/var/lib/rpm", "--nosignature")

@@ -49,9 +49,11 @@ def written(folder: Path, data: bytes) -> Path:
     return path
 
 
+@pytest.mark.parametrize("stripped", [False, True])
 @pytest.mark.parametrize("kind", ["xz", "lzma", "gzip", "bzip2", "zstd", "none"])
-def test_a_package_is_read_whole(kind: str, tmp_path: Path) -> None:
-    contents, files = read(written(tmp_path, build_rpm(Rpm("hello", files=FILES, payload=kind))))
+def test_a_package_is_read_whole(kind: str, stripped: bool, tmp_path: Path) -> None:
+    rpm = Rpm("hello", files=FILES, payload=kind, stripped=stripped)
+    contents, files = read(written(tmp_path, build_rpm(rpm)))
     found = {path: (what, target, data) for what, path, target, data in contents}
     script = b"#!/bin/sh\n" * 1000
     assert found["etc/hello.conf"] == ("file", "", b"x=1\n")
@@ -74,6 +76,7 @@ def test_a_package_is_read_whole(kind: str, tmp_path: Path) -> None:
         mtime=WHEN,
         size=4,
         flags=CONFIG | NOREPLACE,
+        inode=(1, 1),
     )
     assert files["usr/bin/hello"].mode == 0o4755
     assert files["usr/bin/ping"].caps == "cap_net_raw=ep"
@@ -155,6 +158,13 @@ def test_a_link_that_leads_elsewhere_than_the_header_says_is_refused(tmp_path: P
     link = File("/usr/bin/l", b"good", mode=0o120777)
     with pytest.raises(VerifyError, match="leads elsewhere"):
         read(written(tmp_path, forged([cpio_entry("./usr/bin/l", b"evil", mode=0o120777)], link)))
+
+
+def test_a_number_of_no_file_is_refused(tmp_path: Path) -> None:
+    data = build_rpm(Rpm("hello", files=FILES, payload="none", stripped=True))
+    at = data.rindex(b"07070X")
+    with pytest.raises(VerifyError, match="does not fit its header"):
+        read(written(tmp_path, data[: at + 6] + b"000000FF" + data[at + 14 :]))
 
 
 def test_damage_is_refused(tmp_path: Path) -> None:

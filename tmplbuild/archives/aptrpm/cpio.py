@@ -1,5 +1,8 @@
 """Reading a cpio stream of the "new ASCII" kind (cpio(5)), which is what packages hold.
 
+Packages of rpm's format 6, and those with files of 4 GiB and more, have a kind of rpm's own: a member is but
+the number of a file in the package's header, which tells the rest (rpm's lib/cpio.cc, "stripped").
+
 A stream that breaks the format, or exceeds the limits, is a VerifyError; what a member's name may be
 is for its reader to judge.
 """
@@ -7,15 +10,16 @@ is for its reader to judge.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
 from tmplbuild.errors import VerifyError
 
 _MAGICS = (b"070701", b"070702")
-_HEX = re.compile(rb"[0-9a-fA-F]{104}\Z")
-_HEAD = 110
+_STRIPPED = b"07070X"
+_HEX = re.compile(rb"(?:[0-9a-fA-F]{8})+\Z")
+_MAGIC, _HEAD, _STRIPPED_HEAD = 6, 110, 14
 _TRAILER = "TRAILER!!!"
 _MAX_NAME = 4096
 _CHUNK = 1 << 20
@@ -55,11 +59,19 @@ class CpioReader:
     Parameters:
         file: the uncompressed stream, at its start.
         where: what it is, for messages.
+        numbered: the member that stands for the file with a number; None: there are no such members.
 
     Raises VerifyError for a damaged stream, and what `file.read` raises.
     """
 
-    def __init__(self, file: Source, where: str, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        file: Source,
+        where: str,
+        limits: Limits | None = None,
+        numbered: Callable[[int], Member] | None = None,
+    ) -> None:
+        self._numbered = numbered
         self._file = file
         self._where = where
         self._limits = limits or Limits()
@@ -88,8 +100,11 @@ class CpioReader:
             pass
         self._exactly(self._pad)
         self._pad = 0
-        head = self._exactly(_HEAD)
-        if head[:6] not in _MAGICS or not _HEX.match(head[6:]):
+        head = self._exactly(_MAGIC)
+        if head == _STRIPPED and self._numbered is not None:
+            return self._stripped(self._numbered)
+        head += self._exactly(_HEAD - _MAGIC)
+        if head[:_MAGIC] not in _MAGICS or not _HEX.match(head[_MAGIC:]):
             raise self._bad("a member's header is malformed")
         inode, mode, _, _, links, mtime, size, major, minor, rmajor, rminor, length, _ = (
             int(head[at : at + 8], 16) for at in range(6, _HEAD, 8)
@@ -102,6 +117,15 @@ class CpioReader:
         self._left, self._pad = size, -size % 4
         name = raw[:-1].decode("utf-8", "surrogateescape")
         return Member(name, mode, (major, minor, inode), links, mtime, size, (rmajor, rminor))
+
+    def _stripped(self, numbered: Callable[[int], Member]) -> Member:
+        number = self._exactly(_STRIPPED_HEAD - _MAGIC)
+        if not _HEX.match(number):
+            raise self._bad("a member's header is malformed")
+        self._exactly(-_STRIPPED_HEAD % 4)
+        member = numbered(int(number, 16))
+        self._left, self._pad = member.size, -member.size % 4
+        return member
 
     def _drain(self) -> None:
         """Read what pads the stream: a compression's own checks come last."""

@@ -35,6 +35,7 @@ _LEAD_MAGIC = b"\xed\xab\xee\xdb"
 _SIG_SHA1, _SIG_SHA256 = 269, 273
 _SIZES, _MODES, _RDEVS, _MTIMES, _LINKS, _FLAGS = 1028, 1030, 1033, 1034, 1036, 1037
 _USERS, _GROUPS, _CAPS, _LONG_SIZES, _FORMAT = 1039, 1040, 5010, 5008, 1124
+_DEVICES, _INODES = 1095, 1096
 _SCRIPTS = {
     "pre": (1023, 1085),
     "post": (1024, 1086),
@@ -58,7 +59,8 @@ _KINDS: dict[int, Kind] = {
 @dataclass(frozen=True, slots=True)
 class FileInfo:
     """A file as the header has it. `path` is relative, without "./"; `mode` permission bits; `link` a
-    symbolic link's target; `caps` capabilities in words ("cap_net_raw=ep"), "" for none."""
+    symbolic link's target; `caps` capabilities in words ("cap_net_raw=ep"), "" for none. Names of one file
+    have one `inode`; 0 for none."""
 
     path: str
     kind: Kind
@@ -71,6 +73,7 @@ class FileInfo:
     link: str = ""
     caps: str = ""
     device: tuple[int, int] = (0, 0)
+    inode: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +103,8 @@ class RpmFile:
         """What the payload holds, in its order; files that are only in the header (%ghost) are not in
         it. Raises VerifyError."""
         stream = payload.open_payload(self._fd, self._offset, self.where)
-        return _Unpacking(self, CpioReader(stream, self.where)).run()
+        numbered = _Numbered(self.files, self.where)
+        return _Unpacking(self, CpioReader(stream, self.where, numbered=numbered.member)).run()
 
 
 @contextmanager
@@ -189,6 +193,8 @@ def _files(main: Header) -> Iterator[FileInfo]:
         "rdevs": main.numbers(_RDEVS) or (0,) * count,
         "mtimes": main.numbers(_MTIMES),
         "flags": main.numbers(_FLAGS) or (0,) * count,
+        "devices": main.numbers(_DEVICES) or (0,) * count,
+        "inodes": main.numbers(_INODES) or (0,) * count,
         "sizes": sizes,
     }
     words = {
@@ -217,6 +223,7 @@ def _files(main: Header) -> Iterator[FileInfo]:
             link=words["links"][index] if kind == "symlink" else "",
             caps=words["caps"][index],
             device=_device(columns["rdevs"][index]) if kind in ("char", "block") else (0, 0),
+            inode=(columns["devices"][index], columns["inodes"][index]),
         )
 
 
@@ -233,6 +240,31 @@ def _relative(path: str, main: Header) -> str:
 def _device(rdev: int) -> tuple[int, int]:
     # sixteen bits in the header: the old encoding of eight and eight
     return rdev >> 8, rdev & 0xFF
+
+
+class _Numbered:
+    """The files of the header by number, for a payload that says no more of them than that."""
+
+    def __init__(self, files: tuple[FileInfo, ...], where: str) -> None:
+        self._files = files
+        self._where = where
+        self._names: dict[tuple[int, int], list[int]] = {}
+        for number, file in enumerate(files):
+            if file.kind == "file" and not file.flags & GHOST and file.inode[1]:
+                self._names.setdefault(file.inode, []).append(number)
+
+    def member(self, number: int) -> Member:
+        """What the payload would say of the file with this number. Raises VerifyError."""
+        if number >= len(self._files):
+            why = f"it names file {number} of {len(self._files)}"
+            raise VerifyError("a package's payload does not fit its header", where=self._where, why=why)
+        file = self._files[number]
+        names = self._names.get(file.inode, [number]) if file.kind == "file" else [number]
+        # the content is with the last of several names; a link's target is content too
+        size = file.size if file.kind == "symlink" or (file.kind == "file" and names[-1] == number) else 0
+        kind = next(bits for bits, kind in _KINDS.items() if kind == file.kind)
+        inode = (0, *file.inode)
+        return Member(file.path, kind | file.mode, inode, len(names), file.mtime, size, file.device)
 
 
 class _Unpacking:
