@@ -177,7 +177,8 @@ def _rsync(root: Path, address: str, conf: PublishSettings, dry_run: bool) -> It
 
 def _rclone(root: Path, address: str, conf: PublishSettings, dry_run: bool) -> Iterator[_Pass]:
     target = address.removeprefix(RCLONE).rstrip("/")
-    argv = ["rclone", "--copy-links", "--retries", "3", "--timeout", f"{_IDLE_S}s", "--stats-one-line"]
+    argv = ["rclone", "--copy-links", "--retries", "1", "--low-level-retries", "3", "--stats-one-line"]
+    argv += ["--contimeout", "20s", "--timeout", f"{_IDLE_S}s"]  # the rest of the retries are ours
     argv += ["--checksum"]  # indexes of equal length and second differ all the same
     argv += ["--dry-run"] if dry_run else ["--stats", "2s", "--stats-log-level", "NOTICE"]
     argv += ["--bwlimit", conf.bandwidth] if conf.bandwidth else []
