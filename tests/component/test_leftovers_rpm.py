@@ -16,7 +16,8 @@ from tests.rpm_factory import File, Rpm, build_rpm
 from tests.unit.fake_bench import FakeBench, FakeShell
 from tmplbuild.archives.aptrpm.rpmfile import CONFIG, NOREPLACE
 from tmplbuild.core.tree import Tree
-from tmplbuild.recipes.model import Clean, Configure, Edit, Leftovers, Strip
+from tmplbuild.recipes.afterwards import Leftovers
+from tmplbuild.recipes.model import Clean, Configure, Edit, Strip
 from tmplbuild.recipes.model import File as RecipeFile
 from tmplbuild.stages import files, leftovers
 from tmplbuild.stages.work import work_of

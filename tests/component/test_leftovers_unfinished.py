@@ -17,7 +17,8 @@ from tests.rpm_factory import File, Rpm, build_rpm
 from tests.unit.fake_bench import FakeBench
 from tmplbuild.core.tree import Tree
 from tmplbuild.errors import StageError
-from tmplbuild.recipes.model import Clean, Configure, Leftovers, Strip
+from tmplbuild.recipes.afterwards import Leftovers
+from tmplbuild.recipes.model import Clean, Configure, Strip
 from tmplbuild.stages import leftovers
 from tmplbuild.stages.work import work_of
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import signal
+import subprocess
 import tarfile
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import pytest
 
 from tests.workshop import Workshop
 from tmplbuild.engine.steps import NAMES
+from tmplbuild.engine.store import Store
 
 pytestmark = [pytest.mark.root, pytest.mark.network, pytest.mark.live, pytest.mark.slow]
 
@@ -27,6 +30,14 @@ extends = "debian/12"
 name = "lang-{stem}-{ve_arch}"
 [install]
 packages = ["systemd-sysv", "dbus", "ifupdown", "net-tools", "iproute2", "procps"]
+files = ["debs/lang-hello.deb"]
+[archives.contrib]
+mirrors = ["host", "http://deb.debian.org/debian"]
+public = "http://deb.debian.org/debian"
+suites = ["{suite}"]
+components = ["contrib"]
+keys = ["B8B80B5B623EAB6AD8775C45B7C5D7D6350947F8", "4D64FEC119C2029067D6E791F8D2585B8783D481"]
+build_only = true
 [check]
 install = []
 boot = false
@@ -56,6 +67,15 @@ secrets = ["token"]
 run = "hooks/booted"
 before = "leftovers"
 booted = true
+"""
+
+CONTROL = """\
+Package: lang-hello
+Version: {}
+Architecture: all
+Maintainer: nobody <nobody@example.org>
+Depends: gcc-doc-base
+Description: a package beside the recipe
 """
 
 TUNE = """\
@@ -96,8 +116,20 @@ class Lang:
         self.put("_features/keyed.toml", '[strip]\nadd.mask = ["rescue.service"]\n')
         self.put("../../secrets/token", TOKEN + "\n", 0o600)
         self.put("../../secrets/deploy", HASH + "\n", 0o600)
+        self.digest = self.deb("1.0")
         self.env = {"TMPLBUILD_SECRETS": str(shop.place / "secrets")}
         self.options = ("--recipes", str(shop.place / "recipes"))
+
+    def deb(self, version: str) -> str:
+        """A package beside the recipe that needs one of the archive which only the build has; its digest."""
+        root = self.shop.place / "deb"
+        self.put(f"{root}/DEBIAN/control", CONTROL.format(version))
+        self.put(f"{root}/usr/share/lang-hello", f"{version}\n")
+        path = self.folder / "debs/lang-hello.deb"
+        path.parent.mkdir(exist_ok=True)
+        argv = ["dpkg-deb", "--root-owner-group", "--build", str(root), str(path)]
+        subprocess.run(argv, check=True, stdout=subprocess.DEVNULL)
+        return hashlib.sha256(path.read_bytes()).hexdigest()
 
     def put(self, name: str, text: str, mode: int = 0o644) -> None:
         path = self.folder / name
@@ -144,6 +176,24 @@ def test_the_tree_has_what_the_recipe_asks_for(lang: Lang) -> None:
         assert (keys.mode, keys.uid, keys.gid) == (0o600, 1200, 1200)
         assert text("etc/hooked").startswith("tune debian 12 bookworm\namd64 blue\n")
         assert text("etc/booted").startswith("252")
+
+
+def test_packages_beside_the_recipe_and_archives_for_the_build_alone(lang: Lang) -> None:
+    manifest = json.loads((lang.shop.templates / f"{NAME}.manifest.json").read_text())
+    packages = {row["name"]: row for row in manifest["packages"]}
+    assert packages["lang-hello"]["version"] == "1.0"
+    assert "gcc-doc-base" in packages
+    record = Store(lang.shop.place / "state").read_record(NAME)
+    assert record is not None
+    pinned = {row[0]: row[6] for row in record["pins"]["full"]["packages"]}
+    assert pinned["lang-hello"] == lang.digest
+    with lang.shop.tree(NAME, "clean-again") as tree:
+        assert tree.read_text("/usr/share/lang-hello") == "1.0\n"
+        assert "contrib" not in tree.read_text("/etc/apt/sources.list")
+        assert tree.listdir("/etc/apt/sources.list.d") == []
+        assert not tree.exists("/etc/apt/keyrings/contrib-B8B80B5B623EAB6AD8775C45B7C5D7D6350947F8.asc")
+    log = next((lang.shop.place / "state/logs" / NAME).glob("*-upgrade.log")).read_text()
+    assert "contrib" in log, "the booted tree had it"
 
 
 def test_a_secret_is_nowhere(lang: Lang) -> None:
@@ -248,6 +298,22 @@ def test_a_variant_shares_all_that_lies_below_what_it_changes(lang: Lang) -> Non
     assert featured.unchanged, "it is the same template"
     manifest = json.loads((lang.shop.templates / "lang-1-keyed-x86_64.manifest.json").read_text())
     assert manifest["recipe"]["features"] == ["keyed"]
+
+
+def test_another_package_beside_the_recipe_makes_the_tree_anew(lang: Lang) -> None:
+    lang.deb("1.1")
+    done = lang.shop.run("plan", "test-1", "--json", *lang.options, env=lang.env)
+    assert done.status == 0, done.err
+    steps = {row["stage"]: row for row in json.loads(done.out)["steps"]}
+    assert steps["bootstrap"]["action"] == "cached"
+    assert steps["install"]["action"] == "run"
+    assert "lang-hello 1.0 -> 1.1" in steps["install"]["reason"]
+    lang.put("1.toml", RECIPE + f'[install.digests]\n"debs/lang-hello.deb" = "{lang.digest}"\n')
+    done = lang.shop.build("test-1", *lang.options, ok=False, env=lang.env)
+    assert done.status == 6
+    assert "a local package is not the one that was meant" in done.out
+    lang.put("1.toml", RECIPE)
+    lang.deb("1.0")
 
 
 def test_an_unchanged_recipe_does_nothing(lang: Lang) -> None:

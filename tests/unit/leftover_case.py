@@ -13,7 +13,8 @@ from typing import Any
 from tests.unit.fake_bench import FakeBench, UserTree, make_tree
 from tmplbuild.core.tree import Tree
 from tmplbuild.events import Note
-from tmplbuild.recipes.model import Clean, Configure, Edit, File, Leftovers, Strip
+from tmplbuild.recipes.afterwards import Leftovers
+from tmplbuild.recipes.model import Clean, Configure, Edit, File, Strip
 from tmplbuild.stages import files, leftovers
 from tmplbuild.stages.work import work_of
 

@@ -7,8 +7,9 @@ import pytest
 
 from tests.unit.test_engine_plan import RECIPE, choose, no_files
 from tmplbuild.engine.steps import steps
+from tmplbuild.recipes.afterwards import Leftovers
 from tmplbuild.recipes.kinds import Section
-from tmplbuild.recipes.model import Clean, Configure, Edit, File, Leftovers, Strip
+from tmplbuild.recipes.model import Clean, Configure, Edit, File, Strip
 
 EDIT = (Edit(path="/etc/a", append="x"),)
 

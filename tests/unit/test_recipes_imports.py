@@ -235,3 +235,89 @@ def test_the_verb_writes_the_recipe_and_lists_what_is_left(run: Run, tmp_path: P
     assert lint.status == 0, lint.out
     found = json.loads(run(*words[:3], "debian-12-other", *words[4:], "--json").out)
     assert {row["key"] for row in found["left"]} == left(read_foreign(tmp_path / "dab.conf", ROOTS))
+
+
+EVERY_KEY = """\
+image:
+  name: ubuntu-disco
+  distribution: ubuntu
+  release: noble
+  architecture: x86_64
+  expiry: 30d
+  variant: default
+  serial: "1"
+source:
+  downloader: debootstrap
+  url: http://archive.ubuntu.com/ubuntu
+mappings:
+  architecture_map: debian
+packages:
+  manager: apt
+  update: true
+  cleanup: true
+  sets:
+    - packages: [vim]
+      action: install
+      early: true
+  repositories:
+    - name: site
+      url: deb http://repo.example/site noble main
+      type: apt
+      key: |-
+        -----BEGIN PGP PUBLIC KEY BLOCK-----
+files:
+  - generator: copy
+    source: motd
+    path: /etc/motd
+    templated: true
+actions:
+  - trigger: post-update
+    action: |-
+      #!/bin/sh
+      true
+environment:
+  clear_defaults: true
+  variables:
+    - key: COLOUR
+      value: blue
+    - key: GONE
+      set: false
+targets:
+  incus:
+    vm: {}
+simplestreams:
+  distro_name: x
+"""
+
+
+def test_every_key_of_distrobuilder_converts_or_is_listed(tmp_path: Path) -> None:
+    path = tmp_path / "all.yaml"
+    path.write_text(EVERY_KEY)
+    draft = read_foreign(path, ROOTS)
+    listed = {row.key: row.why for row in draft.left}
+    for key in (
+        "image.name",
+        "image.architecture",
+        "image.expiry",
+        "image.serial",
+        "source.url",
+        "mappings",
+        "packages.update",
+        "packages.cleanup",
+        "packages.sets.early",
+        "packages.repositories site",
+        "packages.repositories.type",
+        "packages.repositories.key",
+        "files /etc/motd (copy)",
+        "files.templated",
+        "actions post-update",
+        "environment.clear_defaults",
+        "environment.variables GONE",
+        "targets.incus",
+        "simplestreams",
+    ):
+        assert key in listed, key
+    assert draft.commands == [["env", "COLOUR=blue", "sh", "-c", "true\n"]]
+    assert "vim" in draft.text() or "vim" in draft.parent.recipe.install.packages
+    assert "[hooks.NAME]" in listed["actions post-update"]
+    assert "configure.overlays" in listed["files /etc/motd (copy)"]

@@ -11,7 +11,7 @@ import pytest
 from tests.unit.conftest import Run
 from tests.unit.recipe_files import tiny, write
 from tmplbuild.checks import rules
-from tmplbuild.recipes import difference, lint, load, skeleton
+from tmplbuild.recipes import difference, lint, load, schema, skeleton
 from tmplbuild.recipes.catalogue import shipped_root
 
 
@@ -29,13 +29,32 @@ def test_a_new_recipe_is_its_model_under_another_name(run: Run, tmp_path: Path) 
 def test_the_examples_in_the_skeleton_are_right(tmp_path: Path) -> None:
     made = skeleton("mydistro", load("debian-13", roots=[shipped_root()]))
     assert (made.name, str(made.place)) == ("mydistro-13", "mydistro/13.toml")
-    path = write(tmp_path, "mydistro/13", re.sub(r"^#(?! )", "", made.text, flags=re.MULTILINE))
+    path = write(tmp_path, "mydistro/13", re.sub(r"^#(?![ :])", "", made.text, flags=re.MULTILINE))
     (path.parent / "files").mkdir()
     (path.parent / "files/app.conf").write_text("")
+    (path.parent / "overlay/etc").mkdir(parents=True)
+    (path.parent / "debs").mkdir()
+    (path.parent / "debs/site.deb").write_bytes(b"")
+    (path.parent / "hooks").mkdir()
+    (path.parent / "hooks/tune").write_text("#!/bin/sh\n")
+    (path.parent / "hooks/tune").chmod(0o755)
     found = load(str(path), roots=[shipped_root()])
     assert "nginx" in found.recipe.install.packages
     assert found.recipe.configure.files["/etc/motd"].text == "Welcome.\n"
-    assert [str(row) for row in lint(found, rules=[rule.id for rule in rules()])] == []
+    assert "deploy" in found.recipe.configure.users
+    (only,) = [str(row) for row in lint(found, rules=[rule.id for rule in rules()])]
+    assert "keys/0123456789ABCDEF0123456789ABCDEF01234567.asc is not there" in only
+
+
+def test_a_new_recipe_tells_editors_where_its_schema_is(run: Run, tmp_path: Path) -> None:
+    done = run("recipe", "new", "debian-12-web", "--like", "debian-12-minimal", "--to", str(tmp_path))
+    assert done.status == 0, done.err
+    text = (tmp_path / "debian/12-web.toml").read_text()
+    first, *_ = text.splitlines()
+    assert first == "#:schema ../recipe.schema.json"
+    assert json.loads((tmp_path / "recipe.schema.json").read_text()) == schema()
+    assert 'features = ["minimal"]' in text
+    assert load(str(tmp_path / "debian/12-web.toml"), roots=[shipped_root()]).features == ("minimal",)
 
 
 @pytest.mark.parametrize("name", ["", "Debian-12", "-12", "debian-", "a/b-1", "1-2", "debian-../x"])

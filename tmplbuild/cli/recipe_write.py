@@ -57,6 +57,7 @@ def run_new(args: argparse.Namespace) -> int:
     made = skeleton(args.name, load(args.like, roots=roots))
     path = _place(args) / made.place
     _write_new(path, made.text)
+    _write_schema(_place(args))
     load(str(path), roots=roots)  # what was written is a recipe
     if args.json:
         print(json.dumps({"name": made.name, "path": str(path)}))
@@ -97,6 +98,20 @@ def run_import(args: argparse.Namespace) -> int:
     print(*(f"not converted: {printable(row['key'])}: {row['why']}\n" for row in left), sep="", end="")
     print(f"build it: tmplbuild {_recipes_option(args)}build {name}")
     return 0
+
+
+def _write_schema(folder: Path) -> None:
+    """Put the schema where the first line of a new recipe tells editors to find it."""
+    from tmplbuild.recipes import schema
+    from tmplbuild.recipes.skeleton import SCHEMA
+
+    path = folder / SCHEMA
+    draft = folder / f".{SCHEMA}.{os.getpid()}"
+    try:
+        draft.write_text(json.dumps(schema(), indent=2) + "\n")
+        draft.rename(path)
+    except OSError as error:
+        raise HostError("the schema cannot be written", where=str(path), why=str(error)) from error
 
 
 def _place(args: argparse.Namespace) -> Path:

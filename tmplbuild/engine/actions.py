@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tmplbuild import secrets
+from tmplbuild.archives.deb import local
 from tmplbuild.archives.gateway import Gateway
 from tmplbuild.archives.model import Package
 from tmplbuild.archives.packages import download
@@ -31,7 +32,9 @@ from tmplbuild.engine.world import Resolved, World, gateway_of
 from tmplbuild.events import Emit
 from tmplbuild.managers import manager
 from tmplbuild.recipes.additions import Hook
+from tmplbuild.recipes.lending import borrowed, lasting
 from tmplbuild.stages import (
+    aptsources,
     boot,
     bootstrap,
     check,
@@ -145,6 +148,8 @@ def _actions(
     todo = {row.step.name for row in plan.todo}  # what these need is looked for before any of them runs
 
     def fetch(packages: tuple[Package, ...]) -> None:
+        for path, sha256 in world.loaded.local_packages().items():
+            local.bring(path, sha256, world.cache)
         download(packages, fetcher=world.fetcher, cache=world.cache)
 
     def do_bootstrap(ctx: Bench) -> dict[str, Any]:
@@ -162,16 +167,17 @@ def _actions(
     def do_upgrade(ctx: Bench) -> dict[str, Any]:
         have = {package.sha256 for package in pins.full.packages}
         fetch(tuple(package for package in pins.target.packages if package.sha256 not in have))
-        if resolved.source is not None:
-            target = pins.target.versions()
-            return release.run(ctx, recipe.upgrade, recipe.install, table, target, pins.target.auto)
-        wanted = pins.target.versions()
-        recommends = recipe.install.recommends
-        return upgrade.run(ctx, recipe.upgrade, table, wanted, added_of(recipe, pins), recommends=recommends)
+        wanted, auto = pins.target.versions(), pins.target.auto
+        with aptsources.borrowed(ctx, borrowed(recipe.archives)):
+            if resolved.source is not None:
+                return release.run(ctx, recipe.upgrade, recipe.install, table, wanted, auto)
+            more, recommends = added_of(recipe, pins), recipe.install.recommends
+            return upgrade.run(ctx, recipe.upgrade, table, wanted, more, recommends=recommends)
 
     def do_check(ctx: Bench) -> dict[str, Any]:
         addresses = {address for row in world.mirrors.values() for address in row}
-        public = {archive.public for archive in recipe.archives.values()}
+        addresses |= {archive.public for archive in borrowed(recipe.archives).values()}
+        public = {archive.public for archive in lasting(recipe.archives).values()}
         urls = tuple(sorted(addresses - public))
         facts = world.store.facts(key_of["check"])
         return check.run(
@@ -185,7 +191,7 @@ def _actions(
         )
 
     def do_configure(ctx: Bench) -> dict[str, Any]:
-        return configure.run(ctx, recipe.configure, recipe.archives)
+        return configure.run(ctx, recipe.configure, lasting(recipe.archives))
 
     def do_strip(ctx: Bench) -> dict[str, Any]:
         return strip.run(ctx, recipe.strip, table)

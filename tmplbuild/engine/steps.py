@@ -19,6 +19,7 @@ from typing import Any
 from tmplbuild.engine import keys
 from tmplbuild.engine.pins import Pins
 from tmplbuild.recipes.kinds import Section
+from tmplbuild.recipes.lending import borrowed, lasting
 from tmplbuild.recipes.model import Archive, Recipe, plain
 from tmplbuild.recipes.release import begins_packed
 from tmplbuild.stages import versions
@@ -169,7 +170,7 @@ def _handed(recipe: Recipe, digests: Digests, pins: Pins) -> dict[str, dict[str,
                     *([archive.vendor, list(archive.keys)] if archive.vendor else []),
                     *([archive.signed, list(archive.keys)] if recipe.configure.sources in _WITH_KEYS else []),
                 ]
-                for role, archive in recipe.archives.items()
+                for role, archive in lasting(recipe.archives).items()
             },
             "beside": digests(recipe.configure),
         },
@@ -179,6 +180,7 @@ def _handed(recipe: Recipe, digests: Digests, pins: Pins) -> dict[str, dict[str,
             **{key: value for key, value in upgrade_.items() if key not in _RELEASE_KEYS},
             "packages": pins.target.digest,
             "epoch": pins.target.epoch,
+            **_borrowed(recipe),
             **({"added": list(added), "recommends": recipe.install.recommends} if added else {}),
         },
         "leftovers": {**plain(recipe.leftovers), "work": _work(recipe, digests)},
@@ -222,6 +224,15 @@ def _method(recipe: Recipe) -> dict[str, str]:
     return {} if recipe.bootstrap.method == "deb" else {"method": recipe.bootstrap.method}
 
 
+def _borrowed(recipe: Recipe) -> dict[str, Any]:
+    """What the sources of the tree have while it is upgraded, and no longer."""
+    rows = {
+        role: [archive.public, list(archive.suites), list(archive.components), list(archive.keys)]
+        for role, archive in borrowed(recipe.archives).items()
+    }
+    return {"borrowed": rows} if rows else {}
+
+
 def _own_keys(archive: Archive) -> list[str]:
     # the fingerprint says which key it is; what subkeys its certificate has matters to the tool only
     return list(archive.keys) if archive.own_keys else []
@@ -242,6 +253,7 @@ def _handed_upgrade(
             "recommends": recipe.install.recommends,
             "packages": pins.target.digest,
             "epoch": pins.target.epoch,
+            **_borrowed(recipe),
         },
         "configure-again": handed["configure"],
         "strip-again": handed["strip"],

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import tmplbuild.recipes as recipes
 from tmplbuild.archives import mirrors, packed
 from tmplbuild.archives.cache import PackageCache
+from tmplbuild.archives.deb import local
 from tmplbuild.archives.fetch import Fetcher
 from tmplbuild.archives.logins import logins
 from tmplbuild.archives.model import ArchiveState, Closure
@@ -126,6 +127,7 @@ def open_world(
         loaded = recipes.without_boot_test(loaded)
     if faults := [finding for finding in recipes.lint(loaded) if finding.level == "error"]:
         raise recipes_error(name, faults)
+    loaded = recipes.with_local_digests(loaded)
     stages = names_of(loaded.recipe)
     if wish.rerun_from is not None and wish.rerun_from not in stages:
         raise no_stage(wish.rerun_from, "--from", stages)
@@ -280,6 +282,10 @@ def closures(world: World, states: tuple[ArchiveState, ...], pool: Any = None) -
     recipe, arch = world.loaded.recipe, world.loaded.arch
     family = families.of(recipe)
     pool = family.open_pool(states, arch) if pool is None else pool
+    files = world.loaded.local_packages()
+    names: list[str] = []
+    if files:
+        pool, names = local.with_files(pool, files, world.cache)
     common: dict[str, Any] = {
         "arch": arch,
         "priorities": recipe.bootstrap.priorities,
@@ -288,12 +294,13 @@ def closures(world: World, states: tuple[ArchiveState, ...], pool: Any = None) -
     base = family.closure(pool, **common)
     full = family.closure(
         pool,
-        packages=recipe.install.packages,
+        packages=(*recipe.install.packages, *names),
         exclude=recipe.install.exclude,
         prefer=recipe.install.prefer,
         recommends=recipe.install.recommends,
         **common,
     )
+    local.refuse_others(full, files)
     return base, full
 
 

@@ -40,6 +40,8 @@ class Archive(Section, frozen=True, kw_only=True):
             of its lines in the sources list.
         arches: architectures that this archive is for; empty: all. Of a recipe for another one the
             archive is no part, so that each architecture may have an archive of its own.
+        build_only: packages are taken from it, and it is in no sources list of the template; while the
+            booted tree is upgraded it is. With "apt-deb" only.
         own_keys: give the template the pinned certificates as /etc/apt/keyrings/ROLE-FINGERPRINT.asc
             (apt-rpm: in its keyring), for an archive whose keys the distribution's keyring package does
             not bring.
@@ -58,4 +60,5 @@ class Archive(Section, frozen=True, kw_only=True):
     frozen: dict[str, Sha256] = {}
     vendor: Annotated[str, Meta(pattern="^[A-Za-z0-9._-]*$", description="a vendor's id")] = ""
     arches: tuple[str, ...] = ()
+    build_only: bool = False
     own_keys: bool = False

@@ -7,9 +7,10 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Literal, TypeAlias
 
+from tmplbuild.recipes.lending import borrowed
 from tmplbuild.recipes.load import LoadedRecipe
 from tmplbuild.recipes.release import begins_packed
-from tmplbuild.tomlfile import KeyPath, quote
+from tmplbuild.tomlfile import KeyPath, did_you_mean, quote
 
 Row: TypeAlias = tuple[Literal["error", "warning"], KeyPath, str, str]
 """Level, key path, text, hint."""
@@ -21,6 +22,8 @@ _OURS = ("TMPLBUILD_", "SOURCE_DATE_EPOCH")
 def rows(loaded: LoadedRecipe) -> Iterator[Row]:
     """All findings."""
     yield from _users(loaded)
+    yield from _local(loaded)
+    yield from _build_only(loaded)
     for name in loaded.recipe.hooks:
         yield from _hook(loaded, name)
 
@@ -44,6 +47,31 @@ def _users(loaded: LoadedRecipe) -> Iterator[Row]:
         if user.system and user.authorized_keys and user.home is None:
             hint = "give it a home"
             yield "error", (*key, "authorized_keys"), "a system account has no home for them", hint
+
+
+def _build_only(loaded: LoadedRecipe) -> Iterator[Row]:
+    only = borrowed(loaded.recipe.archives)
+    for role in only:
+        key: KeyPath = ("archives", role, "build_only")
+        if loaded.recipe.upgrade.manager != "apt-deb":
+            yield "error", key, "has no effect", "only trees made of Debian's packages know it"
+        if len(only) == len(loaded.recipe.archives):
+            yield "error", key, "no archive would be left in the template", ""
+
+
+def _local(loaded: LoadedRecipe) -> Iterator[Row]:
+    install = loaded.recipe.install
+    for at, name in enumerate(install.files):
+        key: KeyPath = ("install", "files", at)
+        if loaded.find(name) is None:
+            hint = f"it is looked for beside {loaded.path} and its parents"
+            yield "error", key, f"{name} is not there", hint
+        elif loaded.recipe.upgrade.manager != "apt-deb" or begins_packed(loaded.recipe):
+            yield "error", key, "local packages can only be given to trees made of Debian's packages", ""
+    for name in install.digests:
+        if name not in install.files:
+            hint = did_you_mean(name, install.files)
+            yield "error", ("install", "digests", name), "is none of install.files", hint
 
 
 def _hook(loaded: LoadedRecipe, name: str) -> Iterator[Row]:

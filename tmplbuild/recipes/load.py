@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 
 from tmplbuild import secrets
-from tmplbuild.errors import RecipeError
+from tmplbuild.errors import RecipeError, VerifyError
 from tmplbuild.recipes.additions import Hook, User
 from tmplbuild.recipes.catalogue import VE_ARCHES, Asked, choose_arch, declares, find, variants_of
 from tmplbuild.recipes.certificate import key_hint, key_name
@@ -130,6 +130,35 @@ class LoadedRecipe:
             if name := secrets.name_of(user.password) or "":
                 result[user.password] = hashlib.sha256(secrets.find(name).data).hexdigest()
         return result
+
+    def local_packages(self) -> dict[Path, str]:
+        """The packages beside the recipe, with their digests. See `with_local_digests`."""
+        install = self.recipe.install
+        found = {name: self.find(name) for name in install.files}
+        return {path: install.digests[name] for name, path in found.items() if path is not None}
+
+
+def with_local_digests(loaded: LoadedRecipe) -> LoadedRecipe:
+    """The recipe with the digests of its local packages, which are thereby part of what it asks for.
+
+    Raises RecipeError where a package is not there, VerifyError where it is not the one that the recipe pins.
+    """
+    install = loaded.recipe.install
+    digests = dict(install.digests)
+    for name in install.files:
+        path = loaded.find(name)
+        if path is None:
+            raise RecipeError(f"{name} is not there", where=f"{loaded.path}: install.files")
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        if digests.setdefault(name, found) != found:
+            raise VerifyError(
+                "a local package is not the one that was meant",
+                where=str(path),
+                why=f"its sha256 is {found}, and install.digests says {digests[name]}",
+            )
+    changed = msgspec.structs.replace(install, digests=digests)
+    return dataclasses.replace(loaded, recipe=msgspec.structs.replace(loaded.recipe, install=changed))
 
 
 def nearest_first(chain: Sequence[Path]) -> list[Path]:

@@ -34,7 +34,9 @@ def skeleton(name: str, like: LoadedRecipe) -> Skeleton:
     """
     whole, place = place_of(name, like.recipe.image.release)
     parent = f"{like.path.resolve().parent.name}/{like.path.stem}"
-    return Skeleton(whole, place, _TEXT.format(name=whole, parent=parent, like=like.name))
+    features = f"\nfeatures = [{', '.join(map(quote, like.features))}]" if like.features else ""
+    text = _TEXT.format(name=whole, parent=parent, like=like.name, features=features, schema=SCHEMA)
+    return Skeleton(whole, place, text)
 
 
 def place_of(name: str, release: str) -> tuple[str, Path]:
@@ -56,12 +58,16 @@ def place_of(name: str, release: str) -> tuple[str, Path]:
     return f"{distro}-{stem}", Path(distro) / f"{stem}.toml"
 
 
+SCHEMA = "recipe.schema.json"
+"""The schema that editors read, in the directory of recipes."""
+
 _TEXT = """\
+#:schema ../{schema}
 # {name}: {like}, and what is different here. `tmplbuild recipe lint {name}` looks for faults,
 # `tmplbuild recipe diff {like} {name}` shows what this file changes,
 # `tmplbuild recipe show {name} --origin` all that holds, and docs/recipes.md every key.
 # Lines that begin with "#" and no blank are examples: take the mark away.
-extends = "{parent}"
+extends = "{parent}"{features}
 
 [image]
 name = "{name}-{{ve_arch}}"
@@ -71,6 +77,16 @@ name = "{name}-{{ve_arch}}"
 #[install]
 #add.packages = ["nginx"]
 #drop.packages = ["nano"]
+#files = ["debs/site.deb"]
+
+# Another archive, whose key lies beside this file as keys/FINGERPRINT.asc.
+#[archives.site]
+#mirrors = ["http://repo.example/debian"]
+#public = "http://repo.example/debian"
+#suites = ["stable"]
+#components = ["main"]
+#keys = ["0123456789ABCDEF0123456789ABCDEF01234567"]
+#own_keys = true
 
 # Commands that run inside the tree: isolated, no services, no network.
 #[configure]
@@ -80,6 +96,20 @@ name = "{name}-{{ve_arch}}"
 #[configure.files]
 #"/etc/motd".text = "Welcome.\\n"
 #"/etc/app.conf" = {{ source = "files/app.conf", mode = "0640" }}
+
+# A directory beside this file, whose files go into the tree.
+#[configure.overlays]
+#overlay = {{}}
+
+# Accounts; their passwords are locked.
+#[configure.users.deploy]
+#groups = ["sudo"]
+#authorized_keys = ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI... somebody"]
+
+# An executable beside this file, run in the tree as a step of its own.
+#[hooks.tune]
+#run = "hooks/tune"
+#after = "configure"
 
 # What a container must not have.
 #[strip]

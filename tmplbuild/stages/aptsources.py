@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 from tmplbuild.core.tree import Tree
+from tmplbuild.recipes.lending import with_own_keys
 from tmplbuild.recipes.model import Archive
+from tmplbuild.stages.context import Ctx
+
+_PARTS = "/etc/apt/sources.list.d"
+_KEYRINGS = "/etc/apt/keyrings"
 
 
 def write_list(tree: Tree, archives: Mapping[str, Archive], beside: Callable[[str], bytes]) -> list[str]:
@@ -25,6 +31,26 @@ def write_deb822(tree: Tree, archives: Mapping[str, Archive], beside: Callable[[
     return [path, *_write_keys(tree, archives, beside)]
 
 
+@contextmanager
+def borrowed(ctx: Ctx, archives: Mapping[str, Archive]) -> Iterator[None]:
+    """While the block runs, the tree's sources have these archives beside their own."""
+    path = f"{_PARTS}/tmplbuild-borrowed.sources"
+    lent = {role: with_own_keys(archive) for role, archive in archives.items()}
+    made: list[str] = []
+    if lent:
+        with ctx.tree() as tree:
+            had = tree.exists(_KEYRINGS)
+            made = [path, *_write_keys(tree, lent, ctx.beside)]
+            tree.write(path, deb822_style(lent, ""), mode=0o644)
+    yield
+    if lent:
+        with ctx.tree() as tree:
+            for path in made:
+                tree.remove(path)
+            if not had:
+                tree.remove(_KEYRINGS)
+
+
 def _write_keys(tree: Tree, archives: Mapping[str, Archive], beside: Callable[[str], bytes]) -> list[str]:
     """Give the tree the certificates of archives that come with keys of their own."""
     made = []
@@ -38,7 +64,7 @@ def _write_keys(tree: Tree, archives: Mapping[str, Archive], beside: Callable[[s
 def _own_keys(role: str, archive: Archive) -> list[str]:
     if not archive.own_keys:
         return []
-    return [f"/etc/apt/keyrings/{role}-{key}.asc" for key in archive.keys]
+    return [f"{_KEYRINGS}/{role}-{key}.asc" for key in archive.keys]
 
 
 def one_line_style(archives: Mapping[str, Archive]) -> str:

@@ -23,7 +23,8 @@ from tmplbuild.leftovers.decide import Decision, Policy
 from tmplbuild.leftovers.facts import Facts
 from tmplbuild.leftovers.intent import Intent
 from tmplbuild.leftovers.suffixes import Leftover, Names
-from tmplbuild.recipes.model import Edit, Leftovers
+from tmplbuild.recipes.afterwards import Leftovers
+from tmplbuild.recipes.model import Edit
 from tmplbuild.stages import files
 from tmplbuild.stages.context import Ctx
 from tmplbuild.stages.work import Work

@@ -75,11 +75,14 @@ def read(path: Path, text: str, roots: Sequence[Path]) -> Draft:
     for value in fields.get("source", ()):
         _source(draft, "Source", value, suite)
     for value in fields.get("install-source", ()):
-        draft.leave(f"Install-Source: {value}", "archives for the build alone are not known")
+        draft.leave(
+            f"Install-Source: {value}", "write it as [archives.ROLE] with build_only = true and its key"
+        )
     for value in fields.get("depends", ()):
         _depends(draft, value)
     draft.leave(
-        "Makefile", "what `dab install` and `dab exec` do there belongs into install.packages and configure"
+        "Makefile",
+        "what `dab install` does there belongs into install.packages, `dab exec` into configure or [hooks]",
     )
     return draft
 

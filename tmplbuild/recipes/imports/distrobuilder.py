@@ -9,14 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import yaml
 
 from tmplbuild.errors import RecipeError
 from tmplbuild.recipes.catalogue import VE_ARCHES
-from tmplbuild.recipes.imports.draft import Draft, of_release
+from tmplbuild.recipes.imports.draft import Draft, Left, of_release
 from tmplbuild.recipes.model import File
 
 _PONGO = re.compile(r"\{[{%]")
@@ -73,6 +73,17 @@ class _Packages(msgspec.Struct, kw_only=True):
     repositories: list[_Repository] = []
 
 
+class _Variable(msgspec.Struct, kw_only=True):
+    key: str = ""
+    value: str = ""
+    set: bool = True
+
+
+class _Environment(msgspec.Struct, kw_only=True):
+    clear_defaults: bool = False
+    variables: list[_Variable] = []
+
+
 class _Definition(msgspec.Struct, kw_only=True):
     image: _Image
     source: dict[str, Any] = {}
@@ -80,7 +91,7 @@ class _Definition(msgspec.Struct, kw_only=True):
     files: list[_File] = []
     actions: list[_Action] = []
     targets: dict[str, Any] = {}
-    environment: dict[str, Any] = {}
+    environment: _Environment = msgspec.field(default_factory=_Environment)
 
 
 def is_one(text: str) -> bool:
@@ -91,7 +102,7 @@ def is_one(text: str) -> bool:
 def read(path: Path, text: str, roots: Sequence[Path], *, release: str = "", variant: str = "") -> Draft:
     """The definition as a draft. Raises RecipeError where it is not what distrobuilder takes, UsageError
     where no recipe of ours has its release."""
-    definition = _decode(path, text)
+    definition, raw = _decode(path, text)
     image = definition.image
     parent = of_release(path, image.distribution.lower(), release or image.release, roots)
     draft = Draft(path, parent, title=_plain_text(image.description))
@@ -104,18 +115,75 @@ def read(path: Path, text: str, roots: Sequence[Path], *, release: str = "", var
     _packages(draft, definition.packages, holds)
     for file in filter(holds, definition.files):
         _file(draft, file)
+    variables = _variables(draft, definition.environment)
     for action in filter(holds, definition.actions):
-        _action(draft, action)
+        _action(draft, action, variables)
     for name in definition.targets:
         draft.leave(f"targets.{name}", "what a client's own format needs is written when it is published")
-    if definition.environment:
-        draft.leave("environment", "commands have a fixed, clean environment")
+    _leave_unknown(draft, raw, _Definition, "")
     return draft
 
 
-def _decode(path: Path, text: str) -> _Definition:
+_SOURCE = {
+    "url": "a mirror is no part of a recipe: --mirror, MIRROR= or the setting mirrors",
+    "skip_verification": "nothing is used unverified",
+}
+_UNKNOWN = {
+    "image.architecture": "it is chosen when it is built: --arch",
+    "image.architectures": "it is chosen when it is built: --arch",
+    "image.expiry": "the images' own data are written when it is published",
+    "image.name": "the images' own data are written when it is published",
+    "image.serial": "the images' own data are written when it is published",
+    "image.variants": "each variant is a recipe of its own: --variant",
+    "mappings": "the recipe names architectures in the distribution's words",
+    "packages.cleanup": "stage clean does it",
+    "packages.update": "every build brings the tree up to date",
+    "packages.sets.early": "packages are installed all at once",
+    "packages.repositories.key": "a key is pinned by its fingerprint: [archives.ROLE] keys",
+    "packages.repositories.type": "see [archives.ROLE]",
+    "simplestreams": "indexes are written when it is published",
+    "files.templated": "made by a template: write what it comes to",
+    "files.template": "a template of Incus': written when it is published",
+}
+
+
+def _leave_unknown(draft: Draft, raw: Any, kind: Any, path: str) -> None:
+    """Every key that the types do not know is listed: msgspec passes over it."""
+    if isinstance(raw, list):
+        for item in raw:
+            _leave_unknown(draft, item, kind, path)
+        return
+    fields = {field.encode_name: field.type for field in msgspec.structs.fields(kind)}
+    for key, value in raw.items():
+        here = f"{path}{key}"
+        if key not in fields:
+            row = Left(here, _UNKNOWN.get(here, "has no counterpart"))
+            if row not in draft.left:
+                draft.left.append(row)
+            continue
+        inner = next((one for one in (fields[key], *get_args(fields[key])) if _is_struct(one)), None)
+        if inner is not None and isinstance(value, dict | list):
+            _leave_unknown(draft, value, inner, f"{here}.")
+
+
+def _is_struct(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
+
+
+def _variables(draft: Draft, environment: _Environment) -> list[str]:
+    """The variables that commands get, as env(1) takes them."""
+    if environment.clear_defaults:
+        draft.leave("environment.clear_defaults", "commands have a clean environment anyway")
+    for variable in environment.variables:
+        if not variable.set:
+            draft.leave(f"environment.variables {variable.key}", "commands have a clean environment anyway")
+    return [f"{one.key}={one.value}" for one in environment.variables if one.set and one.key]
+
+
+def _decode(path: Path, text: str) -> tuple[_Definition, Any]:
     try:
-        return msgspec.convert(yaml.load(text, Loader=_Loader), _Definition)
+        raw = yaml.load(text, Loader=_Loader)
+        return msgspec.convert(raw, _Definition), raw
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark is not None else ""
@@ -166,6 +234,9 @@ def _source(draft: Draft, source: dict[str, Any]) -> None:
     downloader = str(source.get("downloader", ""))
     if downloader and downloader != "debootstrap":
         draft.leave("source", f"{downloader}: the tree is made of packages, as {draft.parent.name} says")
+    for key in source:
+        if key not in ("downloader", "keys"):
+            draft.leave(f"source.{key}", _SOURCE.get(key, f"the tree is made as {draft.parent.name} says"))
     known = {key for archive in draft.parent.recipe.archives.values() for key in archive.keys}
     for key in source.get("keys") or ():
         word = str(key).upper().removeprefix("0X")
@@ -232,12 +303,14 @@ def _file(draft: Draft, file: _File) -> None:
             return
         draft.files[file.path] = made
     elif file.generator == "copy":
-        draft.leave(key, f'put {file.source} beside the recipe and name it: {{ source = "..." }}')
+        draft.leave(
+            key, f"put {file.source} beside the recipe, in a directory of [configure.overlays] or as a source"
+        )
     else:
         draft.leave(key, "has no counterpart")
 
 
-def _action(draft: Draft, action: _Action) -> None:
+def _action(draft: Draft, action: _Action, variables: list[str]) -> None:
     key = f"actions {action.trigger}"
     if action.pongo and _PONGO.search(action.action):
         draft.leave(key, "made by a template: write what it comes to")
@@ -248,7 +321,13 @@ def _action(draft: Draft, action: _Action) -> None:
         return
     shell = "bash" if found and found[1] == "bash" else "sh"
     script = action.action[found.end() :] if found else action.action
-    draft.commands.append([shell, "-c", script.strip() + "\n"])
+    env = ["env", *variables] if variables else []
+    draft.commands.append([*env, shell, "-c", script.strip() + "\n"])
+    if action.trigger in ("post-update", "post-files"):
+        draft.leave(
+            key,
+            'converted, and run before the upgrade; if it must come later: [hooks.NAME] after = "upgrade"',
+        )
     if re.search(r"\bu?mount\b", script):
         draft.leave(key, "converted, but nothing can be mounted where commands run: look at it")
 
