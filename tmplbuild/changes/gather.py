@@ -18,7 +18,7 @@ from tmplbuild.checks.subject import Subject
 from tmplbuild.checks.view import View
 from tmplbuild.errors import StageError, VerifyError
 from tmplbuild.leftovers.intent import matches
-from tmplbuild.managers import apkdb, dpkg, pacmandb, rpmdb
+from tmplbuild.managers import apkdb, dpkg, pacmandb, pkgtools, rpmdb
 
 TEXT_MOST = 64 << 10
 """Bytes up to which the text of a file in /etc is kept, so that its changes can be shown later."""
@@ -144,11 +144,23 @@ def _of_pacman(subject: Subject) -> tuple[tuple[f.Package, ...], int]:
     return tuple(found), unowned
 
 
+def _of_slackware(subject: Subject) -> tuple[tuple[f.Package, ...], int]:
+    view = subject.view
+    rows = pkgtools.packages(view)
+    sizes, unowned = _sizes(view, {view.real(path): one.name for one in rows for path in one.files})
+    found = [
+        f.Package(name=one.name, version=one.version, arch=one.arch, source=one.name, size=sizes[one.name])
+        for one in rows
+    ]
+    return tuple(found), unowned
+
+
 _READERS: dict[Family, Callable[[Subject], tuple[tuple[f.Package, ...], int]]] = {
     "dpkg": _of_dpkg,
     "rpm": _of_rpm,
     "apk": _of_apk,
     "pacman": _of_pacman,
+    "slackware": _of_slackware,
 }
 
 

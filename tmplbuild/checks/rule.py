@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from tmplbuild.checks.subject import Subject
 
 Severity = Literal["error", "warning"]
-Family = Literal["dpkg", "rpm", "alt", "pacman", "apk", "systemd", "sysvinit", "openrc", "tarball"]
+Family = Literal[
+    "dpkg", "rpm", "alt", "pacman", "apk", "slackware", "systemd", "sysvinit", "openrc", "tarball"
+]
 Faults = Iterator[tuple[str, str]]
 Look = Callable[["Subject"], Faults]
 

@@ -21,6 +21,7 @@ _SIGNS: dict[Family, tuple[str, ...]] = {
     "rpm": ("/var/lib/rpm", "/usr/lib/sysimage/rpm", "/usr/share/rpm/rpmdb.sqlite"),
     "pacman": ("/var/lib/pacman",),
     "apk": ("/lib/apk/db", "/usr/lib/apk/db", "/etc/apk"),
+    "slackware": ("/var/lib/pkgtools/packages", "/var/log/packages"),
     "systemd": ("/lib/systemd/systemd", "/usr/lib/systemd/systemd"),
     "sysvinit": ("/etc/inittab",),
     "openrc": ("/sbin/openrc", "/sbin/openrc-run"),

@@ -55,6 +55,7 @@ _FAMILIES = {
     "zypper": "tmplbuild.archives.rpmmd",
     "apk": "tmplbuild.archives.apk",
     "pacman": "tmplbuild.archives.alpm",
+    "slackpkg": "tmplbuild.archives.slackware",
 }
 
 

@@ -12,11 +12,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from tmplbuild.core.tree import Tree
-from tmplbuild.managers import apkdb, dpkg, pacmandb
+from tmplbuild.managers import apkdb, dpkg, pacmandb, pkgtools
 
 UCF_HASHES = "/var/lib/ucf/hashfile"
 UCF_OWNERS = "/var/lib/ucf/registry"
-SLACKWARE = ("/var/lib/pkgtools/packages", "/var/log/packages")
 
 _RPM_FORMAT = (
     r"[%{=NAME}\t%{=EPOCH}:%{=VERSION}-%{=RELEASE}\t%{FILEFLAGS:fflags}\t%{FILEMD5S}\t%{FILENAMES}\n]"
@@ -159,30 +158,15 @@ def _pacman(tree: Tree) -> Facts:
 
 
 def _slackware(tree: Tree) -> Facts:
-    """Slackware's lists: the names after "FILE LIST:". One that a package ships as NAME.new is the
-    configuration NAME, which is never a package's file itself."""
-    configs, owned, versions = {}, set(), {}
-    for folder in SLACKWARE:
-        for entry in tree.listdir(folder):
-            parts = entry.rsplit("-", 3)
-            if len(parts) != 4:
-                continue
-            name, version = parts[0], f"{parts[1]}-{parts[3]}"
-            versions[name] = version
-            for path in _slackware_files(tree, f"{folder}/{entry}"):
-                if path.endswith(".new"):
-                    configs[path.removesuffix(".new")] = Config(name, version)
-                else:
-                    owned.add(path)
+    configs: dict[str, Config] = {}
+    owned: set[str] = set()
+    versions: dict[str, str] = {}
+    for package in pkgtools.packages(tree):
+        versions[package.name] = package.version
+        owned.update(package.files)
+        for path in package.configs:
+            configs[path] = Config(package.name, package.version)
     return Facts(configs, frozenset(owned), versions)
-
-
-def _slackware_files(tree: Tree, path: str) -> Iterator[str]:
-    listed = False
-    for line in _lines(tree, path):
-        if listed and not line.endswith("/"):
-            yield f"/{line.removeprefix('./')}"
-        listed = listed or line == "FILE LIST:"
 
 
 def _lines(tree: Tree, path: str) -> list[str]:

@@ -107,6 +107,7 @@ _TABLES = {
     "zypper": "zypper",
     "apk": "apk",
     "pacman": "pacman",
+    "slackpkg": "slackpkg",
 }
 
 

@@ -53,15 +53,23 @@ class Source:
 
     @property
     def family(self) -> str:
-        """The form of its packages: "deb" or "rpm"."""
+        """The form of its packages, in package URLs' word: "deb", "rpm", "apk", "alpm"."""
         if self.recipe is not None:
-            return "rpm" if self.recipe.recipe.upgrade.manager == "apt-rpm" else "deb"
+            return _FORMS.get(self.recipe.recipe.upgrade.manager, "generic")
         return "rpm" if self.distro == "altlinux" else "deb"
 
     @property
     def manifest_sha256(self) -> str:
         """The digest of the manifest's text."""
         return hashlib.sha256(self.raw).hexdigest()
+
+
+_FORMS = {
+    **dict.fromkeys(("apt-rpm", "dnf", "zypper"), "rpm"),
+    "apt-deb": "deb",
+    "apk": "apk",
+    "pacman": "alpm",
+}
 
 
 def names_in(cache: Path) -> list[str]:

@@ -63,10 +63,10 @@ class Bootstrap(Section, frozen=True, kw_only=True):
     and upgraded in a booted VE: it must have an init, and a package manager that knows the archives.
 
     Keys:
-        method: how it is made; "deb", "apt-rpm", "rpm-md", "apk" and "alpm" unpack packages without the
-            host's package manager; "tarball" takes a root file system of this very release at `urls`;
-            "template" takes the template of an earlier release (the recipe `upgrade.from`), which lies in
-            the template cache or at `urls`, and upgrades it to this one.
+        method: how it is made; "deb", "apt-rpm", "rpm-md", "apk", "alpm" and "slackware" unpack packages
+            without the host's package manager; "tarball" takes a root file system of this very release at
+            `urls`; "template" takes the template of an earlier release (the recipe `upgrade.from`), which
+            lies in the template cache or at `urls`, and upgrades it to this one.
         priorities: packages of these priorities are taken, beside the Essential ones.
         include: further packages.
         background: as in `install`.
@@ -81,7 +81,7 @@ class Bootstrap(Section, frozen=True, kw_only=True):
         timeout_s: longest time that the packages' own scripts may take.
     """
 
-    method: Literal["deb", "apt-rpm", "rpm-md", "apk", "alpm", "tarball", "template"]
+    method: Literal["deb", "apt-rpm", "rpm-md", "apk", "alpm", "slackware", "tarball", "template"]
     priorities: tuple[str, ...] = ("required",)
     include: tuple[str, ...] = ()
     background: tuple[str, ...] = ()
@@ -177,7 +177,7 @@ class Configure(Section, frozen=True, kw_only=True):
             /etc/apt/sources.list.d/NAME.list with each vendor's fingerprints in vendors.list.d, "dnf" is
             /etc/yum.repos.d/NAME.repo with the pinned certificates in /etc/pki/rpm-gpg, "zypper" the
             same in /etc/zypp/repos.d, "apk" is /etc/apk/repositories, "pacman" is
-            /etc/pacman.d/mirrorlist.
+            /etc/pacman.d/mirrorlist, "slackpkg" is /etc/slackpkg/mirrors.
         overlays: directories beside the recipe whose files are taken, by name.
         files: files by path; they outweigh those of overlays.
         edits: changes to lines, in order.
@@ -186,7 +186,7 @@ class Configure(Section, frozen=True, kw_only=True):
         timeout_s: longest time that one command may take.
     """
 
-    sources: Literal["deb822", "list", "apt-rpm", "dnf", "zypper", "apk", "pacman"] = "deb822"
+    sources: Literal["deb822", "list", "apt-rpm", "dnf", "zypper", "apk", "pacman", "slackpkg"] = "deb822"
     overlays: dict[str, Overlay] = {}
     files: dict[Path, File] = {}
     edits: tuple[Edit, ...] = ()
@@ -259,7 +259,7 @@ class Upgrade(Section, frozen=True, kw_only=True, rename={"from_": "from"}):
             packages.
     """
 
-    manager: Literal["apt-deb", "apt-rpm", "dnf", "zypper", "apk", "pacman"]
+    manager: Literal["apt-deb", "apt-rpm", "dnf", "zypper", "apk", "pacman", "slackpkg"]
     mask: tuple[str, ...] = ()
     idle: tuple[str, ...] = ()
     autoremove: bool = True
@@ -290,7 +290,7 @@ class Check(Section, frozen=True, kw_only=True):
     """
 
     waive: dict[str, str] = {}
-    network: Literal["ifupdown", "networkd", "etcnet", "none"] = "none"
+    network: Literal["ifupdown", "networkd", "etcnet", "slackware", "none"] = "none"
     unwanted_processes: tuple[str, ...] = ()
     install: tuple[str, ...] = ()
     boot: bool = True

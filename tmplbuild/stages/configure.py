@@ -8,7 +8,16 @@ from typing import Any, TypeAlias
 from tmplbuild import secrets
 from tmplbuild.core.tree import Tree
 from tmplbuild.recipes.model import Archive, Configure
-from tmplbuild.stages import apksources, aptrpm, aptsources, files, pacmansources, repofiles, users
+from tmplbuild.stages import (
+    apksources,
+    aptrpm,
+    aptsources,
+    files,
+    pacmansources,
+    repofiles,
+    slacksources,
+    users,
+)
 from tmplbuild.stages.context import Ctx
 
 Writer: TypeAlias = Callable[[Tree, Mapping[str, Archive], Callable[[str], bytes]], list[str]]
@@ -50,5 +59,6 @@ WRITERS: dict[str, Writer] = {
     "zypper": repofiles.write_zypper,
     "apk": apksources.write,
     "pacman": pacmansources.write,
+    "slackpkg": slacksources.write,
 }
 """What writes the list of archives for the tree's own package manager, by `configure.sources`."""

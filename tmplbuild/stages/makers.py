@@ -33,6 +33,7 @@ _MAKERS = {
     "rpm-md": "rpmtree",
     "apk": "apktree",
     "alpm": "pacmantree",
+    "slackware": "slacktree",
 }
 
 
