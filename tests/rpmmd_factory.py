@@ -33,7 +33,7 @@ class RpmMd:
         self.key = key
         self.packages = packages
         self._rpms: list[Rpm] = []
-        self._signed: dict[bytes, bytes] = {}
+        self._made: dict[int, tuple[Rpm, bytes]] = {}
 
     def add(self, *rpms: Rpm) -> None:
         """Packages for the next repository that is written."""
@@ -67,19 +67,17 @@ class RpmMd:
         subprocess.run([*words, str(place)], check=True, env={**os.environ, "SOURCE_DATE_EPOCH": str(date)})
 
     def _files(self) -> list[tuple[str, bytes]]:
-        """The packages by name, signed if they are to be: each but once, as that takes time."""
-        built = {rpm.filename: build_rpm(rpm) for rpm in self._rpms}
-        if self.packages is None:
-            return list(built.items())
-        new = {data for data in built.values() if data not in self._signed}
+        """The packages by name, signed if they are to be: each is made but once, as that takes time."""
+        new = [rpm for rpm in self._rpms if id(rpm) not in self._made]
         with tempfile.TemporaryDirectory() as folder:
-            paths = {Path(folder, f"{number}.rpm"): data for number, data in enumerate(new)}
-            for path, data in paths.items():
-                path.write_bytes(data)
-            if paths:
+            paths = [Path(folder, f"{number}.rpm") for number in range(len(new))]
+            for rpm, path in zip(new, paths, strict=True):
+                path.write_bytes(build_rpm(rpm))
+            if paths and self.packages is not None:
                 self.packages.sign(*paths)
-            self._signed.update({data: path.read_bytes() for path, data in paths.items()})
-        return [(name, self._signed[data]) for name, data in built.items()]
+            # with the package itself, so that no other one gets its id
+            self._made |= {id(rpm): (rpm, path.read_bytes()) for rpm, path in zip(new, paths, strict=True)}
+        return [(rpm.filename, self._made[id(rpm)][1]) for rpm in self._rpms]
 
     def resign(self, place: Path, signer: Key | None = None) -> None:
         """Sign a repository anew, whatever its repomd.xml has become."""

@@ -119,6 +119,7 @@ _COMMON = """\
 [install]
 add.packages = ["systemd-sysv", "dbus", "tree-like"]
 [configure]
+add.edits = [{ path = "/etc/tree-like.conf", append = "ours = 1" }]
 add.commands = [["systemctl", "enable", "systemd-networkd.service"]]
 [configure.files]
 "/etc/systemd/network/eth0.network".text = "[Match]\\nName=eth0\\n\\n[Network]\\nDHCP=yes\\n"
@@ -144,23 +145,35 @@ def _enterprise(name: str, title: str) -> Callable[[Iterable[Deb]], list[Rpm]]:
     return lambda debs: rpmmd_packages.packages(debs, "1.el9", [own])
 
 
-def _fedora(debs: Iterable[Deb]) -> list[Rpm]:
+def _fedora(release: str) -> Callable[[Iterable[Deb]], list[Rpm]]:
     lines = (
-        'NAME="Fedora Linux"\nVERSION="44 (a stand-in)"\nID=fedora\nVERSION_ID=44\n'
-        'PRETTY_NAME="Fedora Linux 44 (a stand-in)"\n'
+        f'NAME="Fedora Linux"\nVERSION="{release} (a stand-in)"\nID=fedora\nVERSION_ID={release}\n'
+        f'PRETTY_NAME="Fedora Linux {release} (a stand-in)"\n'
     )
     files = (
-        File("/etc/fedora-release", b"Fedora release 44 (a stand-in)\n"),
+        File("/etc/fedora-release", f"Fedora release {release} (a stand-in)\n".encode()),
         rpmmd_packages.repo("/etc/yum.repos.d/fedora.repo", "fedora"),
     )
     identity = "fedora-release-identity-container"
     own = [
         rpmmd_packages.release("fedora-release-container", lines, files),
-        Rpm(identity, arch="noarch", provides=("fedora-release-identity = 44",)),
+        Rpm(identity, arch="noarch", provides=(f"fedora-release-identity = {release}",)),
         # Debian has no dnf 5 yet
         Rpm("dnf5", arch="noarch", requires=("dnf",)),
     ]
-    return rpmmd_packages.packages(debs, "1.fc44", own)
+    return lambda debs: rpmmd_packages.packages(debs, f"1.fc{release}", own)
+
+
+def fedora(release: str) -> Flavour:
+    """A release of Fedora."""
+    return Flavour(
+        name=f"fedora-{release}",
+        suites=(f"releases/{release}/Everything/x86_64/os", f"updates/{release}/Everything/x86_64"),
+        dist=f"1.fc{release}",
+        signed="packages",
+        recipe=f'extends = "fedora/{release}"\n[archives.fedora]\nkeys = ["{{key}}"]\n' + _COMMON,
+        packages=_fedora(release),
+    )
 
 
 ALMALINUX = Flavour(
@@ -186,14 +199,7 @@ RHEL = Flavour(
     packages=_enterprise("rhel", "Red Hat Enterprise Linux"),
 )
 
-FEDORA = Flavour(
-    name="fedora-44",
-    suites=("releases/44/Everything/x86_64/os", "updates/44/Everything/x86_64"),
-    dist="1.fc44",
-    signed="packages",
-    recipe='extends = "fedora/44"\n[archives.fedora]\nkeys = ["{key}"]\n' + _COMMON,
-    packages=_fedora,
-)
+FEDORA = fedora("44")
 
 
 def _opensuse(release: str) -> Callable[[Iterable[Deb]], list[Rpm]]:

@@ -38,6 +38,7 @@ def test_a_package_that_moved_is_upgraded_by_the_trees_own_dnf(el: RpmMdShop) ->
     el.publish("2")
     assert el.build().ran[0] == "upgrade"
     assert el.versions()["tree-like"] == f"2-{el.flavour.dist}"
+    assert el.read("/etc/tree-like.conf") == "version = 2\nours = 1\n"
 
 
 def test_a_script_that_fails_fails_the_build_and_keeps_the_template(el: RpmMdShop) -> None:

@@ -37,6 +37,9 @@ def test_a_package_that_moved_is_upgraded_by_the_trees_own_zypper(leap: RpmMdSho
     leap.publish("2")
     assert leap.build().ran[0] == "upgrade"
     assert leap.versions()["tree-like"] == f"2-{leap.flavour.dist}"
+    # rpm put the package's new configuration beside the one that the recipe had edited, or the old one away
+    assert leap.read("/etc/tree-like.conf") == "version = 2\nours = 1\n"
+    assert not [name for name in leap.names() if name.endswith((".rpmnew", ".rpmsave", ".rpmorig"))]
 
 
 def test_a_release_becomes_the_next_one(leap: RpmMdShop, packages: Path) -> None:

@@ -44,6 +44,7 @@ TABLE = Manager(
     prepare=("sh", "-c", rpm.PREPARE),
     purge=(*_CHANGE, "--setopt=clean_requirements_on_remove=False", "remove"),
     install=(*_CHANGE, "install"),
+    manual=("dnf", "--quiet", "repoquery", "--userinstalled", "--qf", "%{name}\\n"),
     mark_auto=("sh", "-c", rpm.MARK_AUTO, "mark"),
     progress=_progress,
     failure=rpm.failure,
