@@ -27,6 +27,7 @@ class PublishSettings:
         passphrase_file: file with the key's passphrase, for unattended runs.
         formats: what each template is published as, beside tar.gz.
         page: make pages for people (index.html), too.
+        patches: make a patch from the build before, which `tmplbuild fetch` takes where it has that one.
         keep: builds of a template that the indexes list, the newest first.
         keep_days: days for which older ones are listed, too.
         grace_hours: hours for which files stay after no index names them any more: as long as a mirror
@@ -46,6 +47,7 @@ class PublishSettings:
     passphrase_file: Path | None = None
     formats: tuple[str, ...] = FORMATS
     page: bool = True
+    patches: bool = False
     keep: int = 3
     keep_days: float = 0.0
     grace_hours: float = 48.0
@@ -161,6 +163,7 @@ _READERS: dict[str, Callable[[object], object]] = {
     "passphrase_file": _path,
     "formats": _formats,
     "page": _switch,
+    "patches": _switch,
     "keep": _whole(1, 1000),
     "keep_days": _number,
     "grace_hours": _number,

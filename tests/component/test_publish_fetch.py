@@ -106,6 +106,48 @@ def test_only_what_changed_is_fetched(press: Press, reader: Reader, way: str) ->
         assert 40_000 < found["fetched"] < 0.15 * found["size"]
 
 
+@pytest.mark.parametrize("way", ["patch", "level", "another file", "damaged"])
+def test_a_patch_from_the_build_before(tmp_path: Path, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is taken from the very file that is here; where it does not fit, members are fetched as ever."""
+    gpg = Gpg(tmp_path / "gnupg")
+    tree = tmp_path / "tree"
+    (tree / "usr/bin").mkdir(parents=True)
+    texts = [b"".join(os.urandom(8).hex().encode() for _ in range(8000)) for _ in range(4)]
+    for number, text in enumerate(texts):
+        (tree / f"usr/bin/{number}").write_bytes(text)
+    owners = {f"/usr/bin/{number}": f"package-{number}" for number in range(4)}
+    press = Press(tmp_path / "press", gpg, formats=["tar.gz"], patches=True)
+    olds = []
+    for change in range(3):
+        (tree / "usr/bin/2").write_bytes(texts[2][:60_000] + b"change %d" % change + texts[2][60_000:])
+        add_template(press.cache, tree, owners=owners)
+        press.publish()
+        olds.append((press.cache / f"{NAME}.tar.gz").read_bytes())
+    gpg.forget()
+    (tmp_path / "reader").mkdir()
+    reader = Reader(press, tmp_path / "reader")
+    reader.file.write_bytes(olds[0 if way == "another file" else 1])
+    patch = press.state().listed(NAME)[0].file("patch")
+    assert patch is not None
+    assert patch.size < 2000
+    if way == "level":  # a library that compresses otherwise
+        monkeypatch.setattr("tmplbuild.publish.patch.member_of", lambda raw, level: b"otherwise")
+    if way == "damaged":
+
+        def broken(*_: object) -> dict[int, bytes]:
+            raise EOFError("the patch does not fit")
+
+        monkeypatch.setattr("tmplbuild.publish.members.patch.apply", broken)
+    with ArchiveServer(press.mirror) as server:
+        done = reader.fetch(server.url, "--json")
+        assert bool(server.asked(r"\.patch$")) == (way != "another file")
+    assert done.returncode == 0, done.stderr + done.stdout
+    assert reader.file.read_bytes() == olds[-1]
+    fetched = json.loads(done.stdout.splitlines()[-1])["fetched"]
+    assert (fetched < 5000) == (way == "patch")
+    assert press.run("verify", str(press.mirror)).returncode == 0
+
+
 def test_an_older_build_by_name(press: Press, reader: Reader) -> None:
     old = press.state().listed(NAME)[1]
     assert reader.fetch(press.mirror, "--at", old.build).returncode == 0

@@ -72,3 +72,28 @@ def decompress(data: bytes, *, limit: int) -> bytes:
         return zstandard.ZstdDecompressor().decompress(data)
     except zstandard.ZstdError as error:
         raise VerifyError("compressed data are damaged", why=str(error)) from error
+
+
+def patch(data: bytes, base: bytes, *, level: int) -> bytes:
+    """`data` in terms of `base`, as zstd --patch-from does it: `patched` with the same base gives it back."""
+    known = zstandard.ZstdCompressionDict(base, dict_type=zstandard.DICT_TYPE_RAWCONTENT)
+    parameters = zstandard.ZstdCompressionParameters.from_level(
+        level, source_size=len(data), dict_size=len(base), window_log=_window(data, base), enable_ldm=True
+    )
+    return zstandard.ZstdCompressor(dict_data=known, compression_params=parameters).compress(data)
+
+
+def patched(data: bytes, base: bytes, *, most: int) -> bytes:
+    """What `patch` was given. Raises EOFError for what is damaged, of another base, or over `most` bytes."""
+    known = zstandard.ZstdCompressionDict(base, dict_type=zstandard.DICT_TYPE_RAWCONTENT)
+    try:
+        if zstandard.frame_content_size(data) > most:
+            raise EOFError("the patch makes more than can be right")
+        return zstandard.ZstdDecompressor(dict_data=known, max_window_size=1 << 31).decompress(data)
+    except zstandard.ZstdError as error:
+        raise EOFError(f"the patch does not fit: {error}") from error
+
+
+def _window(data: bytes, base: bytes) -> int:
+    """So large that all of the base is in sight; the format allows 31 on 64 bits."""
+    return min(max((len(data) + len(base)).bit_length(), 20), 31)

@@ -265,6 +265,11 @@ class GzipWriter:
         return _Member(member, False, key)
 
 
+def member_of(raw: bytes | memoryview, level: int) -> bytes:
+    """One gzip member, as `GzipWriter` makes it of these bytes at this level."""
+    return bytes(deflate.gzip_compress(raw, level))
+
+
 def inflate(member: bytes) -> bytearray:
     """What a gzip member holds, its checksum verified. Raises gzip.BadGzipFile."""
     try:

@@ -9,7 +9,7 @@ import time
 from tmplbuild.errors import HostError
 from tmplbuild.events import Emit
 from tmplbuild.pubconf import PublishSettings
-from tmplbuild.publish import provenance, sbom
+from tmplbuild.publish import patch, provenance, sbom
 from tmplbuild.publish.deltas import DELTAS, Delta, deltas_json, for_kinds
 from tmplbuild.publish.draft import Draft
 from tmplbuild.publish.fork import Fork
@@ -57,6 +57,7 @@ def make_build(
     settings: PublishSettings,
     signer: Signer | None,
     forced: str,
+    before: Build | None = None,
     now: int,
     jobs: int,
     emit: Emit,
@@ -66,6 +67,7 @@ def make_build(
     Parameters:
         name: the build's (`name_of`).
         forced: why the check refused the template, if it did.
+        before: the current build, which a patch is made from, if the settings want one.
         now: seconds since the epoch.
 
     Raises VerifyError for a template that is not its manifest's, StoreError, StageError, HostError; then
@@ -94,6 +96,7 @@ def make_build(
     with mirror.draft(build.folder) as place:
         draft = Draft(source, name, place, build.folder, settings, jobs, emit)
         _fill(draft)
+        _patch(mirror, draft, before)
         _sign(draft, signer)
         return _with(build, draft)
 
@@ -121,6 +124,17 @@ def _fill(draft: Draft) -> None:
     draft.put("provenance.json", "provenance", provenance.statement(draft))
     for kind, data in source.records.items():
         draft.put(f"{kind}.json", kind, data)
+
+
+def _patch(mirror: Mirror, draft: Draft, before: Build | None) -> None:
+    """The way here from the build before, if that is wanted and spares something."""
+    old = before.file("tar.gz") if before else None
+    if old is None or before is None or not draft.settings.patches:
+        return
+    recipe = draft.source.recipe
+    levels = (recipe.recipe.pack.level,) if recipe else ()
+    if data := patch.make(mirror.root / old.path, draft.place / draft.dated("tar.gz"), levels):
+        draft.put(draft.dated(f"from_{before.build}.patch"), "patch", data)
 
 
 def wanted_deltas(source: Source, settings: PublishSettings) -> dict[str, Delta]:

@@ -103,7 +103,17 @@ def _ours(remote: Remote, want: Asked, build: str, key: str) -> Found:
         build=chosen["build"],
         manifest=rows.get("manifest"),
         members=rows.get("members"),
+        patch=rows.get("patch"),
+        patch_from=_patched(rows, builds),
     )
+
+
+def _patched(rows: dict[str, tuple[str, int, str]], builds: dict[str, Any]) -> str:
+    """The digest of the .tar.gz that a patch is from; "" where the index does not have it any more."""
+    if "patch" not in rows:
+        return ""
+    before = builds.get(rows["patch"][0].rpartition(".from_")[2].removesuffix(".patch"))
+    return str(before["sha256"]) if before else ""
 
 
 def _simplestreams(remote: Remote, want: Asked, build: str, key: str) -> Found:

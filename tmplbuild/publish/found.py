@@ -9,7 +9,8 @@ from dataclasses import dataclass
 class Found:
     """`path` below the mirror's address, `compression` "gz" or "xz", `size` bytes and `sha256` of the file.
 
-    `manifest` and `members` are (path, size, sha256) of a tmplbuild mirror's manifest and member index.
+    `manifest`, `members` and `patch` are (path, size, sha256) of a tmplbuild mirror's manifest, member index
+    and patch, the last from the file with the sha256 `patch_from`.
     """
 
     template: str
@@ -21,3 +22,5 @@ class Found:
     build: str = ""
     manifest: tuple[str, int, str] | None = None
     members: tuple[str, int, str] | None = None
+    patch: tuple[str, int, str] | None = None
+    patch_from: str = ""

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from tmplbuild.errors import VerifyError
+from tmplbuild.publish import patch
 from tmplbuild.publish.found import Found
 from tmplbuild.publish.remote import Remote
 from tmplbuild.publish.walk import Member, members_of
@@ -45,7 +46,9 @@ def assemble(remote: Remote, found: Found, old: Path, new: Path, came: Callable[
     missing = ranges(members, have)
     if sum(size for _, size in missing) >= found.size:
         return 0
-    bodies: dict[int, bytes] = {}
+    bodies = _by_patch(remote, found, old, known, members, sum(size for _, size in missing), came)
+    if bodies:
+        missing = []
     for start in range(0, len(missing), 8):
         part = missing[start : start + 8]
         for (offset, _), body in zip(part, remote.pieces(found.path, part), strict=True):
@@ -63,6 +66,40 @@ def assemble(remote: Remote, found: Found, old: Path, new: Path, came: Callable[
             hint="the mirror is damaged or half updated: try again later",
         )
     return size
+
+
+def _by_patch(
+    remote: Remote,
+    found: Found,
+    old: Path,
+    known: list[Member],
+    members: list[Member],
+    missing: int,
+    came: Callable[[int], object],
+) -> dict[int, bytes]:
+    """What is missing, by its offset, where the mirror has a patch from the very file that is here; none
+    where there is no such patch, or it does not give each member as it must be."""
+    if not found.patch or found.patch[1] >= missing or _sha256(old) != found.patch_from:
+        return {}
+    file = remote.file(*found.patch, "fetch")
+    came(found.patch[1])
+    try:
+        bodies = patch.apply(file.read_bytes(), old, known, members)
+    except (EOFError, ValueError, TypeError):
+        return {}
+    finally:
+        file.unlink(missing_ok=True)
+    digests, offset = {}, 0
+    for size, digest in members:
+        digests[offset] = digest
+        offset += size
+    good = all(hashlib.sha256(body).hexdigest() == digests[at] for at, body in bodies.items())
+    return bodies if good else {}
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def ranges(members: list[Member], have: dict[str, int]) -> list[tuple[int, int]]:

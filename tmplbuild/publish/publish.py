@@ -190,6 +190,7 @@ def _make(
                     settings=conf,
                     signer=signer,
                     forced=why,
+                    before=next(iter(state.listed(one.template)), None),
                     now=now,
                     jobs=jobs,
                     emit=emit,
