@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import platform
 import signal
 import subprocess
 import tarfile
@@ -13,9 +14,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.qemu import qemu
 from tests.workshop import Workshop
+from tmplbuild.core import foreign
 from tmplbuild.engine.steps import NAMES
 from tmplbuild.engine.store import Store
+from tmplbuild.errors import HostError
 
 pytestmark = [pytest.mark.root, pytest.mark.network, pytest.mark.live, pytest.mark.slow]
 
@@ -128,7 +132,8 @@ class Lang:
         path = self.folder / "debs/lang-hello.deb"
         path.parent.mkdir(exist_ok=True)
         argv = ["dpkg-deb", "--root-owner-group", "--build", str(root), str(path)]
-        subprocess.run(argv, check=True, stdout=subprocess.DEVNULL)
+        env = {**os.environ, "SOURCE_DATE_EPOCH": "1700000000"}  # the same version, the same bytes
+        subprocess.run(argv, check=True, stdout=subprocess.DEVNULL, env=env)
         return hashlib.sha256(path.read_bytes()).hexdigest()
 
     def put(self, name: str, text: str, mode: int = 0o644) -> None:
@@ -354,3 +359,52 @@ def test_several_that_are_all_well_say_so_in_a_table(lang: Lang) -> None:
     nothing = lang.shop.run("build", "nothing-*", "test-1", *lang.options, env=lang.env)
     assert nothing.status == 2
     assert 'no recipe matches "nothing-*"' in nothing.err
+
+
+# -- another processor --------------------------------------------------------------------------------
+
+ARM = """
+extends = "debian/12"
+[image]
+name = "arm-1-{ve_arch}"
+[install]
+packages = ["systemd-sysv", "ifupdown", "net-tools", "iproute2"]
+[check]
+install = []
+"""
+
+
+@pytest.fixture(scope="module")
+def emulated(lang: Lang, packages: Path) -> dict[str, str]:
+    """The environment of a machine with QEMU for arm64."""
+    if platform.machine() != "x86_64":
+        pytest.skip("QEMU is taken for this processor alone: x86_64")
+    path = f"{qemu(lang.shop.place / 'qemu', 'aarch64', packages)}:/usr/sbin:/usr/bin:/sbin:/bin"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", path)
+        try:
+            foreign.emulator("aarch64")
+        except HostError as error:
+            pytest.skip(f"{error.why}; {error.hint}")
+    return {"PATH": path}
+
+
+def test_a_template_for_another_processor(lang: Lang, emulated: dict[str, str]) -> None:
+    recipe = lang.shop.recipe("arm", ARM)
+    words = (recipe, "--arch", "arm64")
+    without = lang.shop.build(*words, ok=False, env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
+    assert without.status == 4
+    assert "programs of aarch64 cannot be run on this machine" in without.out
+    assert "apt-get install qemu-user-static" in without.out
+    done = lang.shop.build(*words, env=emulated)
+    assert done.ran == list(NAMES[:-1]), "all stages but the boot test"
+    manifest = json.loads((lang.shop.templates / "arm-1-aarch64.manifest.json").read_text())
+    assert manifest["arch"] == "arm64"
+    assert manifest["emulator"] == "qemu-aarch64-static"
+    assert manifest["boot_test"] == "skipped: an emulated init does not come up"
+    with lang.shop.tree("arm-1-aarch64", "clean-again") as tree:
+        assert tree.read_bytes("/usr/bin/dash")[18] == 183, "e_machine, elf(5)"
+        assert not tree.exists("/usr/sbin/policy-rc.d")
+        assert "installed" in tree.read_text("/var/lib/dpkg/status")
+    assert lang.shop.build(*words, env=emulated).unchanged
+    assert lang.shop.remains() == {}

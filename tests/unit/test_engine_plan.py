@@ -90,6 +90,7 @@ def choose(
     now: int = NOW,
     date: int = NOW - DAY,
     shared: int | None = None,
+    installed: tuple[int, int] | None = None,
     fresh: bool = False,
 ) -> tuple[Pins, str]:
     return pinning.choose(
@@ -101,6 +102,7 @@ def choose(
         last=last,
         now=now,
         base_epoch=lambda digest: shared,
+        install_epochs=lambda full, base: installed,
         fresh=fresh,
     )
 
@@ -335,3 +337,19 @@ def test_keys_are_canonical() -> None:
 def test_the_pack_level_is_the_only_option_of_pack() -> None:
     assert set(Pack.__struct_fields__) == {"level"}
     assert "boot_timeout_s" in Check.__struct_fields__
+
+
+def test_what_another_recipe_has_installed_is_shared_whenever_that_was() -> None:
+    """A variant that only strips something begins there, though the archive was signed anew meanwhile."""
+    other, _ = choose(date=NOW - 3 * DAY)
+    mine, _ = choose(date=NOW - DAY, installed=(other.full.epoch, other.base.epoch))
+    assert (mine.full.epoch, mine.base.epoch) == (NOW - 3 * DAY, NOW - 3 * DAY)
+    assert mine.target.epoch == NOW - DAY
+    keys = [{step.name: step.key for step in steps(RECIPE, no_files, pins)} for pins in (other, mine)]
+    assert [name for name in keys[0] if keys[0][name] == keys[1][name]][:3] == [
+        "bootstrap",
+        "install",
+        "configure",
+    ]
+    again, _ = choose(date=NOW - DAY, installed=(1, 1), fresh=True)
+    assert again.full.epoch == NOW - DAY

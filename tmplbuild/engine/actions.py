@@ -162,7 +162,8 @@ def _actions(
     def do_install(ctx: Bench) -> dict[str, Any]:
         fetch(new)
         install.run(ctx, recipe.install, new, pins.full.auto, recipe.bootstrap.method)
-        return {}
+        base = {"base": pins.base.digest, "base_epoch": pins.base.epoch}
+        return {"packages": pins.full.digest, "epoch": pins.full.epoch, **base}
 
     def do_upgrade(ctx: Bench) -> dict[str, Any]:
         have = {package.sha256 for package in pins.full.packages}

@@ -77,6 +77,7 @@ def choose(
     last: Mapping[str, Any] | None,
     now: int,
     base_epoch: Callable[[str], int | None],
+    install_epochs: Callable[[str, str], tuple[int, int] | None] = lambda full, base: None,
     fresh: bool = False,
 ) -> tuple[Pins, str]:
     """The pins of this build and, in words, why these.
@@ -87,11 +88,16 @@ def choose(
         now: seconds since the epoch.
         base_epoch: the epoch of a bootstrap in the store that is made of the packages with this
             digest, if there is one.
+        install_epochs: likewise those of an install and its base, by the digests of both's packages.
         fresh: start from today's closure whatever the last build was.
     """
     epoch = newest_date(states)
     target = Pinned.of(full, epoch)
     today = _today(arch, states, base, target, now, base_epoch)
+    # what another recipe has installed of the very same packages is shared, as a bootstrap is
+    if (there := install_epochs(target.digest, today.base.digest)) is not None and not fresh:
+        bottom = replace(today.base, epoch=there[1])
+        today = replace(today, base=bottom, full=replace(target, epoch=there[0]))
     old = _last_pins(last)
     if fresh:
         return today, "a rebuild was asked for"

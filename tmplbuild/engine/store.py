@@ -21,7 +21,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -264,15 +264,27 @@ class Store:
 
     def base_epoch(self, packages: str) -> int | None:
         """The epoch of a bootstrap in the store made of the packages with this digest."""
+        found = self._note("bootstrap", packages, lambda note: True)
+        return None if found is None else int(found["epoch"])
+
+    def install_epochs(self, packages: str, base: str) -> tuple[int, int] | None:
+        """The epochs of an install in the store made of the packages with these digests, and of the
+        bootstrap that it lies on."""
+        found = self._note("install", packages, lambda note: note.get("base") == base)
+        return None if found is None else (int(found["epoch"]), int(found["base_epoch"]))
+
+    def _note(
+        self, stage: str, packages: str, fits: Callable[[dict[str, Any]], bool]
+    ) -> dict[str, Any] | None:
         for path in (self.dir / "layers").iterdir():
             try:
                 meta = json.loads((path / "meta.json").read_bytes())
             except (OSError, ValueError):
                 continue
-            note = meta.get("note", {})
-            usable = meta.get("stage") == "bootstrap" and note.get("packages") == packages
+            note: dict[str, Any] = meta.get("note", {})
+            usable = meta.get("stage") == stage and note.get("packages") == packages and fits(note)
             if usable and self.get(meta["key"]) is not None:
-                return int(note["epoch"])
+                return note
         return None
 
     # -- records ---------------------------------------------------------------------------------

@@ -249,6 +249,7 @@ def resolve(
         last=last,
         now=int(time.time()),
         base_epoch=world.store.base_epoch,
+        install_epochs=world.store.install_epochs,
         fresh=wish.rebuild,
     )
     return Resolved(states, pins, reason)

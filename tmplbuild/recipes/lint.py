@@ -86,8 +86,11 @@ def _place(loaded: LoadedRecipe, key: KeyPath) -> Place:
 
 def _image(loaded: LoadedRecipe, today: datetime.date) -> Iterator[Row]:
     eol = loaded.recipe.image.eol
-    if eol is None:
-        yield "warning", ("image", "eol"), "missing", "the last day of support, such as 2028-06-30"
+    if eol is None and not loaded.recipe.image.rolling:
+        hint = "the last day of support, such as 2028-06-30; or rolling = true"
+        yield "warning", ("image", "eol"), "missing", hint
+    elif eol is None:
+        return
     elif eol < today:
         yield "warning", ("image", "eol"), f"support ended on {eol}", "no security updates come any more"
     elif eol - today <= SOON:

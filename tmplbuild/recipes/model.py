@@ -44,6 +44,7 @@ class Image(Section, frozen=True, kw_only=True):
         name: the template's name without suffix. OpenVZ's form is DISTRO-RELEASE-ARCH.
         title: one line for people.
         eol: day on which the last support ends; `recipe lint` warns before it.
+        rolling: a release that never ends, so that it has no `eol`.
     """
 
     distro: str
@@ -53,6 +54,7 @@ class Image(Section, frozen=True, kw_only=True):
     name: FileName = NAME
     title: str = ""
     eol: datetime.date | None = None
+    rolling: bool = False
 
 
 class Bootstrap(Section, frozen=True, kw_only=True):
