@@ -44,6 +44,7 @@ RANKS = {
     "stages": 9,
     "engine": 10,
     "publish": 11,
+    "fleet": 11,
     "cli": 12,
     "__main__": 13,
 }
@@ -61,6 +62,9 @@ DOORS = {
     "zstandard": 1,
     "msgspec": None,
 }
+
+# What `pip install tmplbuild[cluster]` brings; nothing outside of fleet/ knows of it.
+CLUSTER = {"dask", "distributed", "fsspec", "paramiko"}
 
 # What comes with a dependency goes through its door.
 PART_OF = {"urllib3": "requests", "yaml": "pyyaml"}
@@ -135,7 +139,13 @@ def test_each_dependency_has_one_door() -> None:
         for dotted in imports(path):
             top = dotted.split(".")[0]
             top = PART_OF.get(top, top)
-            known = top in DOORS or top in ("tmplbuild", "_typeshed") or top in sys.stdlib_module_names
+            optional = top in CLUSTER and name_of(path).startswith("fleet/")
+            known = (
+                top in DOORS
+                or optional
+                or top in ("tmplbuild", "_typeshed")
+                or top in sys.stdlib_module_names
+            )
             assert known, f"{name_of(path)} imports {top}, which is no dependency"
             if top in DOORS:
                 users[top].add(name_of(path))
@@ -150,6 +160,14 @@ def test_dependencies_and_doors_are_the_same_list() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     names = {re.split(r"[<>=!~\[; ]", text)[0] for text in project["dependencies"]}
     assert names == set(DOORS)
+    cluster = {re.split(r"[<>=!~\[; ]", text)[0] for text in project["optional-dependencies"]["cluster"]}
+    assert cluster == CLUSTER
+
+
+def test_only_the_fleet_needs_what_a_fleet_needs() -> None:
+    code = "import sys, tmplbuild.engine.nightly, tmplbuild.cli.build; print(*sys.modules)"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert not {name.split(".")[0] for name in out.split()} & CLUSTER
 
 
 def test_processes_are_started_through_one_door() -> None:

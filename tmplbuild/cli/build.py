@@ -6,6 +6,7 @@ import argparse
 import json
 from typing import Any
 
+from tmplbuild.cli.fleet import add_fleet, elsewhere
 from tmplbuild.cli.options import Verbs, add_arch, add_mirror, screen_of, settings_of
 from tmplbuild.events import silent
 
@@ -31,6 +32,7 @@ def add(verbs: Verbs) -> None:
         "--jobs", metavar="N", help="templates that are built at once, where there are several"
     )
     add_build_options(build)
+    add_fleet(build)
     build.set_defaults(run=run_build)
     plan = verbs.add_parser(
         "plan",
@@ -99,8 +101,9 @@ def run_build(args: argparse.Namespace) -> int:
     from tmplbuild.recipes import with_features
 
     settings = settings_of(args)
-    with screen_of(args) as emit:
-        build(with_features(args.names[0], args.feature), settings=settings, emit=emit, **choices(args))
+    with screen_of(args) as emit, elsewhere(args, settings) as others:
+        name = with_features(args.names[0], args.feature)
+        build(name, settings=settings, emit=emit, elsewhere=others, **choices(args))
     return 0
 
 
@@ -114,8 +117,8 @@ def _run_several(args: argparse.Namespace, arches: list[str]) -> int:
 
     settings = settings_with_jobs(args)
     names = [with_features(name, args.feature) for name in select(settings, args.names, enabled_only=False)]
-    wish = Wish(**{**choices(args), "arch": None})
-    with several_screen(args) as emit:
+    with several_screen(args) as emit, elsewhere(args, settings) as others:
+        wish = Wish(**{**choices(args), "arch": None}, elsewhere=others)
         report = run(settings, names, emit=emit, enabled_only=False, wish=wish, arches=arches, nice=False)
         finish(report, settings, emit=emit, send=False)
     return 1 if any(row["outcome"] in ("failed", "busy") for row in report["templates"]) else 0

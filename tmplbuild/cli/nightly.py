@@ -6,6 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Any
 
+from tmplbuild.cli.fleet import add_fleet, elsewhere
 from tmplbuild.cli.options import Verbs, add_arch, add_mirror, settings_of
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ def add(verbs: Verbs) -> None:
             action="store_true",
             help="do not boot the packed templates to see that they work",
         )
+        add_fleet(parser)
 
 
 def run_nightly(args: argparse.Namespace) -> int:
@@ -91,7 +93,9 @@ def _run(args: argparse.Namespace, settings: Settings, *, enabled_only: bool) ->
         "boot_test": not args.no_boot_test,
     }
     with several_screen(args) as emit:
-        report = run(settings, args.names, emit=emit, enabled_only=enabled_only, wish=Wish(**wish))
+        with elsewhere(args, settings) as others:
+            asked = Wish(**wish, elsewhere=others)
+            report = run(settings, args.names, emit=emit, enabled_only=enabled_only, wish=asked)
         if enabled_only and settings.nightly.publish:
             from tmplbuild.publish.nightly import publish_night
 

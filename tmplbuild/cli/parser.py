@@ -28,6 +28,7 @@ _VERBS = {
     "recipe": ("recipe",),
     "ve": ("ve",),
     "cache": ("cache",),
+    "fleet": ("scheduler", "worker", "task"),
     "doctor": ("doctor",),
     "about": ("completion", "version"),
 }

@@ -51,7 +51,8 @@ def build(name: str, *, settings: Settings, emit: Emit, **wish: Any) -> Result:
     asked = Wish(**wish)
     world = open_world(name, asked, settings, emit)
     with template_lock(settings.state_dir, world.template):
-        world.core.gc()  # needs root, and says so before anything is made in a user's directories
+        if asked.elsewhere is None:
+            world.core.gc()  # needs root, and says so before anything is made in a user's directories
         prepare_directory(settings.template_cache)
         chronicle = functools.cache(lambda: _chronicle(world, start))  # not for a run that does nothing
         try:
@@ -79,9 +80,10 @@ def _build(world: World, asked: Wish, chronicle: Callable[[], Chronicle], start:
         return _unchanged(world, resolved, last, start)
     book = chronicle()
     book.why = resolved.reason
-    with failure.remembered(world.store, world.template, "room"):
-        foresee(wanted(world.settings, world.cache, resolved.pins, plan, last))
-    prepare_host(world)
+    if asked.elsewhere is None:
+        with failure.remembered(world.store, world.template, "room"):
+            foresee(wanted(world.settings, world.cache, resolved.pins, plan, last))
+        prepare_host(world)
     world.emit(RunStarted(world.template, tuple(row.step.name for row in plan.steps)))
     resolved, plan, done = _make(world, asked, resolved, plan, book)
     with failure.remembered(world.store, world.template, "deliver"):
@@ -139,10 +141,13 @@ def _make(
 
     Returns what the result was made of, too.
     """
-    from tmplbuild.engine.actions import shop_of
-    from tmplbuild.engine.execute import execute
 
     def run(resolved: Resolved, plan: Plan) -> list[Done]:
+        if asked.elsewhere is not None:
+            return asked.elsewhere.make(world, resolved, plan, book)
+        from tmplbuild.engine.actions import shop_of
+        from tmplbuild.engine.execute import execute
+
         def meanwhile(done: list[Done]) -> None:
             with suppress(TmplbuildError):  # whoever needs it will tell
                 book.look_ahead(*_told(world, resolved, plan, done))

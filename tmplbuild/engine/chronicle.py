@@ -136,9 +136,12 @@ class Chronicle:
             Side(last.template, last.id, last.sha256, last.size),
             Side(self._world.template, build_id, summary["sha256"], summary["size"]),
         )
+        debs = of_debs(self._debs(record))
+        if not any(self._world.store.get(row["key"]) for row in record["steps"]):
+            return compare(old, facts, sides=sides, changelogs=debs)  # the tree was made on another machine
         rootfs = rootfs_of(self._world, packed_tree(keys_of(record)))
         with self._world.core.tree(rootfs, writable=False) as tree:
-            changelogs = first_of(of_tree(tree), of_debs(self._debs(record)))
+            changelogs = first_of(of_tree(tree), debs)
             return compare(old, facts, sides=sides, changelogs=changelogs)
 
     def _debs(self, record: Mapping[str, Any]) -> Any:

@@ -25,7 +25,8 @@ Action = Callable[[Bench], dict[str, Any]]
 
 @dataclass(slots=True)
 class Done:
-    """How a step went: its `note` (what the stage returned), seconds, and whether it was there already."""
+    """How a step went: its `note` (what the stage returned), seconds, whether it was there already, and the
+    machine where it ran, if that was another one."""
 
     name: str
     key: str
@@ -33,6 +34,7 @@ class Done:
     seconds: float
     reason: str
     note: dict[str, Any] = field(default_factory=dict)
+    host: str = ""
 
 
 @dataclass(frozen=True, slots=True)

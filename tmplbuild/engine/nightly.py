@@ -83,7 +83,8 @@ def run(
     if todo:
         if nice:
             _give_way(settings, emit)
-        _workers(settings, emit).run([_job(one, wish) for one in _longest_first(todo)], ended)
+        crew = wish.elsewhere.crew(settings, wish, emit) if wish.elsewhere else _workers(settings, emit)
+        crew.run([_job(one, wish) for one in _in_order(todo, wish)], ended)
     return _report(began, time.monotonic() - start, [rows[id(one)] for one in seen])
 
 
@@ -126,7 +127,11 @@ def _workers(settings: Settings, emit: Emit) -> Workers:
     return Workers(budget, as_environment(settings), emit=emit, timeout_s=night.timeout_s)
 
 
-def _longest_first(todo: Sequence[Seen]) -> list[Seen]:
+def _in_order(todo: Sequence[Seen], wish: Wish) -> list[Seen]:
+    """The longest first, so that none is left for the end; of a fleet, which has many at once, the most
+    stale."""
+    if wish.elsewhere is not None:
+        return sorted(todo, key=lambda one: one.last["made"] if one.last else 0.0)
     return sorted(todo, key=lambda one: -len(one.plan.todo) if one.plan else 0)
 
 

@@ -175,7 +175,8 @@ def _changes(told: object) -> manifest.Changes | None:
 
 
 def stage_row(row: Done) -> Record:
-    return {"name": row.name, "seconds": round(row.seconds, 3), "cached": row.cached, "reason": row.reason}
+    found = {"name": row.name, "seconds": round(row.seconds, 3), "cached": row.cached, "reason": row.reason}
+    return {**found, "host": row.host} if row.host else found
 
 
 def _leftover(row: Record) -> manifest.Leftover:

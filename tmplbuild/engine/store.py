@@ -195,6 +195,24 @@ class Store:
         self._write_meta(place, key, stage, parent, False, note)
         self._place(place, key)
 
+    @contextmanager
+    def adopt(
+        self, key: str, stage: str, parent: str | None, *, whole: bool, note: dict[str, Any]
+    ) -> Iterator[Path]:
+        """A directory to put a layer's `fs` into that the store of another machine holds; it becomes the
+        layer `key` when the block ends well."""
+        place = self.dir / "drafts" / f".{key[:32]}.{os.getpid()}"
+        _remove(place)
+        try:
+            place.mkdir()
+            yield place
+            self._write_meta(place, key, stage, parent, whole, note)
+            self._place(place, key)
+        except OSError as error:
+            raise disk_error(error, place) from error
+        finally:
+            _remove(place)
+
     def _place(self, made: Path, key: str) -> None:
         target = self.dir / "layers" / key[:32]
         if target.exists():

@@ -35,6 +35,16 @@ class Job:
     need: Need
     first_layer: str | None = None
 
+    @property
+    def recipe(self) -> str:
+        """The recipe's name."""
+        return self.words[1]
+
+    @property
+    def arch(self) -> str | None:
+        """The architecture, if it is not the recipe's first."""
+        return self.words[self.words.index("--arch") + 1] if "--arch" in self.words else None
+
 
 @dataclass(frozen=True, slots=True)
 class Ended:

@@ -29,6 +29,7 @@ from tmplbuild.events import Detail, Emit, Note, Progress
 if TYPE_CHECKING:
     from tmplbuild.archives.gateway import Gateway
     from tmplbuild.core import Core
+    from tmplbuild.engine.elsewhere import Elsewhere
     from tmplbuild.engine.source import Source
 
 
@@ -38,7 +39,8 @@ class Wish:
 
     `seen` is for a run that another one started: the archives' state as it was read a moment ago is
     taken, and packages are fetched all the same. `out_of` is the recipe of an earlier release whose
-    template this one is to be made out of, and `called` what the template is then called.
+    template this one is to be made out of, and `called` what the template is then called. `elsewhere` are the
+    machines that make the layers where this one is not to.
     """
 
     arch: str | None = None
@@ -50,6 +52,7 @@ class Wish:
     boot_test: bool = True
     out_of: str | None = None
     called: str | None = None
+    elsewhere: Elsewhere | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +126,8 @@ def open_world(
         loaded = recipes.as_upgrade(loaded, earlier, wish.called)
     loaded = recipes.without_release_steps(loaded)
     # an emulated init does not come up: QEMU's user mode has no namespaces of its own, among others
-    if not wish.boot_test or is_foreign(loaded.ve_arch):
+    foreign = wish.elsewhere is None and is_foreign(loaded.ve_arch)  # a fleet has machines of each kind
+    if not wish.boot_test or foreign:
         loaded = recipes.without_boot_test(loaded)
     if faults := [finding for finding in recipes.lint(loaded) if finding.level == "error"]:
         raise recipes_error(name, faults)
@@ -131,6 +135,11 @@ def open_world(
     stages = names_of(loaded.recipe)
     if wish.rerun_from is not None and wish.rerun_from not in stages:
         raise no_stage(wish.rerun_from, "--from", stages)
+    return world_of(loaded, settings, emit, offline=wish.offline)
+
+
+def world_of(loaded: recipes.LoadedRecipe, settings: Settings, emit: Emit, *, offline: bool = False) -> World:
+    """The world of a recipe that has been read, and of this machine's settings. Raises StoreError."""
     addresses = {
         **mirrors.table(loaded.recipe.archives, settings.mirror),
         **packed.addresses(loaded.recipe.bootstrap, settings.mirror),
@@ -138,14 +147,14 @@ def open_world(
     return World(
         loaded=loaded,
         settings=settings,
-        make_core=functools.cache(lambda: _core(settings, emit)),
+        make_core=core_of(settings, emit),
         store=Store(settings.state_dir),
         cache=PackageCache(settings.cache_dir),
         mirrors=addresses,
         fetcher=Fetcher(
             addresses,
             emit=emit,
-            offline=wish.offline,
+            offline=offline,
             vouchers=families.vouchers(loaded.recipe, keys_dirs(loaded)),
             logins=logins(loaded.recipe.archives, addresses, loaded.find),
         ),
@@ -153,10 +162,15 @@ def open_world(
     )
 
 
-def _core(settings: Settings, emit: Emit) -> Core:
-    from tmplbuild.core import Core
+def core_of(settings: Settings, emit: Emit) -> Callable[[], Core]:
+    """Makes the container core when it is first called."""
 
-    return Core(settings.run_dir, uid_base=settings.uid_base, emit=emit)
+    def core() -> Core:
+        from tmplbuild.core import Core
+
+        return Core(settings.run_dir, uid_base=settings.uid_base, emit=emit)
+
+    return functools.cache(core)
 
 
 def prepare_host(world: World) -> None:
@@ -307,12 +321,13 @@ def closures(world: World, states: tuple[ArchiveState, ...], pool: Any = None) -
 
 def plan_of(world: World, resolved: Resolved, wish: Wish) -> Plan:
     """What a build would do now, with reasons."""
+    has = wish.elsewhere.has if wish.elsewhere else lambda key: world.store.get(key) is not None
     return make_plan(
         world.template,
         steps(world.loaded.recipe, world.loaded.digests, resolved.pins, emulated=world.is_foreign),
         resolved.pins,
         pins_reason=resolved.reason,
-        has=lambda key: world.store.get(key) is not None,
+        has=has,
         last=world.record(),
         failed=world.store.read_record(world.template, "failed"),
         rerun_from=wish.rerun_from,

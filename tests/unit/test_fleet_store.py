@@ -1,0 +1,158 @@
+"""The fleet's shared store: whole or not at all, verified, resumed, patient; and who may listen where."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from tmplbuild.archives.cache import PackageCache
+from tmplbuild.engine.store import Store
+from tmplbuild.errors import HostError, StoreError, UsageError, VerifyError
+from tmplbuild.fleet import layers
+from tmplbuild.fleet.grid import Tls, refuse_open
+from tmplbuild.fleet.identity import identity
+from tmplbuild.fleet.order import refuse_other
+from tmplbuild.fleet.shared import SharedStore
+
+DATA = os.urandom(3 << 20)
+SHA = hashlib.sha256(DATA).hexdigest()
+
+
+@pytest.fixture
+def shared(tmp_path: Path) -> SharedStore:
+    return SharedStore(str(tmp_path / "store"), patience_s=0.1)
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> PackageCache:
+    return PackageCache(tmp_path / "cache")
+
+
+def blob(shared: SharedStore) -> Path:
+    return Path(shared.address) / "blobs" / SHA[:2] / SHA
+
+
+def put(shared: SharedStore, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.write_bytes(DATA)
+    assert shared.put(source) == SHA
+
+
+def test_what_was_put_is_got_and_nothing_else_lies_there(
+    shared: SharedStore, cache: PackageCache, tmp_path: Path
+) -> None:
+    assert not shared.has(SHA)
+    put(shared, tmp_path)
+    assert shared.has(SHA)
+    got = shared.get(SHA, cache.root / "x.bin", cache)
+    assert got.read_bytes() == DATA
+    assert next(iter(shared.blobs()))[0] == SHA
+    assert [path.name for path in Path(shared.address).rglob("*") if path.is_file()] == [SHA]
+
+
+def test_a_get_goes_on_where_it_broke_off(shared: SharedStore, cache: PackageCache, tmp_path: Path) -> None:
+    put(shared, tmp_path)
+    cache.incoming.mkdir(parents=True)
+    (cache.incoming / "x.part").write_bytes(DATA[:1000])
+    assert shared.get(SHA, cache.root / "x.bin", cache).read_bytes() == DATA
+
+
+def test_a_wrong_beginning_is_thrown_away(shared: SharedStore, cache: PackageCache, tmp_path: Path) -> None:
+    put(shared, tmp_path)
+    cache.incoming.mkdir(parents=True)
+    (cache.incoming / "x.part").write_bytes(b"wrong")
+    assert shared.get(SHA, cache.root / "x.bin", cache).read_bytes() == DATA
+
+
+def test_damaged_bytes_are_never_used(shared: SharedStore, cache: PackageCache, tmp_path: Path) -> None:
+    put(shared, tmp_path)
+    blob(shared).write_bytes(b"x" + DATA[1:])
+    with pytest.raises(VerifyError):
+        shared.get(SHA, cache.root / "x.bin", cache)
+    assert not (cache.root / "x.bin").exists()
+    with pytest.raises(VerifyError):
+        shared.get_bytes(SHA)
+
+
+def test_a_blob_that_was_cut_off_is_put_again(shared: SharedStore, tmp_path: Path) -> None:
+    put(shared, tmp_path)
+    blob(shared).write_bytes(DATA[:10])
+    put(shared, tmp_path)
+    assert blob(shared).read_bytes() == DATA
+
+
+def test_a_store_that_is_away_is_an_error_that_another_try_may_mend(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    shared = SharedStore(str(tmp_path / "file/store"), patience_s=0.1)
+    with pytest.raises(StoreError) as found:
+        shared.write_json("x.json", {})
+    assert found.value.where == shared.address
+
+
+def test_an_address_that_is_none() -> None:
+    with pytest.raises(UsageError):
+        SharedStore("gopher://x/y")
+
+
+@pytest.mark.root
+def test_a_layer_comes_back_as_it_was(shared: SharedStore, tmp_path: Path) -> None:
+    one, other = Store(tmp_path / "one"), Store(tmp_path / "other")
+    with one.adopt("a" * 64, "bootstrap", None, whole=True, note={"n": 1}) as place:
+        fs = place / "fs"
+        (fs / "d").mkdir(parents=True)
+        (fs / "d/file").write_bytes(b"x" * 70_000)
+        os.link(fs / "d/file", fs / "d/same")
+        os.symlink("../d/file", fs / "link")
+        os.chown(fs / "link", 7, 8, follow_symlinks=False)
+        os.mknod(fs / "gone", stat.S_IFCHR, os.makedev(0, 0))
+        os.chown(fs / "d/file", 12, 34)
+        os.chmod(fs / "d/file", 0o4755)
+        os.setxattr(fs / "d", "trusted.overlay.opaque", b"y")
+        os.setxattr(fs / "d", "trusted.overlay.impure", b"y")
+        os.utime(fs / "d", (5, 5))
+    layer = one.get("a" * 64)
+    assert layer is not None
+    layers.push(layer, shared, tmp_path / "scratch", threads=1)
+    assert layers.pull("a" * 64, other, shared, PackageCache(tmp_path / "cache"))
+    assert not layers.pull("b" * 64, other, shared, PackageCache(tmp_path / "cache"))
+    back = other.get("a" * 64)
+    assert back is not None
+    assert (back.note, back.whole, back.stage) == ({"n": 1}, True, "bootstrap")
+    about = (back.fs / "d/file").stat()
+    assert (about.st_uid, about.st_gid, about.st_nlink, stat.S_IMODE(about.st_mode)) == (12, 34, 2, 0o4755)
+    assert (back.fs / "d/same").read_bytes() == b"x" * 70_000
+    assert (back.fs / "link").lstat().st_uid == 7
+    gone = (back.fs / "gone").lstat()
+    assert stat.S_ISCHR(gone.st_mode)
+    assert gone.st_rdev == 0
+    assert os.listxattr(back.fs / "d") == ["trusted.overlay.opaque"]
+    assert (back.fs / "d").stat().st_mtime == 5
+
+
+@pytest.mark.parametrize(
+    "address", ["tcp://127.0.0.1:8786", "tcp://[::1]:1", "localhost:8787", "127.0.0.1:0"]
+)
+def test_loopback_needs_no_tls(address: str) -> None:
+    refuse_open(address, None)
+
+
+@pytest.mark.parametrize("address", ["tcp://0.0.0.0:8786", "tcp://:8786", "tcp://10.0.0.1:8786", "builder:1"])
+def test_nothing_else_goes_without(address: str) -> None:
+    with pytest.raises(UsageError, match="TLS"):
+        refuse_open(address, None)
+
+
+def test_tls_is_not_given_for_nothing() -> None:
+    with pytest.raises(UsageError, match="tls://"):
+        refuse_open("tcp://10.0.0.1:8786", Tls(Path("a"), Path("b"), Path("c")))
+
+
+def test_another_version_is_refused() -> None:
+    refuse_other(identity(), "the order")
+    with pytest.raises(HostError, match="another version") as found:
+        refuse_other("0.0.1+abc", "the order")
+    assert identity() in found.value.why

@@ -1,0 +1,197 @@
+"""scheduler, worker, task, and the options that give a build to a fleet. See docs/fleet.md."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tmplbuild.cli.options import Verbs, settings_of
+from tmplbuild.errors import UsageError
+
+if TYPE_CHECKING:
+    from tmplbuild.config import Settings
+    from tmplbuild.engine.elsewhere import Elsewhere
+    from tmplbuild.fleet.grid import Tls
+
+_LISTEN = "tcp://127.0.0.1:8786"
+
+
+def add(verbs: Verbs) -> None:
+    """Add the verbs of this module."""
+    scheduler = verbs.add_parser(
+        "scheduler",
+        help="be the scheduler of a fleet of builders",
+        description="Run Dask's scheduler until a signal ends it. It listens on loopback; on another address "
+        "only with TLS.",
+    )
+    scheduler.add_argument("--listen", metavar="ADDRESS", default=_LISTEN, help=f"default: {_LISTEN}")
+    scheduler.add_argument(
+        "--dashboard", metavar="HOST:PORT", default="127.0.0.1:8787", help="of Dask's own page"
+    )
+    add_tls(scheduler)
+    scheduler.set_defaults(run=run_scheduler)
+    worker = verbs.add_parser(
+        "worker",
+        help="build for a fleet",
+        description="Take orders of a scheduler until a signal ends it: parts of builds, for the "
+        "architectures and with the memory and the secrets that this machine has. It must be able to build "
+        "by itself (`doctor`) and have the same version as all others.",
+    )
+    worker.add_argument("scheduler", metavar="ADDRESS", help="tcp://127.0.0.1:8786, or tls://HOST:PORT")
+    worker.add_argument("--name", help="how the report calls this machine (default: its host name)")
+    worker.add_argument("--jobs", metavar="N", help="parts of builds at once (default: half the processors)")
+    worker.add_argument(
+        "--listen", metavar="HOST", default="", help="this machine's address (default: that to the scheduler)"
+    )
+    add_store(worker)
+    add_tls(worker)
+    worker.set_defaults(run=run_worker)
+    task = verbs.add_parser(
+        "task",
+        help="do one part of a build for the fleet (workers run this)",
+        description="Take an order from the fleet's store and do a part of it: base, tree or pack. Workers "
+        "run this for each part that the scheduler gives them.",
+    )
+    task.add_argument("order", metavar="ORDER", help="name of the order: a digest")
+    task.add_argument("part", metavar="PART", choices=("base", "tree", "pack"), help="base, tree or pack")
+    add_store(task)
+    task.set_defaults(run=run_task)
+
+
+def add_fleet(parser: argparse.ArgumentParser) -> None:
+    """The options that give a build to a fleet; `elsewhere` reads them."""
+    group = parser.add_argument_group("a fleet of builders")
+    group.add_argument("--scheduler", metavar="ADDRESS", help="have the work done by the workers of this one")
+    group.add_argument("--local-cluster", metavar="N", help="have it done by N workers on this machine")
+    add_store(group)
+    add_tls(group)
+
+
+def add_store(parser: argparse._ActionsContainer) -> None:
+    parser.add_argument(
+        "--store", metavar="ADDRESS", help="what the fleet shares: a directory, sftp://..., s3://BUCKET/..."
+    )
+
+
+def add_tls(parser: argparse._ActionsContainer) -> None:
+    for name, text in (
+        ("ca", "certificate of the fleet's own authority"),
+        ("cert", "this machine's certificate"),
+        ("key", "its private key"),
+    ):
+        parser.add_argument(f"--tls-{name}", metavar="FILE", help=f"TLS: {text}")
+
+
+def tls_of(args: argparse.Namespace) -> Tls | None:
+    """What the TLS options name. Raises UsageError when some are missing, or a file is not there."""
+    given = {name: getattr(args, f"tls_{name}") for name in ("ca", "cert", "key")}
+    if not any(given.values()):
+        return None
+    for name, path in given.items():
+        if not path:
+            raise UsageError(f"--tls-{name} is missing", hint="TLS takes --tls-ca, --tls-cert and --tls-key")
+        if not os.access(path, os.R_OK):
+            raise UsageError("a file of TLS cannot be read", where=path)
+    from tmplbuild.fleet.grid import Tls
+
+    return Tls(**{name: Path(path) for name, path in given.items()})
+
+
+@contextmanager
+def elsewhere(args: argparse.Namespace, settings: Settings) -> Iterator[Elsewhere | None]:
+    """The fleet that the options name; None where the work is done here. Raises UsageError, HostError."""
+    if args.scheduler is None and args.local_cluster is None:
+        if args.store is not None:
+            raise UsageError("--store is for a fleet", hint="name its --scheduler, or --local-cluster N")
+        yield None
+        return
+    if args.scheduler is not None and args.local_cluster is not None:
+        raise UsageError("--scheduler and --local-cluster are two fleets", hint="leave one of them out")
+    from tmplbuild.fleet.grid import connected
+    from tmplbuild.fleet.maker import Fleet
+
+    if args.local_cluster is not None:
+        from tmplbuild.fleet.local import local_cluster
+
+        store = args.store or str(settings.state_dir / "fleet" / "store")
+        count = _number(args.local_cluster, "--local-cluster")
+        with local_cluster(count, settings, store) as address, connected(address, None) as grid:
+            grid.wait_for_workers(60)
+            yield Fleet(grid, store)
+        return
+    with connected(args.scheduler, tls_of(args)) as grid:
+        grid.wait_for_workers(60)
+        yield Fleet(grid, _store(args))
+
+
+def run_scheduler(args: argparse.Namespace) -> int:
+    """Be the scheduler."""
+    from tmplbuild.fleet.grid import serve
+
+    serve(args.listen, tls_of(args), args.dashboard, lambda address: _ready(args, "the scheduler", address))
+    return 0
+
+
+def run_worker(args: argparse.Namespace) -> int:
+    """Be a worker."""
+    from tmplbuild.core import Core
+    from tmplbuild.errors import HostError
+    from tmplbuild.fleet.grid import work
+
+    settings = settings_of(args)
+    settings.state_dir.mkdir(parents=True, exist_ok=True)
+    probe = Core(settings.run_dir).probe(settings.state_dir)
+    if not probe.usable:
+        raise HostError("VEs cannot be run on this machine", why=probe.why, hint=probe.fix)
+    jobs = int(args.jobs) if args.jobs else max(1, settings.jobs // 2)
+    name = args.name or socket.gethostname()
+    work(
+        args.scheduler,
+        tls_of(args),
+        settings=settings,
+        store=_store(args),
+        name=name,
+        jobs=jobs,
+        listen=args.listen,
+        ready=lambda address: _ready(args, f"the worker {name}", address),
+    )
+    return 0
+
+
+def run_task(args: argparse.Namespace) -> int:
+    """Do a part of an order."""
+    from tmplbuild.cli.options import screen_of
+    from tmplbuild.fleet.task import run
+
+    with screen_of(args) as emit:
+        found = run(args.order, args.part, _store(args), settings_of(args), emit)
+    print(json.dumps({"event": "task_done", "found": found}), flush=True)
+    return 0
+
+
+def _store(args: argparse.Namespace) -> str:
+    if not args.store:
+        raise UsageError(
+            "the fleet's store is not named", hint="--store ADDRESS: one that all machines reach"
+        )
+    return str(args.store)
+
+
+def _number(text: str, option: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 64:
+        raise UsageError(f"{option}: expected a whole number from 1 to 64", why=f'found "{text}"')
+    return int(text)
+
+
+def _ready(args: argparse.Namespace, who: str, address: str) -> None:
+    if args.json:
+        print(json.dumps({"event": "ready", "address": address}), flush=True)
+    else:
+        print(f"{who} is ready at {address}", file=sys.stderr, flush=True)

@@ -1,0 +1,357 @@
+"""Dask distributed: the one module that imports it. Scheduler, workers, and the client that gives orders.
+
+Nothing listens on anything but loopback unless TLS is given; then every party shows a certificate of one
+authority (Dask's own means: distributed.security.Security).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import os
+import platform
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from tmplbuild import secrets
+from tmplbuild.config import Settings, as_environment
+from tmplbuild.engine.budget import BUILD_MIB, available_mib
+from tmplbuild.errors import HostError, UsageError
+from tmplbuild.fleet import not_installed, part
+from tmplbuild.fleet.identity import identity
+from tmplbuild.fleet.order import refuse_other
+
+try:
+    import dask
+    import distributed
+    from distributed.security import Security
+except ImportError as missing:
+    raise not_installed(missing) from missing
+
+TOPIC = "tmplbuild"
+PORT = 8786
+SILENT_S = 60
+"""A worker that the scheduler has not heard of for so long (seconds) is taken for lost."""
+
+_IDENTITY = "tmplbuild-identity"
+_ARCHES = {"x86_64": ("x86_64", "x86"), "aarch64": ("aarch64", "armhf"), "armv7l": ("armhf",)}
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """A certificate authority's file, and one party's own certificate and key."""
+
+    ca: Path
+    cert: Path
+    key: Path
+
+    def security(self) -> Security:
+        """The same in Dask's words."""
+        pair = {
+            f"tls_{role}_{what}": str(path)
+            for role in ("client", "scheduler", "worker")
+            for what, path in (("cert", self.cert), ("key", self.key))
+        }
+        return Security(tls_ca_file=str(self.ca), require_encryption=True, **pair)
+
+
+def refuse_open(address: str, tls: Tls | None) -> None:
+    """Raise UsageError for an address that others reach, when nobody would have to show who he is."""
+    host = urlsplit(address if "://" in address else f"//{address}").hostname or ""
+    try:
+        local = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        local = host == "localhost"
+    if not local and tls is None:
+        raise UsageError(
+            "a fleet on a network needs TLS: whoever reaches a scheduler without it runs commands as root",
+            where=address,
+            hint="--tls-ca, --tls-cert and --tls-key, on all machines; docs/fleet.md tells how to make them",
+        )
+    if tls is not None and address.startswith("tcp://"):
+        raise UsageError("with TLS the address is tls://HOST:PORT", where=address)
+
+
+def resources(settings: Settings, jobs: int) -> dict[str, float]:
+    """What this machine offers, in Dask's words: tasks name what they need of it."""
+    arches = _ARCHES.get(platform.machine(), (platform.machine(),))
+    kept = os.environ.get("TMPLBUILD_SECRETS") or secrets.PLACE
+    names = [path.name for path in Path(kept).glob("*")] if os.access(kept, os.R_OK) else []
+    return {
+        f"version {identity()}": float(jobs),
+        "memory_mib": float(settings.nightly.memory_mib or max(available_mib(), BUILD_MIB)),
+        **{f"arch {arch}": float(jobs) for arch in arches},
+        **{f"secret {name}": float(jobs) for name in names},
+    }
+
+
+# -- scheduler and worker -------------------------------------------------------------------------
+
+
+def serve(listen: str, tls: Tls | None, dashboard: str, ready: Callable[[str], None]) -> None:
+    """Run a scheduler until a signal ends it.
+
+    Parameters:
+        ready: called with its address.
+
+    Raises UsageError, HostError.
+    """
+    refuse_open(listen, tls)
+    refuse_open(dashboard, tls)
+    _quiet()
+    dask.config.set({"distributed.scheduler.worker-ttl": f"{SILENT_S}s"})
+    parts = urlsplit(listen if "://" in listen else f"tcp://{listen}")
+
+    async def main() -> None:
+        scheduler = distributed.Scheduler(
+            protocol=parts.scheme,
+            host=parts.hostname,
+            port=PORT if parts.port is None else parts.port,
+            security=tls.security() if tls else Security(),
+            dashboard_address=dashboard,
+        )
+        async with scheduler:
+            scheduler.task_metadata[_IDENTITY] = identity()
+            ready(scheduler.address)
+            await _until_signal(scheduler.finished())
+
+    _run(main(), listen)
+
+
+def work(
+    scheduler: str,
+    tls: Tls | None,
+    *,
+    settings: Settings,
+    store: str,
+    name: str,
+    jobs: int,
+    listen: str,
+    ready: Callable[[str], None],
+) -> None:
+    """Be a worker until a signal, or the scheduler, ends it.
+
+    Parameters:
+        store: the shared store's address.
+        jobs: parts of builds at once.
+        listen: the address of this machine that the others reach; "" for the one that leads to the
+            scheduler.
+
+    Raises UsageError, HostError.
+    """
+    refuse_open(scheduler, tls)
+    _quiet()
+
+    async def main() -> None:
+        worker = distributed.Worker(
+            scheduler,
+            nthreads=jobs,
+            name=name,
+            host=listen or None,
+            security=tls.security() if tls else Security(),
+            resources=resources(settings, jobs),
+            memory_limit=0,  # builds are processes of their own, within cgroups
+            dashboard_address="127.0.0.1:0",
+            local_directory=str(settings.run_dir / "dask"),
+            death_timeout=SILENT_S,
+        )
+        part.here = part.Place(
+            name=name,
+            store=store,
+            env=as_environment(settings),
+            tell=lambda found: worker.log_event(TOPIC, found),
+        )
+        async with worker:
+            theirs = await worker.scheduler.get_metadata(keys=[_IDENTITY], default="")
+            if theirs:
+                refuse_other(str(theirs), f"the scheduler at {scheduler}")
+            ready(worker.address)
+            await _until_signal(worker.finished())
+
+    _run(main(), scheduler)
+
+
+def _run(main: Any, where: str) -> None:
+    try:
+        asyncio.run(main)
+    except (OSError, TimeoutError) as error:
+        raise HostError(
+            "the fleet's scheduler cannot be reached, or its address not be used",
+            where=where,
+            why=str(error) or type(error).__name__,
+        ) from error
+
+
+async def _until_signal(end: Any) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    waits = [asyncio.ensure_future(end), asyncio.ensure_future(stop.wait())]
+    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    for one in waits:
+        one.cancel()
+
+
+def _quiet() -> None:
+    import logging
+
+    for name in ("distributed", "bokeh", "tornado"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+# -- client ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A worker as the scheduler sees it."""
+
+    name: str
+    address: str
+    version: str
+    arches: tuple[str, ...]
+    jobs: int
+    memory_mib: int
+    running: tuple[str, ...]
+    heard_s: float
+
+
+class LostError(Exception):
+    """The scheduler, or worker after worker, was lost with a task."""
+
+
+class Grid:
+    """The client's side: parts of builds are submitted, their ends waited for."""
+
+    def __init__(self, client: distributed.Client) -> None:
+        self._client = client
+
+    def submit(
+        self,
+        key: str,
+        words: Sequence[Any],
+        *,
+        needs: dict[str, float],
+        priority: float,
+        avoid: Sequence[str],
+    ) -> Any:
+        """Submit a part of a build; equal keys are one task, whoever submits them. Returns a future.
+
+        Parameters:
+            words: of `tmplbuild.fleet.part.perform`; futures among them are waited for first.
+            avoid: addresses of workers that it is not to be given to.
+        """
+        others = None
+        if avoid:
+            others = [member.address for member in self.members() if member.address not in avoid] or None
+        return self._client.submit(
+            part.perform,
+            identity(),
+            key,
+            *words,
+            key=key,
+            pure=False,
+            resources=needs,
+            priority=priority,
+            workers=others,
+        )
+
+    def result(self, future: Any) -> dict[str, Any]:
+        """What came of a task. Raises LostError."""
+        try:
+            found: dict[str, Any] = future.result()
+        except (
+            distributed.scheduler.KilledWorker,
+            distributed.CancelledError,
+            asyncio.CancelledError,
+            OSError,
+            TimeoutError,
+        ) as error:
+            raise LostError(f"{type(error).__name__}: {error}") from error
+        return found
+
+    def worker_of(self, future: Any) -> str:
+        """The address of the worker that holds a task's result; "" if none does."""
+        found = self._client.who_has([future])
+        return str(next(iter(next(iter(found.values()), ())), ""))
+
+    def forget(self, future: Any) -> None:
+        """Let go of a task's result."""
+        future.release()
+
+    def listen(self, hear: Callable[[dict[str, Any]], None]) -> None:
+        """Call `hear` with each bundle of events."""
+        self._client.subscribe_topic(TOPIC, lambda event: hear(event[1]))
+
+    def members(self) -> list[Member]:
+        """The workers that the scheduler knows now."""
+        info = self._client.scheduler_info(n_workers=-1)
+        busy = self._client.processing()
+        return sorted(
+            (_member(address, row, busy.get(address, ())) for address, row in info["workers"].items()),
+            key=lambda member: member.name,
+        )
+
+    def wait_for_workers(self, timeout_s: float) -> None:
+        """Wait until there is a worker of this version. Raises HostError."""
+        self._client.wait_for_workers(1, timeout=timeout_s)
+        found = self.members()
+        if not any(member.version == identity() for member in found):
+            theirs = ", ".join(f"{member.name}: {member.version}" for member in found)
+            raise HostError(
+                "no worker of the fleet has this version of tmplbuild",
+                why=f"this machine has {identity()}; {theirs}",
+                hint="install the same version on all machines of the fleet",
+            )
+
+    @property
+    def dashboard(self) -> str:
+        """The address of Dask's own page."""
+        return str(self._client.dashboard_link)
+
+
+def _member(address: str, row: dict[str, Any], running: Any) -> Member:
+    offers: dict[str, float] = row["resources"]
+    words = [name.partition(" ") for name in offers]
+    return Member(
+        name=str(row["name"]),
+        address=address,
+        version=next((value for kind, _, value in words if kind == "version"), "?"),
+        arches=tuple(value for kind, _, value in words if kind == "arch"),
+        jobs=int(row["nthreads"]),
+        memory_mib=int(offers.get("memory_mib", 0)),
+        running=tuple(map(str, running)),
+        heard_s=max(0.0, float(row.get("last_seen") or 0.0)),
+    )
+
+
+@contextmanager
+def connected(scheduler: str, tls: Tls | None) -> Iterator[Grid]:
+    """A client of the scheduler at this address. Raises UsageError, HostError."""
+    refuse_open(scheduler, tls)
+    _quiet()
+    try:
+        client = distributed.Client(
+            scheduler, security=tls.security() if tls else Security(), timeout=30, set_as_default=False
+        )
+    except (OSError, TimeoutError) as error:
+        raise HostError(
+            "the fleet's scheduler cannot be reached",
+            where=scheduler,
+            why=str(error),
+            hint="start it with `tmplbuild scheduler`; docs/fleet.md",
+        ) from error
+    try:
+        theirs = client.get_metadata([_IDENTITY], default="")
+        if theirs:
+            refuse_other(str(theirs), f"the scheduler at {scheduler}")
+        yield Grid(client)
+    finally:
+        with suppress(Exception):
+            client.close(timeout=10)

@@ -1,0 +1,295 @@
+"""A build's steps, done by the fleet: orders are given, lost work is given again, what came of it is fetched.
+
+This machine resolves, plans and publishes; see `tmplbuild.engine.elsewhere`.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from tmplbuild import errors
+from tmplbuild.config import Settings
+from tmplbuild.engine import failure
+from tmplbuild.engine.budget import BUILD_MIB
+from tmplbuild.engine.elsewhere import Crew
+from tmplbuild.engine.execute import Done
+from tmplbuild.engine.plan import Plan
+from tmplbuild.engine.world import Resolved, Wish, World
+from tmplbuild.errors import BusyError, FetchError, StageError, StoreError, TmplbuildError, UsageError
+from tmplbuild.events import Emit, Note, StageDone, StageFailed, StageStarted
+from tmplbuild.fleet import layers
+from tmplbuild.fleet.crew import FleetCrew
+from tmplbuild.fleet.grid import Grid, LostError
+from tmplbuild.fleet.identity import identity
+from tmplbuild.fleet.order import PARTS, give, part_of, secrets_of
+from tmplbuild.fleet.shared import SharedStore
+from tmplbuild.fleet.task import bring, packed_name
+from tmplbuild.recipes import begins_packed
+from tmplbuild.ui.jsonlines import event_of
+
+Found = dict[str, Any]
+
+_ATTEMPTS = 4
+_RETRYABLE = {kind.exit_code for kind in (FetchError, StoreError, BusyError)}
+"""What another machine, or the same one later, may do better: no mirror answered, the disk was full, the
+store could not be reached. A script that fails, and bytes that are wrong, are so everywhere."""
+_BACK_S = 180.0  # a scheduler that is restarted is waited for
+
+
+class Fleet:
+    """Workers and their store.
+
+    Parameters:
+        grid: the workers, by way of their scheduler.
+        store: the shared store's address.
+    """
+
+    def __init__(self, grid: Grid, store: str) -> None:
+        self.grid = grid
+        self.shared = SharedStore(store)
+        self._made: set[str] | None = None
+        self._lock = threading.Lock()
+        self._ears: dict[str, list[Callable[[Found], None]]] = {}
+        self._sent: dict[Path, str] = {}
+        self.over = threading.Event()
+        grid.listen(self._hear)
+
+    def has(self, key: str) -> bool:
+        """See `Elsewhere.has`; the store is asked once, at the first question."""
+        with self._lock:
+            if self._made is None:
+                self._made = {name.removesuffix(".json") for name in self.shared.names("layers")}
+            return key in self._made
+
+    def make(self, world: World, resolved: Resolved, plan: Plan, emit: Emit) -> list[Done]:
+        """See `Elsewhere.make`."""
+        if begins_packed(world.loaded.recipe):
+            raise UsageError(
+                f"{world.template} begins with a packed template, and that lies on one machine",
+                hint="build it there, without --scheduler",
+            )
+        order = give(world, resolved, plan, self.shared, self._sent)
+        job = _Job(self, world, plan, order, emit)
+        try:
+            found = job.run()
+        except TmplbuildError as error:
+            stage, steps = job.stage, [{"name": row.step.name, "key": row.step.key} for row in plan.steps]
+            key = next((row["key"] for row in steps if row["name"] == stage), "")
+            failure.remember(world.store, world.template, stage or "fleet", error, key=key, steps=steps)
+            raise
+        self._fetch(world, plan, resolved)
+        with self._lock:
+            if self._made is not None:
+                self._made |= {row.step.key for row in plan.steps}
+        return self._done(plan, found)
+
+    def crew(self, settings: Settings, asked: Wish, emit: Emit) -> Crew:
+        """See `Elsewhere.crew`."""
+        jobs = sum(one.jobs for one in self.grid.members() if one.version == identity())
+        return FleetCrew(settings, asked, emit, at_once=2 * jobs + 2, over=self.over)
+
+    # -- what comes back -------------------------------------------------------------------------
+
+    def _fetch(self, world: World, plan: Plan, resolved: Resolved) -> None:
+        keys = {row.step.name: row.step.key for row in plan.steps}
+        packed = self.shared.read_json(packed_name(keys["pack"]))
+        if packed is None:
+            raise StoreError(
+                "the packed template is not in the fleet's store",
+                where=f"{self.shared.address}/{packed_name(keys['pack'])}",
+                hint="it was removed in the meantime: run the same again",
+            )
+        bring(packed["pack"], world.store.artifact(keys["pack"]), world, self.shared)
+        bring(packed["check"], world.store.facts(keys["check"]), world, self.shared)
+        last = world.record() or {}
+        old = {row[6] for row in last.get("pins", {}).get("target", {}).get("packages", ())}
+        for package in resolved.pins.target.packages if old else ():
+            # their changelogs tell what was mended
+            known = package.sha256 in old or ":" in package.sha256 or world.cache.has(package.sha256)
+            if not known and self.shared.has(package.sha256):
+                self.shared.get(package.sha256, world.cache.path(package.sha256), world.cache)
+
+    def _done(self, plan: Plan, found: Sequence[Found]) -> list[Done]:
+        ran = {row["name"]: (row, one["worker"]) for one in found for row in one["stages"]}
+        result = []
+        for planned in plan.steps:
+            step = planned.step
+            entry = self.shared.read_json(layers.name_of(step.key)) or {}
+            row, host = ran.get(step.name, ({"seconds": 0.0, "cached": True, "reason": planned.reason}, ""))
+            done = Done(
+                step.name, step.key, row["cached"], row["seconds"], row["reason"], entry.get("note", {})
+            )
+            done.host = host if not row["cached"] else ""
+            result.append(done)
+        return result
+
+    # -- events ----------------------------------------------------------------------------------
+
+    def _hear(self, bundle: Found) -> None:
+        with self._lock:
+            ears = list(self._ears.get(bundle["key"], ()))
+        for ear in ears:
+            ear(bundle)
+
+    def attend(self, key: str, ear: Callable[[Found], None]) -> None:
+        """Let somebody hear the events of a task."""
+        with self._lock:
+            self._ears.setdefault(key, []).append(ear)
+
+    def turn_away(self, key: str, ear: Callable[[Found], None]) -> None:
+        """The inverse of `attend`."""
+        with self._lock:
+            self._ears[key].remove(ear)
+            if not self._ears[key]:
+                del self._ears[key]
+
+
+@dataclass
+class _Job:
+    """One template's parts, from submission to their ends."""
+
+    fleet: Fleet
+    world: World
+    plan: Plan
+    order: str
+    emit: Emit
+    stage: str = ""  # that was heard of last
+    avoid: set[str] = field(default_factory=set)
+
+    def run(self) -> list[Found]:
+        """All parts that have something to do. Raises the error of the one that failed."""
+        steps = tuple(row.step for row in self.plan.steps)
+        todo = {row.step.name for row in self.plan.todo}
+        for index, row in enumerate(self.plan.steps, 1):
+            if not row.runs:
+                self.emit(StageDone(row.step.name, index, len(steps), 0.0, True, row.reason))
+        parts = [part for part in PARTS if any(step.name in todo for step in part_of(steps, part))]
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                return self._attempt(parts, attempt)
+            except LostError as error:
+                why = str(error)
+                if attempt == _ATTEMPTS or self.fleet.over.is_set() or not self._is_back():
+                    raise StageError(
+                        "the fleet lost this build", where=self.world.template, why=why
+                    ) from error
+                self.emit(Note(f"lost, and given out again ({why})", "warning"))
+            except TmplbuildError as error:
+                if error.exit_code not in _RETRYABLE or attempt == _ATTEMPTS:
+                    raise
+                self.emit(Note(f"{error.what} ({error.where}): given to another machine", "warning"))
+        raise AssertionError("unreachable")
+
+    def _is_back(self) -> bool:
+        deadline = time.monotonic() + _BACK_S
+        while time.monotonic() < deadline and not self.fleet.over.wait(1.0):
+            try:
+                if self.fleet.grid.members():
+                    return True
+            except Exception:  # noqa: BLE001  # whatever it is: the scheduler does not answer yet
+                continue
+        return False
+
+    def _attempt(self, parts: list[str], attempt: int) -> list[Found]:
+        grid, keys = self.fleet.grid, []
+        futures: list[Any] = []
+        for part in parts:
+            keys.append(self._key(part, attempt))
+            self.fleet.attend(keys[-1], self._hear)
+        try:
+            for part, key in zip(parts, keys, strict=True):
+                future = grid.submit(
+                    key,
+                    [self.order, part, *futures[-1:]],
+                    needs=self._needs(part),
+                    priority=self._priority(part),
+                    avoid=sorted(self.avoid),
+                )
+                futures.append(future)
+            return [self._ended(future) for future in futures]
+        finally:
+            for key in keys:
+                self.fleet.turn_away(key, self._hear)
+            for future in futures:
+                grid.forget(future)
+
+    def _ended(self, future: Any) -> Found:
+        found = self.fleet.grid.result(future)
+        if "error" not in found:
+            self._take_logs(found)
+            return found
+        self._take_logs(found)
+        if address := self.fleet.grid.worker_of(future):
+            self.avoid.add(address)
+        raise error_of(found["error"], found.get("worker", ""), self._log())
+
+    def _key(self, part: str, attempt: int) -> str:
+        steps = part_of(tuple(row.step for row in self.plan.steps), part)
+        again = any(row.again for row in self.plan.steps if row.step in steps)
+        words = [part, steps[-1].key[:32]]
+        if again or part == "pack":  # the boot test's step does not know what the template is called
+            words.append(self.order[:12])
+        return "-".join(words) + ("" if attempt == 1 else f"~{attempt}")
+
+    def _needs(self, part: str) -> dict[str, float]:
+        recipe = self.world.loaded.recipe
+        return {
+            f"version {identity()}": 1,
+            f"arch {self.world.loaded.ve_arch}": 1,
+            "memory_mib": float(min(recipe.limits.memory_mib, BUILD_MIB)),
+            **{f"secret {name}": 1 for name in secrets_of(self.world, part)},
+        }
+
+    def _priority(self, part: str) -> float:
+        """The most stale first, in days; a base, which others may wait for, before a tree of that age."""
+        last = self.world.record()
+        days = (time.time() - last["made"]) / 86400 if last else 36500.0
+        return round(days, 3) + (1.0 if part == "base" else 0.0)
+
+    def _hear(self, bundle: Found) -> None:
+        places = {row.step.name: (index, row.runs) for index, row in enumerate(self.plan.steps, 1)}
+        for found in bundle["events"]:
+            event = event_of(found)
+            if isinstance(event, StageStarted | StageDone):
+                index, runs = places.get(event.stage, (0, False))
+                if not runs:  # what lies below
+                    continue
+                self.stage = event.stage
+                self.emit(replace(event, index=index, total=len(places)))
+            elif isinstance(event, StageFailed):
+                self.stage = event.stage
+                self.emit(replace(event, log=self._log()))
+            elif event is not None:
+                self.emit(event)
+
+    def _take_logs(self, found: Found) -> None:
+        folder = self.world.store.log_dir(self.world.template)
+        for name, sha256 in found.get("logs", {}).items():
+            path = folder / Path(name).name
+            path.unlink(missing_ok=True)
+            bring(sha256, path, self.world, self.fleet.shared)
+
+    def _log(self) -> str:
+        folder = self.world.store.log_dir(self.world.template)
+        return str(next(iter(sorted(folder.glob(f"*-{self.stage}.log"))), "")) if self.stage else ""
+
+
+def error_of(found: Found, worker: str, log: str) -> TmplbuildError:
+    """An error as another machine told it, with the machine's name."""
+    kind = getattr(errors, str(found.get("class")), TmplbuildError)
+    where = " on ".join(filter(None, (str(found.get("where", "")), worker)))
+    texts = {"where": where, "why": str(found.get("why", "")), "hint": str(found.get("hint", ""))}
+    if kind is StageError:
+        hint = texts["hint"].partition("open the failed tree with:")
+        if hint[1]:
+            texts["hint"] = f"{hint[0]}on {worker}, open the failed tree with:{hint[2]}"
+        return StageError(str(found["what"]), **texts, log=log, tail=tuple(found.get("tail", ())))
+    if not (isinstance(kind, type) and issubclass(kind, TmplbuildError)):
+        kind = TmplbuildError
+    made: TmplbuildError = kind(str(found["what"]), **texts)
+    return made

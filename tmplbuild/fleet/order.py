@@ -1,0 +1,169 @@
+"""An order: all that another machine needs to know to do a part of a template's build.
+
+It is one JSON object in the shared store, named by its hash; the scheduler carries that name, and no more.
+Resolving is done once, by who gives the order: the order names the verified indexes, so that all machines
+work with one state of each archive; who takes it verifies them again, by the keys pinned in the recipe.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from tmplbuild import secrets
+from tmplbuild.archives.cache import PackageCache
+from tmplbuild.archives.model import ArchiveState, IndexFile
+from tmplbuild.archives.suites import Suite
+from tmplbuild.config import Settings
+from tmplbuild.engine import families, keys
+from tmplbuild.engine.pins import Pins
+from tmplbuild.engine.plan import Plan, Planned
+from tmplbuild.engine.steps import LOOKS_ONLY, Step
+from tmplbuild.engine.world import Resolved, World, keys_dirs, world_of
+from tmplbuild.errors import HostError
+from tmplbuild.events import Emit
+from tmplbuild.fleet.identity import identity
+from tmplbuild.fleet.shared import SharedStore
+from tmplbuild.recipes import travel
+
+PARTS = ("base", "tree", "pack")
+"""What a build is divided into: the bootstrap, which several templates may share; the tree; and what looks at
+it: check, pack and boot test, which share what they find."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """An order that was taken, as this machine sees it."""
+
+    world: World
+    resolved: Resolved
+    plan: Plan
+
+
+def part_of(steps: tuple[Step, ...], part: str) -> tuple[Step, ...]:
+    """The steps of a part."""
+    last = next(at for at, step in enumerate(steps) if step.name in LOOKS_ONLY)
+    return {"base": steps[:1], "tree": steps[1:last], "pack": steps[last:]}[part]
+
+
+def secrets_of(world: World, part: str) -> tuple[str, ...]:
+    """The names of the secrets that a part needs where it is done."""
+    if part != "tree":
+        return ()
+    recipe = world.loaded.recipe
+    users = (secrets.name_of(user.password) for user in recipe.configure.users.values())
+    hooks = (name for hook in recipe.hooks.values() for name in hook.secrets)
+    return tuple(sorted({name for name in (*users, *hooks) if name}))
+
+
+def give(world: World, resolved: Resolved, plan: Plan, shared: SharedStore, sent: dict[Path, str]) -> str:
+    """Put an order into the store. Returns its name.
+
+    Parameters:
+        sent: the digests of files that have been uploaded already; added to.
+
+    Raises StoreError.
+    """
+
+    def send(path: Path) -> str:
+        if path not in sent:
+            sent[path] = shared.put(path)
+        return sent[path]
+
+    suites, indexes = _archives(world, resolved.states)
+    found = {
+        "tool": identity(),
+        "template": world.template,
+        "recipe": travel.to_plain(world.loaded),
+        "beside": {name: send(path) for name, path in travel.beside(world.loaded).items()},
+        "mirror": world.settings.mirror,
+        "pins": resolved.pins.to_json(),
+        "suites": suites,
+        "indexes": {index.sha256: send(index.local) for index in indexes},
+        "steps": [
+            {
+                "name": row.step.name,
+                "key": row.step.key,
+                "parent": row.step.parent,
+                "handed": row.step.handed,
+                "makes_layer": row.step.makes_layer,
+                "runs": row.runs,
+                "reason": row.reason,
+                "again": row.again,
+            }
+            for row in plan.steps
+        ],
+    }
+    return shared.put_bytes(keys.canonical(found))
+
+
+def _archives(
+    world: World, states: tuple[ArchiveState, ...]
+) -> tuple[dict[str, dict[str, str]], list[IndexFile]]:
+    """What this machine remembers of each suite, and the files that it was verified by."""
+    archives = world.loaded.recipe.archives
+    remembered: dict[str, dict[str, str]] = {}
+    files: list[IndexFile] = []
+    for state in states:
+        for one in state.suites:
+            archive = archives[state.role]
+            suite = Suite(state.role, one.suite, archive, world.loaded.arch, Path(), 0.0, True, world.cache)
+            remembered[suite.memory] = world.cache.recall(suite.memory)
+            files += [one.release, *one.indexes, *([one.signature] if one.signature else [])]
+    return remembered, files
+
+
+def take(name: str, shared: SharedStore, settings: Settings, emit: Emit) -> Opened:
+    """Read an order and open what it speaks of.
+
+    Raises HostError for an order of another version of the program, StoreError, VerifyError.
+    """
+    order: dict[str, Any] = json.loads(shared.get_bytes(name))
+    refuse_other(order["tool"], "the order")
+    settings = replace(settings, mirror=order["mirror"] or settings.mirror)
+    place = PackageCache(settings.cache_dir / "fleet" / name)
+    for path, sha256 in order["beside"].items():
+        shared.get(sha256, place.root / "recipe" / path, place)
+    loaded = travel.from_plain(order["recipe"], place.root / "recipe")
+    world = world_of(loaded, settings, emit)
+    states = _states(world, order, place, shared)
+    pins = Pins.from_json(order["pins"])
+    plan = Plan(order["template"], tuple(_planned(order["steps"])), "")
+    return Opened(world, Resolved(states, pins, ""), plan)
+
+
+def _states(
+    world: World, order: Mapping[str, Any], place: PackageCache, shared: SharedStore
+) -> tuple[ArchiveState, ...]:
+    """The archives as who gave the order saw them, verified here as well."""
+    for digest, sha256 in order["indexes"].items():
+        shared.get(sha256, place.index_path(digest), place)
+    for name, facts in order["suites"].items():
+        place.remember(name, facts)
+    return families.of(world.loaded.recipe).read_archives(
+        world.loaded.recipe.archives,
+        world.loaded.arch,
+        fetcher=world.fetcher,
+        cache=place,
+        keys_dir=keys_dirs(world.loaded),
+        offline=True,
+    )
+
+
+def _planned(rows: list[dict[str, Any]]) -> Iterator[Planned]:
+    for row in rows:
+        step = Step(row["name"], row["key"], row["parent"], row["handed"], row["makes_layer"])
+        yield Planned(step, row["runs"], row["reason"], row["again"])
+
+
+def refuse_other(theirs: str, who: str) -> None:
+    """Raise HostError when another version of the program speaks."""
+    if theirs != identity():
+        raise HostError(
+            f"{who} is of another version of tmplbuild",
+            why=f"theirs is {theirs}, this machine has {identity()}",
+            hint="install the same version on all machines of the fleet",
+        )

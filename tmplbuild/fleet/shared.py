@@ -1,0 +1,263 @@
+"""The store that a fleet shares: a directory, sftp://, s3:// or whatever else fsspec reaches.
+
+    blobs/aa/SHA256            packages, layers, packed templates, logs: named by what they hold
+    layers/KEY.json            the result of a step: its note, and the blob with its files
+    artifacts/KEY/SHA256.json  what pack made of a key; two of them are a fault that somebody must see
+
+A name is there whole or not at all: files are uploaded under a name of their own and renamed; an object of
+S3 appears when its upload is complete. What is read is verified, and goes on where it broke off. A store
+that does not answer is asked again for some minutes.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import random
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from tmplbuild.archives.cache import PackageCache, store_error
+from tmplbuild.errors import StoreError, TmplbuildError, UsageError, VerifyError
+from tmplbuild.fleet import not_installed
+
+try:
+    import fsspec
+except ImportError as missing:
+    raise not_installed(missing) from missing
+
+T = TypeVar("T")
+
+PATIENCE_S = 300.0
+"""How long a store that does not answer is asked again, seconds."""
+
+_PIECE = 1 << 20
+_FILES = {"file", "local", "sftp", "ssh"}  # where a file that is being written can be seen
+_FINAL = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
+
+
+class SharedStore:
+    """The store at an address.
+
+    Parameters:
+        address: a directory, or an address of fsspec (sftp://user@host/dir, s3://bucket/dir). Options of
+            the protocol come from fsspec's own configuration and environment, as do credentials.
+        patience_s: see `PATIENCE_S`.
+
+    Raises UsageError for an address of a kind that cannot be, HostError where what it needs is missing.
+    """
+
+    def __init__(self, address: str, *, patience_s: float = PATIENCE_S) -> None:
+        self.address = address
+        self._patience_s = patience_s
+        if address.startswith(("sftp://", "ssh://")):
+            from tmplbuild.fleet import sftp  # noqa: F401  # takes the place of fsspec's own, which trusts anyone
+        try:
+            self._files, root = self._patient(
+                "reach", lambda: fsspec.core.url_to_fs(address, skip_instance_cache=True)
+            )
+        except ImportError as error:
+            raise not_installed(error) from error
+        except ValueError as error:
+            raise UsageError("this is no address of a store", where=address, why=str(error)) from error
+        self._root = str(root).rstrip("/")
+        protocol = self._files.protocol
+        self._renames = bool(_FILES & ({protocol} if isinstance(protocol, str) else set(protocol)))
+
+    # -- small things ----------------------------------------------------------------------------
+
+    def read_json(self, name: str) -> dict[str, Any] | None:
+        """What was written under a name; None if nothing was. Raises StoreError."""
+
+        def read() -> bytes | None:
+            try:
+                return bytes(self._files.cat_file(self._path(name)))
+            except FileNotFoundError:
+                return None
+
+        data = self._patient("read", read)
+        if data is None:
+            return None
+        try:
+            found = json.loads(data)
+        except ValueError as error:
+            raise StoreError("the store holds what is no JSON", where=f"{self.address}/{name}") from error
+        return found if isinstance(found, dict) else None
+
+    def write_json(self, name: str, value: dict[str, Any]) -> None:
+        """Write a small object in place of what has the name. Raises StoreError."""
+        data = json.dumps(value, sort_keys=True).encode()
+        self._patient("write", lambda: self._place(name, lambda path: self._files.pipe_file(path, data)))
+
+    def names(self, folder: str) -> list[str]:
+        """The names in a folder; none if it is not there. Raises StoreError."""
+
+        def look() -> list[str]:
+            self._files.invalidate_cache()
+            try:
+                rows = self._files.ls(self._path(folder), detail=False)
+            except FileNotFoundError:
+                return []
+            found = (str(row).rstrip("/").rpartition("/")[2] for row in rows)
+            return sorted(name for name in found if name and not name.startswith("."))
+
+        return self._patient("list", look)
+
+    # -- blobs -----------------------------------------------------------------------------------
+
+    def put(self, path: Path) -> str:
+        """Upload a file, unless what it holds is there. Returns its sha256. Raises StoreError."""
+        with path.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        name, size = _blob(sha256), path.stat().st_size
+
+        def upload() -> None:
+            if self._size(name) != size:  # a shorter one was cut off by a crash of the store's machine
+                self._place(name, lambda to: self._files.put_file(str(path), to))
+
+        self._patient("write", upload)
+        return sha256
+
+    def put_bytes(self, data: bytes) -> str:
+        """Upload a few bytes. Returns their sha256. Raises StoreError."""
+        sha256 = hashlib.sha256(data).hexdigest()
+        name = _blob(sha256)
+
+        def upload() -> None:
+            if self._size(name) != len(data):
+                self._place(name, lambda to: self._files.pipe_file(to, data))
+
+        self._patient("write", upload)
+        return sha256
+
+    def has(self, sha256: str) -> bool:
+        """Whether a blob is there. Raises StoreError."""
+        return self._patient("read", lambda: self._size(_blob(sha256))) is not None
+
+    def get_bytes(self, sha256: str) -> bytes:
+        """A small blob, verified. Raises StoreError, VerifyError."""
+        data = self._patient("read", lambda: bytes(self._files.cat_file(self._path(_blob(sha256)))))
+        if hashlib.sha256(data).hexdigest() != sha256:
+            raise self._damaged(sha256)
+        return data
+
+    def get(self, sha256: str, dest: Path, cache: PackageCache) -> Path:
+        """A blob as the file `dest`, which appears when it is whole and verified; nothing is done if it is
+        there. What was fetched before a break is kept in `cache`. Raises StoreError, VerifyError."""
+        with cache.claim(dest) as fd:
+            if fd is None:
+                return dest
+            for _ in range(2):  # what was kept of an earlier attempt may be what is wrong
+                self._patient("read", lambda: self._go_on(sha256, fd))
+                if _digest(fd) == sha256:
+                    cache.keep(dest)
+                    return dest
+                os.ftruncate(fd, 0)
+        raise self._damaged(sha256)
+
+    def _go_on(self, sha256: str, fd: int) -> None:
+        with self._files.open(self._path(_blob(sha256)), "rb") as source:
+            source.seek(os.lseek(fd, 0, os.SEEK_END))
+            while data := source.read(_PIECE):
+                _write(fd, data)
+
+    # -- retention -------------------------------------------------------------------------------
+
+    def remove(self, name: str) -> None:
+        """Remove a name; nothing is done if it is not there. Raises StoreError."""
+
+        def away() -> None:
+            with suppress(FileNotFoundError):
+                self._files.rm_file(self._path(name))
+
+        self._patient("write", away)
+
+    def blobs(self) -> Iterator[tuple[str, float]]:
+        """All blobs by digest, each with when it was written, seconds since 1970. Raises StoreError."""
+        for folder in self.names("blobs"):
+            for name in self.names(f"blobs/{folder}"):
+                yield name, self._patient("read", partial(self._written, f"blobs/{folder}/{name}"))
+
+    def _written(self, name: str) -> float:
+        return float(self._files.modified(self._path(name)).timestamp())
+
+    # -- how it is asked -------------------------------------------------------------------------
+
+    def _path(self, name: str) -> str:
+        return f"{self._root}/{name}"
+
+    def _size(self, name: str) -> int | None:
+        self._files.invalidate_cache()
+        try:
+            return int(self._files.info(self._path(name))["size"])
+        except FileNotFoundError:
+            return None
+
+    def _place(self, name: str, write: Callable[[str], object]) -> None:
+        target = self._path(name)
+        folder, _, last = target.rpartition("/")
+        if not self._renames:
+            write(target)
+            return
+        self._files.makedirs(folder, exist_ok=True)
+        part = f"{folder}/.{last}.{uuid.uuid4().hex[:12]}"
+        try:
+            write(part)
+            self._files.mv(part, target)
+        except BaseException:
+            with suppress(Exception):
+                self._files.rm_file(part)
+            raise
+
+    def _patient(self, what: str, act: Callable[[], T]) -> T:
+        """Do something, again and again while the store does not answer."""
+        deadline, wait = time.monotonic() + self._patience_s, 0.5
+        while True:
+            try:
+                return act()
+            except (ImportError, ValueError, TmplbuildError):
+                raise
+            except Exception as error:  # each protocol has errors of its own
+                late = time.monotonic() + wait > deadline
+                if late or isinstance(error, FileNotFoundError) or getattr(error, "errno", 0) in _FINAL:
+                    raise StoreError(
+                        f"could not {what} the fleet's store",
+                        where=self.address,
+                        why=f"{type(error).__name__}: {error}",
+                        hint="see that this machine reaches it: tmplbuild status --fleet",
+                    ) from error
+            time.sleep(wait * random.uniform(0.5, 1.0))
+            wait = min(2 * wait, 15.0)
+
+    def _damaged(self, sha256: str) -> VerifyError:
+        return VerifyError(
+            "the fleet's store holds bytes that are not what their name says",
+            where=f"{self.address}/{_blob(sha256)}",
+            hint="remove that file; it is made or fetched again",
+        )
+
+
+def _write(fd: int, data: bytes) -> None:
+    view = memoryview(data)
+    try:
+        while view:
+            view = view[os.write(fd, view) :]
+    except OSError as error:  # this machine's disk, not the store
+        raise store_error(error, Path(os.readlink(f"/proc/self/fd/{fd}"))) from error
+
+
+def _digest(fd: int) -> str:
+    with open(fd, "rb", closefd=False) as file:
+        file.seek(0)
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _blob(sha256: str) -> str:
+    return f"blobs/{sha256[:2]}/{sha256}"

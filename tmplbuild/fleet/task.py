@@ -1,0 +1,232 @@
+"""A part of a build, done on this machine for the fleet: what it rests on is fetched from the shared store,
+what it makes goes there."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from tmplbuild.archives.cache import PackageCache
+from tmplbuild.archives.model import Package
+from tmplbuild.archives.packages import download
+from tmplbuild.config import Settings
+from tmplbuild.core.filelock import exclusive
+from tmplbuild.engine.actions import shop_of
+from tmplbuild.engine.execute import Done, execute
+from tmplbuild.engine.locks import layer_lock
+from tmplbuild.engine.plan import Plan, Planned
+from tmplbuild.engine.record import stage_row
+from tmplbuild.engine.steps import Step
+from tmplbuild.engine.store import disk_error
+from tmplbuild.engine.world import World, prepare_host
+from tmplbuild.errors import StageError, TmplbuildError, VerifyError
+from tmplbuild.events import Emit, Event, StageDone
+from tmplbuild.fleet import layers
+from tmplbuild.fleet.order import Opened, part_of, take
+from tmplbuild.fleet.shared import SharedStore
+from tmplbuild.ui.errors import error_object
+
+Found = dict[str, Any]
+
+
+def run(order: str, part: str, store: str, settings: Settings, emit: Emit) -> Found:
+    """Do a part of an order. Returns what came of it: stages, host and digests of logs and of the packed
+    file; or the error, with the logs, under "error"."""
+    shared = SharedStore(store)
+    opened = take(order, shared, settings, emit)
+    world = opened.world
+    lock = settings.state_dir / "locks" / f"fleet-{world.template}.lock"
+    with exclusive(lock, f"another part of {world.template} is at work here", grace_s=60):
+        world.core.gc()
+        prepare_host(world)
+        task = _Task(opened, part_of(tuple(row.step for row in opened.plan.steps), part), shared)
+        found: Found = {"host": socket.gethostname(), "part": part, "order": order}
+        try:
+            done = task.run()
+            if part == "pack":
+                found |= task.packed()
+        except TmplbuildError as error:
+            return found | {"error": error_object(error), "logs": task.logs()}
+        world.store.make_durable()
+        return found | {"stages": [stage_row(row) for row in done], "logs": task.logs()}
+
+
+@dataclass
+class _Task:
+    opened: Opened
+    steps: tuple[Step, ...]
+    shared: SharedStore
+    began: float = field(default_factory=time.time)
+
+    def run(self) -> list[Done]:
+        """Run the steps; those that somebody has made meanwhile are only fetched."""
+        opened, world = self.opened, self.opened.world
+        rows = opened.plan.steps
+        first = next(at for at, row in enumerate(rows) if row.step is self.steps[0])
+        for row in rows[:first]:
+            self._have(row.step)
+        here = tuple(self._seen(row) for row in rows[first : first + len(self.steps)])
+        before = tuple(replace(row, runs=False, again=False) for row in rows[:first])
+        after = tuple(replace(row, runs=False) for row in rows[first + len(here) :])
+        plan = Plan(opened.plan.template, (*before, *here, *after), "")
+        self._fetch_packages(plan)
+        with ThreadPoolExecutor(1, "push") as pool:
+            pushed = []
+
+            def heard(event: Event) -> None:
+                if isinstance(event, StageDone) and not event.cached:
+                    key = next(step.key for step in self.steps if step.name == event.stage)
+                    pushed.append(pool.submit(self._push, key))
+                world.emit(event)
+
+            shop = shop_of(world, opened.resolved, plan, heard)
+            done = execute(Plan(plan.template, (*before, *here), ""), shop)
+            for future in pushed:
+                future.result()
+        self._share_packages(plan)
+        return done[first:]
+
+    def _seen(self, row: Planned) -> Planned:
+        """A step as it stands now: another machine may have made it since it was planned."""
+        if row.again or not self._have(row.step, must=False):
+            return replace(row, runs=True)
+        return replace(row, runs=False)
+
+    def _have(self, step: Step, *, must: bool = True) -> bool:
+        """Whether a step's result is in this machine's store, fetched if need be. Raises StageError when it
+        must be and is nowhere."""
+        world = self.opened.world
+        with layer_lock(world.store.dir, step.key, lambda: None):
+            there = world.store.get(step.key) is not None
+            cache = PackageCache(world.settings.state_dir / "fleet")
+            there = there or layers.pull(step.key, world.store, self.shared, cache)
+        if there and self._have_file(step):
+            return True
+        if must:
+            raise StageError(
+                f"what {step.name} made is not in the fleet's store",
+                where=layers.name_of(step.key),
+                hint="it was removed in the meantime: run the same again",
+            )
+        return False
+
+    def _have_file(self, step: Step) -> bool:
+        """Whether the file is there that a step makes beside its layer: the packed template, the facts."""
+        store = self.opened.world.store
+        places = {"pack": store.artifact(step.key), "check": store.facts(step.key)}
+        if step.name not in places or places[step.name].exists():
+            return True
+        entry = self.shared.read_json(packed_name(self._key("pack")))
+        if entry is None:
+            return False
+        bring(entry[step.name], places[step.name], self.opened.world, self.shared)
+        return True
+
+    def _key(self, name: str) -> str:
+        return next(step.key for step in self.steps if step.name == name)
+
+    def _push(self, key: str) -> None:
+        world = self.opened.world
+        layer = world.store.get(key)
+        assert layer is not None
+        scratch = world.settings.state_dir / "fleet"
+        layers.push(layer, self.shared, scratch, threads=len(os.sched_getaffinity(0)))
+
+    def packed(self) -> Found:
+        """Put the packed template into the store. Raises VerifyError when one of another digest is there."""
+        world, key = self.opened.world, self._key("pack")
+        sha256 = self.shared.put(world.store.artifact(key))
+        found = {
+            "pack": sha256,
+            "check": self.shared.put(world.store.facts(self._key("check"))),
+            "host": socket.gethostname(),
+        }
+        self.shared.write_json(f"artifacts/{key}/{sha256}.json", found)
+        names = [name.removesuffix(".json") for name in self.shared.names(f"artifacts/{key}")]
+        if names != [sha256]:
+            raise VerifyError(
+                f"{world.template} was built twice of the same, and the files differ",
+                where=f"{self.shared.address}/artifacts/{key}",
+                why=f"sha256 {' and '.join(names)}",
+                hint="both are kept among the blobs: compare them, then remove the wrong one's entry",
+            )
+        self.shared.write_json(packed_name(key), found)
+        return {"packed": found}
+
+    def logs(self) -> dict[str, str]:
+        """The logs of the steps, by name; uploaded as far as that can be."""
+        folder = self.opened.world.store.log_dir(self.opened.world.template)
+        names = {step.name for step in self.steps}
+        found = {}
+        for path in sorted(folder.glob("*.*")):
+            ours = path.stem in names or path.stem.partition("-")[2] in names
+            if ours and path.stat().st_mtime >= self.began - 1:  # not of an earlier run
+                with suppress(TmplbuildError):
+                    found[path.name] = self.shared.put(path)
+        return found
+
+    def _fetch_packages(self, plan: Plan) -> None:
+        """Packages that the fleet has are not fetched from outside."""
+        world = self.opened.world
+        missing = [one for one in self._packages(plan) if not world.cache.has(one.sha256) and _plain(one)]
+        work: list[Callable[[], object]] = [partial(self._fetch, one) for one in missing]
+        with ThreadPoolExecutor(4, "fetch") as pool:
+            for future in [pool.submit(act) for act in work]:
+                future.result()
+        download(self._packages(plan), fetcher=world.fetcher, cache=world.cache)
+
+    def _fetch(self, package: Package) -> None:
+        cache = self.opened.world.cache
+        if self.shared.has(package.sha256):
+            self.shared.get(package.sha256, cache.path(package.sha256), cache)
+
+    def _share_packages(self, plan: Plan) -> None:
+        cache = self.opened.world.cache
+        for package in self._packages(plan):
+            path = cache.path(package.sha256)
+            if _plain(package) and path.exists():
+                self.shared.put(path)
+
+    def _packages(self, plan: Plan) -> Iterable[Package]:
+        pins, todo = self.opened.resolved.pins, {row.step.name for row in plan.todo}
+        base = {one.sha256 for one in pins.base.packages}
+        full = {one.sha256 for one in pins.full.packages}
+        found = list(pins.base.packages) if "bootstrap" in todo else []
+        if "install" in todo:
+            found += [one for one in pins.full.packages if one.sha256 not in base]
+        if "upgrade" in todo:
+            found += [one for one in pins.target.packages if one.sha256 not in full]
+        return found
+
+
+def packed_name(key: str) -> str:
+    """Under what name the store tells of a packed template."""
+    return f"packed/{key}.json"
+
+
+def bring(sha256: str, target: Path, world: World, shared: SharedStore) -> None:
+    """A blob as a file of this machine's store, which replaces what is there.
+
+    Raises StoreError, VerifyError.
+    """
+    file = shared.get(sha256, world.cache.root / "fleet" / sha256, world.cache)
+    part = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        shutil.move(file, part)
+        os.rename(part, target)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise disk_error(error, target) from error
+
+
+def _plain(package: Package) -> bool:
+    return ":" not in package.sha256  # blobs are named by SHA-256
