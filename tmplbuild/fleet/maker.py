@@ -252,15 +252,15 @@ class _Job:
         return round(days, 3) + (1.0 if part == "base" else 0.0)
 
     def _hear(self, bundle: Found) -> None:
-        places = {row.step.name: (index, row.runs) for index, row in enumerate(self.plan.steps, 1)}
+        places = {row.step.name: index for index, row in enumerate(self.plan.steps, 1)}
+        steps = tuple(row.step for row in self.plan.steps)
+        ours = {step.name for step in part_of(steps, bundle["part"])}
         for found in bundle["events"]:
             event = event_of(found)
             if isinstance(event, StageStarted | StageDone):
-                index, runs = places.get(event.stage, (0, False))
-                if not runs:  # what lies below
-                    continue
-                self.stage = event.stage
-                self.emit(replace(event, index=index, total=len(places)))
+                if event.stage in ours:  # what lies below is only fetched
+                    self.stage = event.stage
+                    self.emit(replace(event, index=places[event.stage], total=len(places)))
             elif isinstance(event, StageFailed):
                 self.stage = event.stage
                 self.emit(replace(event, log=self._log()))

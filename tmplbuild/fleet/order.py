@@ -51,12 +51,16 @@ def part_of(steps: tuple[Step, ...], part: str) -> tuple[Step, ...]:
 
 def secrets_of(world: World, part: str) -> tuple[str, ...]:
     """The names of the secrets that a part needs where it is done."""
-    if part != "tree":
+    if part == "pack":
         return ()
     recipe = world.loaded.recipe
-    users = (secrets.name_of(user.password) for user in recipe.configure.users.values())
-    hooks = (name for hook in recipe.hooks.values() for name in hook.secrets)
-    return tuple(sorted({name for name in (*users, *hooks) if name}))
+    logins = [archive.credentials for archive in recipe.archives.values()]
+    told = [text for one in logins for text in (one.user, one.password, one.certificate, one.key)]
+    found = {secrets.name_of(text) for text in told}
+    if part == "tree":
+        found |= {secrets.name_of(user.password) for user in recipe.configure.users.values()}
+        found |= {name for hook in recipe.hooks.values() for name in hook.secrets}
+    return tuple(sorted(name for name in found if name))
 
 
 def give(world: World, resolved: Resolved, plan: Plan, shared: SharedStore, sent: dict[Path, str]) -> str:

@@ -57,7 +57,7 @@ def perform(tool: str, key: str, order: str, part: str, *before: Found) -> Found
     refuse_other(tool, "the order")
     sibling = Sibling(["task", order, part, "--store", here.store, "--json"], here.env)
     last: Found = {}
-    bundle = _Bundle(key, here)
+    bundle = _Bundle(key, part, here)
     try:
         for line in sibling.lines():
             try:
@@ -88,8 +88,9 @@ def perform(tool: str, key: str, order: str, part: str, *before: Found) -> Found
 
 
 class _Bundle:
-    def __init__(self, key: str, place: Place) -> None:
-        self._key, self._place = key, place
+    def __init__(self, key: str, part: str, place: Place) -> None:
+        self._about = {"key": key, "part": part, "worker": place.name}
+        self._place = place
         self._events: list[Found] = []
         self._sent = 0.0
 
@@ -100,5 +101,5 @@ class _Bundle:
 
     def send(self) -> None:
         if self._events:
-            self._place.tell({"key": self._key, "worker": self._place.name, "events": self._events})
+            self._place.tell({**self._about, "events": self._events})
             self._events, self._sent = [], time.monotonic()

@@ -21,6 +21,7 @@ def beside(loaded: LoadedRecipe) -> dict[str, Path]:
     recipe = loaded.recipe
     names = {file.source for part in (recipe.configure, recipe.clean) for file in part.files.values()}
     names |= {hook.run for hook in recipe.hooks.values()} | set(recipe.install.files)
+    names |= {archive.credentials.authority or None for archive in recipe.archives.values()}
     found = {name: loaded.find(name) for name in names if name is not None}
     keys = {f"keys/{path.name}": path for path in loaded.key_files()}
     return keys | {name: path for name, path in found.items() if path is not None}
