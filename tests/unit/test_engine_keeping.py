@@ -12,6 +12,7 @@ import pytest
 from tmplbuild.cacheconf import Keep, size_of
 from tmplbuild.config import load_settings
 from tmplbuild.engine.keeping import Kept, keep_of, prune, spare
+from tmplbuild.engine.store import Store
 from tmplbuild.errors import UsageError
 
 DAY = 86400.0
@@ -112,3 +113,19 @@ def test_young_layers_stay_while_a_build_runs(tmp_path: Path) -> None:
     os.close(fd)
     assert [row.path for row in prune(settings, Keep(layers_hours=0))] == [layer]
     assert not layer.exists()
+
+
+def test_what_is_known_of_a_template_stays_as_long_as_it(tmp_path: Path) -> None:
+    names = ("TEMPLATE_CACHE", "CACHE_DIR", "STATE_DIR", "RUN_DIR")
+    environ = {f"TMPLBUILD_{name}": str(tmp_path / name.lower()) for name in names}
+    settings = load_settings(environ=environ | {"TMPLBUILD_CONFIG": "/dev/null"})
+    store = Store(settings.state_dir)
+    store.write_record("ubuntu-24.04-x86_64", {"template": "ubuntu-24.04-x86_64", "steps": []})
+    paths = {name: store.known(name, "pack") for name in ("ubuntu-24.04-x86_64", "ubuntu-22.04-x86_64")}
+    for path in paths.values():
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("{}")
+        os.utime(path, (0, 0))
+    gone = prune(settings, Keep())
+    assert [row.path for row in gone] == [paths["ubuntu-22.04-x86_64"]]
+    assert paths["ubuntu-24.04-x86_64"].exists()

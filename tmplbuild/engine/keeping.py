@@ -8,6 +8,7 @@ of it goes.
     artifacts   state_dir/artifacts   packed templates, and facts of them in state_dir/facts
     failed      state_dir/failed      trees of failed builds, for `tmplbuild shell`
     logs        state_dir/logs        logs of each template's last run
+    known       state_dir/known       what check and pack found in each template's tree
 
 Needed is what the last good build of any template is made of, what a failed one goes on from, and the
 indexes that were last accepted: it never goes. All else can be fetched or made again.
@@ -31,7 +32,7 @@ from tmplbuild.config import Settings
 from tmplbuild.core.filelock import is_held
 from tmplbuild.engine.store import Store
 
-KINDS = ("packages", "indexes", "members", "layers", "artifacts", "failed", "logs")
+KINDS = ("packages", "indexes", "members", "layers", "artifacts", "failed", "logs", "known")
 SIZED = ("packages", "indexes", "members")
 """What `Keep.max_size` bounds."""
 _BUSY_S = 6 * 3600.0
@@ -93,6 +94,9 @@ def _in_store(store: Store, records: Iterable[dict[str, Any]], measured: bool) -
         yield _tree("failed", path, False, path.lstat().st_mtime, measured)
     for path in store.dir.glob("logs/*"):
         yield _tree("logs", path, path.name in built, path.lstat().st_mtime, measured)
+    for path in store.dir.glob("known/*.json"):
+        template = path.name.rsplit(".", 2)[0]
+        yield from _files("known", [path], {path.name.partition(".")[0]} if template in built else set())
 
 
 def spare(rows: Iterable[Kept], keep: Keep, now: float) -> list[Kept]:
