@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -85,3 +86,35 @@ def test_layers_are_taken_in_turn_and_a_broken_one_ends_it_quietly(tree: Path, t
     assert asked in (["gone"], [])  # [] where it was over before it began
     work.committed("upgrade", "late", {"new": ["first"]})
     assert "late" not in asked
+
+
+def test_who_is_waited_for_gets_the_processor_back(tree: Path, tmp_path: Path) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+    nices: list[int] = []
+
+    class Slow(MemberCache):
+        def key(self, level: int, library: str, raw: memoryview) -> str:
+            nices.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+            begun.set()
+            assert go_on.wait(30)
+            nices.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+            return super().key(level, library, raw)
+
+    @contextmanager
+    def tree_of(key: str) -> Iterator[Tree]:
+        with Tree(tree) as opened:
+            yield opened
+
+    members = Slow(tmp_path / "members")
+    work = Ahead(tree_of, lambda *_: ["first"], lambda _: OWNERS, members, level=6, epoch=EPOCH, jobs=1)
+    work.committed("install", "layer", {})
+    assert begun.wait(30)
+    ending = threading.Thread(target=work.end)
+    ending.start()
+    while os.getpriority(os.PRIO_PROCESS, work._threads[0]) == 19 and os.geteuid() == 0:
+        ending.join(0.01)
+    go_on.set()
+    ending.join()
+    mine = os.getpriority(os.PRIO_PROCESS, 0)
+    assert nices[0] == 19
+    assert nices[1] in ((mine,) if os.geteuid() == 0 else (mine, 19))

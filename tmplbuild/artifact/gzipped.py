@@ -95,6 +95,7 @@ class GzipWriter:
         cache: kept members, or None.
         progress: called with the raw bytes that have been compressed and written so far.
         niceness: of the compressing threads (nice(2)).
+        started: is told the number of each of them (gettid(2)).
 
     One more thread hashes what comes in and what goes out, so that the caller's only reads and writes.
     Leaving the `with` block early drops what waits; nothing runs on after it.
@@ -109,13 +110,14 @@ class GzipWriter:
         cache: Members | None = None,
         progress: Callable[[int], None] | None = None,
         niceness: int = 0,
+        started: Callable[[int], None] = lambda thread: None,
     ) -> None:
         self._out = out
         self._level = level
         self._cache = cache
         self._progress = progress
         self._pool = ThreadPoolExecutor(
-            max(jobs, 1), thread_name_prefix="deflate", initializer=_be_nice, initargs=(niceness,)
+            max(jobs, 1), thread_name_prefix="deflate", initializer=_begin, initargs=(niceness, started)
         )
         self._hasher = ThreadPoolExecutor(1, thread_name_prefix="sha256")
         # Enough that no thread is idle while the first in the row is a slow one or the caller is held up.
@@ -278,7 +280,9 @@ def inflate(member: bytes) -> bytearray:
         raise gzip.BadGzipFile(str(error)) from error
 
 
-def _be_nice(niceness: int) -> None:
+def _begin(niceness: int, started: Callable[[int], None]) -> None:
     """Lower the calling thread's priority: Linux keeps one for each thread (setpriority(2), NOTES)."""
+    thread = threading.get_native_id()
     if niceness:
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)
+        os.setpriority(os.PRIO_PROCESS, thread, niceness)
+    started(thread)

@@ -118,6 +118,7 @@ def pack_ahead(
     members: MemberCache,
     jobs: int,
     over: Callable[[], bool],
+    started: Callable[[int], None] = lambda thread: None,
 ) -> None:
     """Compress the members of some packages into the cache, for a later `pack` with the same epoch and level
     of a tree that has the same files.
@@ -125,6 +126,7 @@ def pack_ahead(
     Parameters:
         jobs: compressing threads, which get what nobody else wants of the processors.
         over: asked between packages; the rest is left out when it says so.
+        started: is told the number of each of the threads.
 
     Raises StoreError where the tree cannot be read.
     """
@@ -132,7 +134,7 @@ def pack_ahead(
     out = cast(BinaryIO, _Nowhere())
     with (
         Folders(tree.fd) as folders,
-        GzipWriter(out, level=level, jobs=jobs, cache=members, niceness=19) as gz,
+        GzipWriter(out, level=level, jobs=jobs, cache=members, niceness=19, started=started) as gz,
     ):
         writer = _TarWriter(folders, gz, epoch)
         for name, entries in sorted(_by_package(seen.others, owners).items()):

@@ -9,10 +9,11 @@ compressed again: members are found by what they are made of, so nothing here ca
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
 from collections.abc import Callable, Collection
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from types import TracebackType
 from typing import Any
 
@@ -57,6 +58,7 @@ class Ahead:
         self._jobs = jobs
         self._layers: queue.SimpleQueue[tuple[str, frozenset[str]] | None] = queue.SimpleQueue()
         self._over = threading.Event()
+        self._threads: list[int] = []
         self._thread: threading.Thread | None = None
 
     def __enter__(self) -> Ahead:
@@ -81,6 +83,12 @@ class Ahead:
         """Stop; what is being compressed at this moment is finished, the rest is left to `pack`."""
         self._over.set()
         self._layers.put(None)
+        for thread in list(self._threads):  # now somebody waits for them
+            with suppress(OSError):
+                if os.path.exists(
+                    f"/proc/self/task/{thread}"
+                ):  # of one that ended, the number may be anyone's
+                    os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, 0))
         if self._thread is not None:
             self._thread.join()
 
@@ -98,6 +106,7 @@ class Ahead:
                         members=self._members,
                         jobs=self._jobs,
                         over=self._over.is_set,
+                        started=self._threads.append,
                     )
             except (TmplbuildError, OSError):
                 return  # it only saves time: what is wrong, the stages will meet and tell
