@@ -11,6 +11,7 @@ import pytest
 
 from tests.publishing import NAME, Press, add_template, needs
 from tmplbuild.config import Settings
+from tmplbuild.engine.metrics import metrics
 from tmplbuild.events import silent
 from tmplbuild.publish import nightly
 from tmplbuild.ui.night import is_quiet, night_lines, subject
@@ -85,6 +86,7 @@ def test_what_cannot_be_published_spoils_no_other_and_is_tried_again(press: Pres
     assert (states(found), found["status"]) == ({NAME: "published", OTHER: "failed"}, 1)
     assert subject(found) == "2 built, 1 not published"
     assert any(OTHER in line for line in night_lines(found, Ink()))
+    assert "\ntmplbuild_nightly_unpublished 1\n" in metrics({**found, "templates": []})
     damaged.write_bytes(whole)
     found = nightly.publish_night(
         report(**{NAME: "unchanged", OTHER: "unchanged"}), settings(press), emit=silent

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tmplbuild.artifact.atomic import write_atomic
+from tmplbuild.ui.night import unpublished
 
 Row = Mapping[str, Any]
 _Value = Callable[[Row], float | int | None]
@@ -50,6 +51,9 @@ def metrics(report: Mapping[str, Any]) -> str:
     lines += _gauge(
         "tmplbuild_nightly_duration_seconds", "How long the last run took.", [("", report["seconds"])]
     )
+    if "published" in report:
+        lost = [("", len(unpublished(report)))]
+        lines += _gauge("tmplbuild_nightly_unpublished", "What could not be published, and targets.", lost)
     status = [("", report["status"])]
     lines += _gauge("tmplbuild_nightly_status", "0 all is well, 1 something failed or is stale.", status)
     return "".join(f"{line}\n" for line in lines)

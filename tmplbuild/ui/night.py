@@ -29,7 +29,7 @@ def subject(report: Report) -> str:
     parts = [f"{count} {name}" for name, count in counts.items() if name != "skipped"]
     if report["stale"]:
         parts.insert(1 if "failed" in counts else 0, f"{len(report['stale'])} stale")
-    if lost := len(_unpublished(report)):
+    if lost := len(unpublished(report)):
         parts.append(f"{lost} not published")
     return ", ".join(parts) or "nothing to do"
 
@@ -58,7 +58,7 @@ def night_lines(report: Report, ink: Ink, width: int = 80) -> list[str]:
     return lines
 
 
-def _unpublished(report: Report) -> list[tuple[str, str]]:
+def unpublished(report: Report) -> list[tuple[str, str]]:
     """What could not be published, and targets that were not reached, each with why."""
     found = report.get("published") or {}
     bad = [(one["template"], one["why"]) for one in found.get("templates", ()) if one["state"] not in _SERVED]
@@ -67,7 +67,7 @@ def _unpublished(report: Report) -> list[tuple[str, str]]:
 
 def _published(report: Report, ink: Ink, width: int) -> list[str]:
     lines: list[str] = []
-    if bad := _unpublished(report):
+    if bad := unpublished(report):
         lines += ["", ink("not published", "bold", "red")]
         lines += [line for name, why in bad for line in _wrapped(str(name), _first(why), width)]
     found = report.get("published") or {}
