@@ -4,8 +4,10 @@
 
 The archive is a local one of the recipe's real packages (`tests/moving_archive.py`), which gives k of them
 a new version between two builds; both are published. Three ways to come from the old file to the new one
-are measured in bytes: `tmplbuild fetch` by HTTP ranges from the member index, rsync, and zsync; a delta by
-zstd --patch-from beside them. Needs root, and the network to fill the package cache.
+are measured in bytes: `tmplbuild fetch` by HTTP ranges from the member index, rsync, and zsync; beside them
+the patch that `publish.patches` makes, and one of whole tars by zstd --patch-from (both small here: a package
+that moves holds what it held before, but for its version). Needs root, and the network to fill the package
+cache.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from benchmarks.ratio import holds
 from tests.archive_server import ArchiveServer
 from tests.moving_archive import MovingArchive
 from tests.workshop import Workshop
+from tmplbuild.publish import patch
 
 GOAL = 0.15
 GOAL_AT = 10
@@ -54,6 +57,7 @@ def main() -> int:
             "tmplbuild fetch": _fetch(reader, mirror, new),
             "rsync": _rsync(before, new, place),
             "zsync": _zsync(before, new, place),
+            "tmplbuild patch": len(patch.make(before, new, ()) or b""),
             "zstd --patch-from": _delta(before, new, place),
         }
         print(f"{asked.k} packages moved; the whole file has {size / 1e6:.1f} MB")

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import ssl
 import subprocess
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.engines import _forget
 from tests.archive_server import ArchiveServer
 from tests.pack_trees import as_packed, differences, facts, nasty_tree
 from tests.publishing import NAME, Gpg, Press, add_template, needs
@@ -203,6 +205,41 @@ def test_lxc_creates_a_container(web: Web, tmp_path: Path, template: str) -> Non
     # LXC makes these itself, and does not unpack device nodes
     own = {"dev", "dev/null", "dev/disk", "dev/pts", "etc/fstab", "selinux"}
     assert changed <= own | {path.decode() for path in FOR_LXC}, changed
+
+
+def test_lxc_starts_a_container_of_the_mirror(tmp_path: Path) -> None:
+    """A tree that is busybox alone, as a container: its init finds the name that LXC put in."""
+    needs("lxc-start", "lxc")
+    busybox = Path(needs("busybox", "busybox"))
+    tree = tmp_path / "tree"
+    for name in ("bin", "sbin", "etc", "proc", "sys", "dev", "tmp", "root", "run", "var"):
+        (tree / name).mkdir(parents=True)
+    told = subprocess.run(["ldd", str(busybox)], capture_output=True, text=True, check=False).stdout
+    for file in [*re.findall(r"(?<=\s)/\S+", told), "/bin/busybox"]:
+        target = tree / file.lstrip("/")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(busybox if file == "/bin/busybox" else file, target)
+    (tree / "bin/sh").symlink_to("busybox")
+    script = "#!/bin/sh\n(busybox hostname; busybox cat /etc/hostname) > /result\n"
+    (tree / "sbin/init").write_text(script)
+    (tree / "sbin/init").chmod(0o755)
+    press = Press(tmp_path / "press", formats=["tar.xz", "lxc"])
+    add_template(press.cache, tree)
+    press.publish()
+    folder = press.mirror / press.state().listed(NAME)[0].folder
+    name = f"tmplbuild-test-{os.getpid()}"
+    words = ["--metadata", folder / "meta.tar.xz", "--fstree", folder / "rootfs.tar.xz"]
+    place = tmp_path / "containers"
+    run("lxc-create", "-P", place, "-n", name, "-t", "local", "-B", "dir", "--", *words)
+    config = place / name / "config"
+    lines = [line for line in config.read_text().splitlines() if not line.startswith("lxc.net.")]
+    config.write_text("\n".join([*lines, "lxc.net.0.type = empty", ""]))
+    log = tmp_path / "log"
+    try:
+        run("timeout", "60", "lxc-start", "-F", "-P", place, "-n", name, "-l", "WARN", "-o", log)
+    finally:
+        _forget(f"lxc.payload.{name}", f"lxc.monitor.{name}", "lxc.pivot")
+    assert (place / name / "rootfs/result").read_text() == f"{name}\n{name}\n", log.read_text()
 
 
 # -- LXD ---------------------------------------------------------------------------------------------

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from tests.publishing import NAME, Press, add_template, dangling, needs, snapshot
-from tmplbuild.events import silent
+from tmplbuild.events import Command, Event, Progress, silent
 from tmplbuild.publish import delivery
 from tmplbuild.publish.mirror import Mirror
 
@@ -206,3 +208,46 @@ def test_an_address_is_never_an_option(press: Press) -> None:
     for address in ("-e sh:/x", "--rsh=x:/y", "host", "-host:/x"):
         press.configure(targets={"it": address})
         assert press.run("mirror", "push").returncode == 2, address
+
+
+def test_progress_and_the_limit(press: Press, tmp_path: Path) -> None:
+    press.configure(targets={"it": str(tmp_path / "copy")}, bandwidth="40M")
+    seen: list[Event] = []
+    delivery.push(Mirror(press.mirror), press.settings.publish, (), emit=seen.append)
+    commands = [one.argv for one in seen if isinstance(one, Command)]
+    assert len(commands) == 4
+    assert all("--bwlimit=40M" in argv for argv in commands)
+    shares = [one.share for one in seen if isinstance(one, Progress) and one.share is not None]
+    assert shares
+    assert max(shares) > 0.5
+
+
+def test_a_target_whose_disk_is_full(press: Press, tmp_path: Path) -> None:
+    """In a mount namespace of its own the target is a small disk: one error, and what it had is served on."""
+    if os.getuid() != 0:
+        pytest.skip("needs root")
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    target(press, str(copy))
+    (press.place / "tree/etc").mkdir(parents=True)
+    (press.place / "tree/etc/big").write_bytes(os.urandom(6 << 20))
+    script = (
+        'mount -t tmpfs -o size=4m none "$COPY" || exit 99; sh -c "$PUSH" || exit 98; '
+        'cp "$COPY/index.json" "$OLD"; '
+        'sh -c "$PUBLISH" || exit 97; sh -c "$PUSH"; status=$?; cmp "$COPY/index.json" "$OLD" || exit 96; '
+        'test -e "$COPY/$(readlink "$COPY/.current")/index.json" || exit 95; exit $status'
+    )
+    add = f"{sys.executable} -c 'from pathlib import Path; from tests.publishing import add_template; "
+    add += f'add_template(Path("{press.cache}"), Path("{press.place}/tree"))\''
+    env = {
+        **press.env(),
+        "COPY": str(copy),
+        "OLD": str(tmp_path / "old"),
+        "PUSH": shlex.join(press.argv("mirror", "push")),
+        "PUBLISH": f"{add} && {shlex.join(press.argv('publish', '--force', '--no-push'))}",
+    }
+    argv = ["unshare", "-m", "sh", "-c", script]
+    done = subprocess.run(argv, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 5, (done.returncode, done.stderr)
+    assert done.stderr.count("tmplbuild: error:") == 1
+    assert "No space left on device" in done.stderr

@@ -256,6 +256,17 @@ def test_a_foreign_file_where_an_index_belongs(press: Press, tree: Path) -> None
     assert (press.mirror / "index.json").read_text() == "somebody's"
 
 
+def test_a_first_page_of_somebody_elses(press: Press, tree: Path) -> None:
+    press.mirror.mkdir()
+    (press.mirror / "index.html").write_text("somebody's")
+    refused(press, 8, "something else has a name that the mirror needs", "index.html")
+    press.configure(formats=["tar.xz", "lxc", "incus"], page=False)
+    assert press.run("publish", "--force").returncode == 0
+    assert (press.mirror / "index.html").read_text() == "somebody's"
+    assert not (press.mirror / "templates").exists()
+    assert press.run("verify", str(press.mirror)).returncode == 0
+
+
 def test_two_publishers_at_once(press: Press, tree: Path) -> None:
     press.publish()
     change(press, tree, "two")

@@ -28,6 +28,7 @@ _IDLE_S = 60
 # rsync(1), EXIT VALUES: connections, protocol, timeouts, vanished or partly moved files; 255 is ssh's
 _AGAIN = (5, 10, 12, 23, 24, 30, 35, 255)
 _PASSED = ("SSH_AUTH_SOCK", "RSYNC_RSH", "RSYNC_PASSWORD", "RCLONE_CONFIG", "XDG_CONFIG_HOME")
+_FULL = "No space left on device"
 _PERCENT = re.compile(rb"(\d+)%")
 
 
@@ -116,11 +117,17 @@ def _one(
         raise
     except TmplbuildError as error:
         emit(Note(f"{name}: {error.what}", "warning"))
-        tail = "\n".join(getattr(error, "tail", ())[-3:])
-        return Delivered(name, address, "failed", f"{name}: {tail or error.why or error.what}")
+        return Delivered(name, address, "failed", f"{name}: {_cause(error) or error.why or error.what}")
     if dry_run:
         return Delivered(name, address, "would change" if changes else "done", changes=tuple(changes))
     return Delivered(name, address, "done")
+
+
+def _cause(error: TmplbuildError) -> str:
+    """What the program said: the first thing that went wrong, which the others follow from, and the last."""
+    tail: Sequence[str] = getattr(error, "tail", ())
+    first = next((line for line in tail if _FULL in line or line.startswith("rsync: [")), "")
+    return "\n".join(dict.fromkeys([*([first] if first else []), *tail[-3:]]))
 
 
 def _run(one: _Pass, name: str, emit: Emit, sleep: Callable[[float], None]) -> list[str]:
@@ -141,7 +148,8 @@ def _run(one: _Pass, name: str, emit: Emit, sleep: Callable[[float], None]) -> l
         except StageError as error:
             status = re.search(r"exit status (\d+)", error.why)
             passing = one.argv[0] == "rclone" or (status and int(status[1]) in _AGAIN)
-            if attempt == _ATTEMPTS or not passing:
+            full = any(_FULL in line for line in error.tail)
+            if attempt == _ATTEMPTS or full or not passing:
                 raise
             sleep(_WAIT_S * 2 ** (attempt - 1))
             continue
