@@ -3,8 +3,6 @@ is where TMPLBUILD_APK names one."""
 
 from __future__ import annotations
 
-import json
-import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,48 +10,27 @@ import pytest
 
 from tests.alpine_standin import AlpineStandin
 from tests.apk_factory import Apk
-from tests.archive_server import ArchiveServer
 from tests.rpm_factory import File
 from tests.small_system import Part
-from tests.workshop import Run, Workshop
+from tests.standin_shop import StandinShop
 from tmplbuild.engine.steps import NAMES
 
 pytestmark = [pytest.mark.root, pytest.mark.network, pytest.mark.live, pytest.mark.slow]
 
-NAME = "alpine-3.22-x86_64"
 
-
-class Alpine:
-    """A workshop with the stand-in's address, and the recipe that pins its key."""
-
-    def __init__(self, place: Path, packages: Path, standin: AlpineStandin, server: ArchiveServer) -> None:
-        self.shop = Workshop(place / "shop", packages)
-        self.standin = standin
-        recipes = standin.recipes(place / "recipes")
-        self.options = ("--recipes", str(recipes), "--mirror", f"alpine={server.url}/alpine")
-
-    def build(self, *words: str, ok: bool = True) -> Run:
-        return self.shop.build("alpine-3.22", *self.options, *words, ok=ok)
-
-    def versions(self) -> dict[str, str]:
-        manifest = json.loads((self.shop.templates / f"{NAME}.manifest.json").read_text())
-        return {row["name"]: row["version"] for row in manifest["packages"]}
-
-    def text(self, name: str) -> str:
-        with tarfile.open(self.shop.templates / f"{NAME}.tar.gz") as tar:
-            file = tar.extractfile(name)
-            assert file is not None
-            return file.read().decode()
+@pytest.fixture(scope="module")
+def standin(tmp_path_factory: pytest.TempPathFactory, packages: Path) -> AlpineStandin:
+    made = AlpineStandin(tmp_path_factory.mktemp("alpine"), packages)
+    made.publish([app(1)])
+    return made
 
 
 @pytest.fixture(scope="module")
-def alpine(tmp_path_factory: pytest.TempPathFactory, packages: Path) -> Iterator[Alpine]:
-    place = tmp_path_factory.mktemp("alpine")
-    standin = AlpineStandin(place, packages)
-    standin.publish([app(1)])
+def alpine(standin: AlpineStandin, packages: Path) -> Iterator[StandinShop]:
+    recipes = standin.recipes(standin.place / "recipes")
     with standin.serve() as server:
-        made = Alpine(place, packages, standin, server)
-        made.shop.first = made.build()
+        mirror = f"alpine={server.url}/alpine"
+        made = StandinShop(standin.place, packages, "alpine-3.22", recipes, mirror)
         yield made
     assert made.shop.remains() == {}
 
@@ -65,7 +42,7 @@ def app(revision: int, post: str = "") -> Apk:
     return Apk(part, revision)
 
 
-def test_a_template_that_openrc_boots(alpine: Alpine) -> None:
+def test_a_template_that_openrc_boots(alpine: StandinShop) -> None:
     first = alpine.shop.first
     assert first is not None
     assert first.ran == list(NAMES)
@@ -82,23 +59,26 @@ def test_a_template_that_openrc_boots(alpine: Alpine) -> None:
     assert all(line.startswith("#") for line in getty)
 
 
-def test_nothing_moved(alpine: Alpine) -> None:
+def test_nothing_moved(alpine: StandinShop) -> None:
     assert alpine.build().unchanged
 
 
-def test_a_package_that_moved_is_upgraded_by_the_trees_own_apk(alpine: Alpine) -> None:
-    alpine.standin.publish([app(2)])
+def test_a_package_that_moved_is_upgraded_by_the_trees_own_apk(
+    alpine: StandinShop, standin: AlpineStandin
+) -> None:
+    standin.publish([app(2)])
     done = alpine.build()
     assert done.ran[0] == "upgrade"
     assert alpine.versions()["tree-like"] == "1.0-r2"
     assert alpine.text("./etc/tree-like.conf") == "revision = 2\n"
 
 
-def test_a_script_that_fails_fails_the_build_and_keeps_the_template(alpine: Alpine) -> None:
-    before = (alpine.shop.templates / f"{NAME}.tar.gz").stat()
-    alpine.standin.publish([app(3, post="exit 3\n")])
+def test_a_script_that_fails_fails_the_build_and_keeps_the_template(
+    alpine: StandinShop, standin: AlpineStandin
+) -> None:
+    before = alpine.identity
+    standin.publish([app(3, post="exit 3\n")])
     assert alpine.build(ok=False).status == 7
-    after = (alpine.shop.templates / f"{NAME}.tar.gz").stat()
-    assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
-    alpine.standin.publish([app(4)])
+    assert alpine.identity == before
+    standin.publish([app(4)])
     assert alpine.build().ran[-1] == "boot"

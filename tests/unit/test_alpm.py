@@ -310,7 +310,7 @@ def test_the_database_of_a_tree(tmp_path: Path) -> None:
     (folder / "files").write_text(f"%FILES%\netc/\netc/x\n\n%BACKUP%\netc/x\t{'0' * 32}\n\n")
     with UserTree(tmp_path) as tree:
         (one,) = pacmandb.packages(tree)
-    assert (one.name, one.version, one.base, one.auto) == ("a-b", "1:2.0-3", "src", True)
+    assert (one.name, one.version, one.source, one.auto) == ("a-b", "1:2.0-3", "src", True)
     assert (one.files, one.backup) == (("/etc/x",), {"/etc/x": "0" * 32})
 
 

@@ -343,7 +343,7 @@ def test_the_database_is_read(tmp_path: Path) -> None:
     (tmp_path / "etc/apk/world").write_text("a>=1\nb@edge\n!c\n")
     with UserTree(tmp_path) as tree:
         one, two = apkdb.packages(tree)
-        assert (one.name, one.version, one.origin, one.files) == (
+        assert (one.name, one.version, one.source, one.files) == (
             "a",
             "1-r0",
             "src",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 
 from tmplbuild.changes import facts as f
@@ -19,6 +19,7 @@ from tmplbuild.checks.view import View
 from tmplbuild.errors import StageError, VerifyError
 from tmplbuild.leftovers.intent import matches
 from tmplbuild.managers import apkdb, dpkg, pacmandb, pkgtools, rpmdb
+from tmplbuild.managers.filed import Filed
 
 TEXT_MOST = 64 << 10
 """Bytes up to which the text of a file in /etc is kept, so that its changes can be shown later."""
@@ -109,47 +110,34 @@ def _of_rpm(subject: Subject) -> tuple[tuple[f.Package, ...], int]:
 
 
 def _of_apk(subject: Subject) -> tuple[tuple[f.Package, ...], int]:
-    view = subject.view
-    rows, asked = apkdb.packages(view), apkdb.asked_for(view)
-    sizes, unowned = _sizes(view, {view.real(path): one.name for one in rows for path in one.files})
-    found = [
-        f.Package(
-            name=one.name,
-            version=one.version,
-            arch=one.arch,
-            source=one.origin,
-            size=sizes[one.name],
-            auto=one.name not in asked,
-        )
-        for one in rows
-    ]
-    return tuple(found), unowned
+    asked = apkdb.asked_for(subject.view)
+    return _filed(subject.view, apkdb.packages(subject.view), lambda name: name not in asked)
 
 
 def _of_pacman(subject: Subject) -> tuple[tuple[f.Package, ...], int]:
-    view = subject.view
-    rows = pacmandb.packages(view)
+    rows = pacmandb.packages(subject.view)
+    pulled = {one.name for one in rows if one.auto}
+    return _filed(subject.view, rows, pulled.__contains__)
+
+
+def _of_slackware(subject: Subject) -> tuple[tuple[f.Package, ...], int]:
+    return _filed(subject.view, pkgtools.packages(subject.view), lambda name: False)
+
+
+def _filed(
+    view: View, rows: Sequence[Filed], auto: Callable[[str], bool]
+) -> tuple[tuple[f.Package, ...], int]:
+    """The packages of a database that is files; `auto` tells those that were only pulled in."""
     sizes, unowned = _sizes(view, {view.real(path): one.name for one in rows for path in one.files})
     found = [
         f.Package(
             name=one.name,
             version=one.version,
             arch=one.arch,
-            source=one.base,
+            source=one.source,
             size=sizes[one.name],
-            auto=one.auto,
+            auto=auto(one.name),
         )
-        for one in rows
-    ]
-    return tuple(found), unowned
-
-
-def _of_slackware(subject: Subject) -> tuple[tuple[f.Package, ...], int]:
-    view = subject.view
-    rows = pkgtools.packages(view)
-    sizes, unowned = _sizes(view, {view.real(path): one.name for one in rows for path in one.files})
-    found = [
-        f.Package(name=one.name, version=one.version, arch=one.arch, source=one.name, size=sizes[one.name])
         for one in rows
     ]
     return tuple(found), unowned

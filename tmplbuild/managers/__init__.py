@@ -48,9 +48,8 @@ class Manager:
 
     Parameters:
         env: added to every call.
-        update, download, upgrade, autoremove, clean: what the live upgrade runs, in this order; empty
-        where the
-            package manager does that with another of these.
+        update, download, upgrade, autoremove, clean: what the live upgrade runs, in this order; empty where
+            the package manager does that with another of these.
         audits: calls that fail when the package database is not whole.
         purge, install: prefixes to which package names are added.
         well: exit statuses of its commands that are no failure.

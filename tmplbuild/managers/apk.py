@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from types import MappingProxyType
 
-from tmplbuild.managers import Installed, Manager, Place, apkdb
+from tmplbuild.managers import Manager, apkdb, filed
 
 _APK = ("apk", "--no-progress")
 # "(3/12) Installing busybox (1.37.0-r5)"
@@ -23,23 +23,7 @@ def _progress(line: bytes) -> tuple[str, float] | None:
 
 def failure(said: bytes) -> str:
     """What in apk's output tells of a failure, whatever its exit status; "" if nothing does."""
-    found = [match.group().decode("utf-8", "replace").strip() for match in _FAILED.finditer(said)]
-    return "\n".join(dict.fromkeys(found))
-
-
-def _installed(place: Place) -> list[Installed]:
-    with place.tree() as tree:
-        return [
-            Installed(one.name, one.version, one.arch, one.origin or one.name) for one in apkdb.packages(tree)
-        ]
-
-
-def _owners(place: Place) -> dict[str, str]:
-    from tmplbuild.managers.dpkg import RealPaths
-
-    with place.tree() as tree:
-        real = RealPaths(tree)
-        return {real(path): one.name for one in apkdb.packages(tree) for path in one.files}
+    return filed.lines(_FAILED, said)
 
 
 TABLE = Manager(
@@ -56,6 +40,6 @@ TABLE = Manager(
     manual=("cat", apkdb.WORLD),
     progress=_progress,
     failure=failure,
-    installed=_installed,
-    owners=_owners,
+    installed=filed.installed(apkdb.packages),
+    owners=filed.owners(apkdb.packages),
 )

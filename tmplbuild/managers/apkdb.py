@@ -31,7 +31,7 @@ class Package:
     name: str = ""
     version: str = ""
     arch: str = ""
-    origin: str = ""
+    source: str = ""
     files: dict[str, str] = field(default_factory=dict)
 
 
@@ -66,7 +66,7 @@ def _stanzas(text: str) -> Iterator[Package]:
             elif kind == "A":
                 found.arch = value
             elif kind == "o":
-                found.origin = value
+                found.source = value
             elif kind == "F":
                 folder = value
             elif kind == "R":
@@ -74,6 +74,7 @@ def _stanzas(text: str) -> Iterator[Package]:
                 found.files[path] = ""
             elif kind == "Z" and value.startswith("Q1") and path in found.files:
                 found.files[path] = _hex(value[2:])
+        found.source = found.source or found.name
         yield found
 
 

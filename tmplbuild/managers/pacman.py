@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from types import MappingProxyType
 
-from tmplbuild.managers import Installed, Manager, Place, pacmandb
+from tmplbuild.managers import Manager, filed, pacmandb
 
 _KEYRING = "/run/tmplbuild-gnupg"
 _PACMAN = ("pacman", "--noconfirm", "--noprogressbar", "--gpgdir", _KEYRING)
@@ -28,21 +28,7 @@ def _progress(line: bytes) -> tuple[str, float] | None:
 
 def failure(said: bytes) -> str:
     """What in pacman's output tells of a failure although its exit status was 0; "" if nothing does."""
-    found = [match.group().decode("utf-8", "replace").strip() for match in _FAILED.finditer(said)]
-    return "\n".join(dict.fromkeys(found))
-
-
-def _installed(place: Place) -> list[Installed]:
-    with place.tree() as tree:
-        return [Installed(one.name, one.version, one.arch, one.base) for one in pacmandb.packages(tree)]
-
-
-def _owners(place: Place) -> dict[str, str]:
-    from tmplbuild.managers.dpkg import RealPaths
-
-    with place.tree() as tree:
-        real = RealPaths(tree)
-        return {real(path): one.name for one in pacmandb.packages(tree) for path in one.files}
+    return filed.lines(_FAILED, said)
 
 
 TABLE = Manager(
@@ -61,6 +47,6 @@ TABLE = Manager(
     mark_auto=("pacman", "-D", "--asdeps"),
     progress=_progress,
     failure=failure,
-    installed=_installed,
-    owners=_owners,
+    installed=filed.installed(pacmandb.packages),
+    owners=filed.owners(pacmandb.packages),
 )

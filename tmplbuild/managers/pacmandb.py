@@ -27,7 +27,7 @@ class Package:
     name: str
     version: str
     arch: str
-    base: str
+    source: str
     auto: bool
     files: tuple[str, ...]
     backup: dict[str, str]
@@ -51,7 +51,7 @@ def _package(files: Reads, entry: str, name: str, version: str) -> Package:
         name=name,
         version=version,
         arch="".join(desc.get("ARCH", [])[:1]),
-        base="".join(desc.get("BASE", [])[:1]) or name,
+        source="".join(desc.get("BASE", [])[:1]) or name,
         auto=desc.get("REASON") == ["1"],
         files=tuple(f"/{path}" for path in listed.get("FILES", []) if not path.endswith("/")),
         backup={f"/{path}": md5 for path, _, md5 in backup},

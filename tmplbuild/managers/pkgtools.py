@@ -32,6 +32,11 @@ class Package:
     files: tuple[str, ...]
     configs: tuple[str, ...]
 
+    @property
+    def source(self) -> str:
+        """The name of what it is made of, which is the same."""
+        return self.name
+
 
 def packages(files: Reads) -> list[Package]:
     """All packages, by name; none where there is no database."""

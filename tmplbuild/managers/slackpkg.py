@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from types import MappingProxyType
 
-from tmplbuild.managers import Installed, Manager, Place, pkgtools
+from tmplbuild.managers import Manager, filed, pkgtools
 
 # gpg keeps what slackpkg imports below HOME: here one that ends with the VE.
 _HOME = "/run/tmplbuild-home"
@@ -32,21 +32,7 @@ def _progress(line: bytes) -> tuple[str, float] | None:
 
 def failure(said: bytes) -> str:
     """What in slackpkg's output tells of a failure although its exit status was 0; "" if nothing does."""
-    found = [match.group().decode("utf-8", "replace").strip() for match in _FAILED.finditer(said)]
-    return "\n".join(dict.fromkeys(found))
-
-
-def _installed(place: Place) -> list[Installed]:
-    with place.tree() as tree:
-        return [Installed(one.name, one.version, one.arch, one.name) for one in pkgtools.packages(tree)]
-
-
-def _owners(place: Place) -> dict[str, str]:
-    from tmplbuild.managers.dpkg import RealPaths
-
-    with place.tree() as tree:
-        real = RealPaths(tree)
-        return {real(path): one.name for one in pkgtools.packages(tree) for path in one.files}
+    return filed.lines(_FAILED, said)
 
 
 TABLE = Manager(
@@ -63,6 +49,6 @@ TABLE = Manager(
     install=(*_SLACKPKG, "install"),
     progress=_progress,
     failure=failure,
-    installed=_installed,
-    owners=_owners,
+    installed=filed.installed(pkgtools.packages),
+    owners=filed.owners(pkgtools.packages),
 )

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tmplbuild.archives import wishes
 from tmplbuild.archives.alpm.pool import Pool
 from tmplbuild.archives.alpm.reader import read_archives
 from tmplbuild.archives.alpm.resolver import resolve
 from tmplbuild.archives.alpm.routes import gateway_routes
 from tmplbuild.archives.alpm.signature import vouchers
 from tmplbuild.archives.model import ArchiveState, Closure
-from tmplbuild.errors import ResolveError
 
 __all__ = ["closure", "gateway_routes", "open_pool", "read_archives", "vouchers"]
 
@@ -44,12 +44,7 @@ def closure(
     """
     pool = states if isinstance(states, Pool) else open_pool(states, arch)
     base, asked = resolve(pool, include, prefer=prefer)
-    if both := sorted({one.name for one in base} & set(exclude)):
-        raise ResolveError(
-            f"the package {both[0]!r} is excluded, but the base needs it",
-            where="install.exclude",
-            hint="take it out of `exclude`, or out of the base (bootstrap.include)",
-        )
+    wishes.refuse_excluded((one.name for one in base), exclude)
     full = base
     if packages:
         full, asked = resolve(pool, (*include, *packages), fixed=base, exclude=exclude, prefer=prefer)

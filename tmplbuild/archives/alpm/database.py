@@ -12,6 +12,7 @@ import io
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import BinaryIO
 
 from tmplbuild.archives import zstd
 from tmplbuild.archives.alpm import version
@@ -22,6 +23,9 @@ from tmplbuild.errors import VerifyError
 
 _LIMITS = Limits(members=500_000, size=2 << 30, stored=2 << 30)
 _ENTRY_LIMIT = 4 << 20
+_PLAIN_LIMIT = 1 << 30
+_CHUNK = 1 << 20
+_BUILT = re.compile(rb"%BUILDDATE%\n(\d{1,12})\n")
 _NAME = re.compile(r"[A-Za-z0-9@_+][A-Za-z0-9@._+-]*")
 _DEP = re.compile(r"(?P<name>[^<>=\s]+)(?:(?P<op><=|>=|=|<|>)(?P<version>\S+))?(?::\s.*)?")
 
@@ -74,16 +78,35 @@ class Entry:
 
 
 def head(body: bytes, where: str) -> Database:
-    """What a database tells of itself. Raises VerifyError."""
-    return Database(max((one.built for one in entries(body, 0, where)), default=0))
+    """What a database tells of itself; its entries are not looked at one by one, which takes a second.
+
+    Raises VerifyError for what is no database.
+    """
+    plain = bytearray()
+    try:
+        with _uncompressed(body, where) as stream:
+            while data := stream.read(_CHUNK):
+                plain += data
+                if len(plain) > _PLAIN_LIMIT:
+                    raise _bad(where, "it is too large")
+    except VerifyError:
+        raise
+    except Exception as error:  # each kind of compression has errors of its own
+        raise _bad(where, str(error)) from error
+    if plain[257:262] != b"ustar" and any(plain):
+        raise _bad(where, "not tar")
+    return Database(max(map(int, _BUILT.findall(plain)), default=0))
+
+
+def _uncompressed(body: bytes, where: str) -> BinaryIO:
+    return decompressed(io.BufferedReader(io.BytesIO(body)), where, zstd=zstd.open_reader)
 
 
 def entries(body: bytes, repository: int, where: str) -> Iterator[Entry]:
     """The packages of a database. Raises VerifyError for one that cannot be read, or names files outside
     of it."""
     try:
-        stream = decompressed(io.BufferedReader(io.BytesIO(body)), where, zstd=zstd.open_reader)
-        reader = TarReader(stream, _LIMITS)
+        reader = TarReader(_uncompressed(body, where), _LIMITS)
         number = 0
         for member in reader:
             if member.kind == "file" and member.name.endswith("/desc"):

@@ -6,12 +6,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tmplbuild.archives import wishes
 from tmplbuild.archives.apk.index import Entry
 from tmplbuild.archives.apk.reader import package, read_archives, read_suite
 from tmplbuild.archives.apk.routes import gateway_routes
 from tmplbuild.archives.apk.solver import Universe, solve
 from tmplbuild.archives.model import ArchiveState, Closure, Package
-from tmplbuild.errors import ResolveError
 
 __all__ = ["closure", "gateway_routes", "open_pool", "read_archives"]
 
@@ -54,12 +54,7 @@ def closure(
     """
     pool = states if isinstance(states, Pool) else open_pool(states, arch)
     base = solve(pool.universe, include, prefer=prefer)
-    if both := sorted({one.name for one in base} & set(exclude)):
-        raise ResolveError(
-            f"the package {both[0]!r} is excluded, but the base needs it",
-            where="install.exclude",
-            hint="take it out of `exclude`, or out of the base (bootstrap.include)",
-        )
+    wishes.refuse_excluded((one.name for one in base), exclude)
     # what the base has stays as it is: asked for by name, it is taken before anything else
     names = tuple(dict.fromkeys((*include, *packages)))
     kept = (*prefer, *(one.name for one in base))

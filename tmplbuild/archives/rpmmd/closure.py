@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tmplbuild.archives import wishes
 from tmplbuild.archives.libsolv import Solvable
 from tmplbuild.archives.model import Closure
 from tmplbuild.archives.rpmmd.pool import Pool
@@ -31,12 +32,7 @@ def resolve(pool: Pool, request: Request) -> Closure:
     """
     # what is named anyway settles the choices within the base
     base = _solve(pool, request.include, prefer=request.include)
-    if both := sorted({one.name for one in base} & set(request.exclude)):
-        raise ResolveError(
-            f"the package {both[0]!r} is excluded, but the base needs it",
-            where="install.exclude",
-            hint="take it out of `exclude`, or out of the base (bootstrap.include)",
-        )
+    wishes.refuse_excluded((one.name for one in base), request.exclude)
     full = base
     if request.packages:
         full = _solve(
