@@ -37,6 +37,10 @@ EMPTY_SUSE = (
     *("logrotate", "NetworkManager", "openssh-clients", "openssh-server", "permissions", "rsync", "sudo"),
     *("diffutils", "util-linux-systemd", "vim-small", "which"),
 )
+EMPTY_MAGEIA = (
+    *("bash-completion", "curl", "iputils", "less", "locales", "locales-en", "logrotate", "networkmanager"),
+    *("openssh-clients", "openssh-server", "rootfiles", "rsync", "sudo", "vim-minimal", "which"),
+)
 _PROVIDES = {
     "mawk": ("gawk", "awk"),
     "passwd": ("shadow-utils", "shadow"),

@@ -7,11 +7,17 @@ zypper in them are real.
     with standin.serve() as server:
         f"almalinux={server.url}/almalinux"                # for --mirror
     standin.recipes(folder)                                # a recipe that pins its key
+
+By hand: python -m tests.rpmmd_standin DIR --serve 8082
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import argparse
+import shutil
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -246,3 +252,64 @@ LEAP_15 = _leap(
     'drop.archives = ["opensuse-sle", "opensuse-backports"]\n',
 )
 LEAP_16 = _leap("16.0", ("distribution/leap/16.0/repo/oss/x86_64",))
+
+
+def _mageia(debs: Iterable[Deb]) -> list[Rpm]:
+    lines = (
+        'NAME="Mageia"\nVERSION="10"\nID=mageia\nVERSION_ID=10\nID_LIKE="mandriva fedora"\n'
+        'PRETTY_NAME="Mageia 10 (a stand-in)"\n'
+    )
+    files = (
+        File("/etc/mageia-release", b"Mageia release 10 (a stand-in)\n"),
+        rpmmd_packages.repo("/etc/yum.repos.d/mageia-x86_64.repo", "mageia-x86_64"),
+    )
+    own = [
+        rpmmd_packages.release("mageia-release-common", lines, files),
+        Rpm("basesystem-minimal", arch="noarch", requires=("basesystem",)),
+    ]
+    return rpmmd_packages.packages(debs, "1.mga10", own, rpmmd_packages.EMPTY_MAGEIA)
+
+
+MAGEIA = Flavour(
+    name="mageia-10",
+    suites=("distrib/10/x86_64/media/core/release", "distrib/10/x86_64/media/core/updates"),
+    dist="1.mga10",
+    signed="packages",
+    recipe='extends = "mageia/10"\n[archives.mageia]\nkeys = ["{key}"]\n' + _COMMON,
+    packages=_mageia,
+)
+
+_SAY = """\
+The stand-ins are served until Ctrl-C. In another terminal, as root:
+
+    export TMPLBUILD_RECIPES={recipes}
+"""
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Publish the archives of AlmaLinux, Fedora, openSUSE and Mageia, say how to build from them, and serve
+    them until Ctrl-C."""
+    parser = argparse.ArgumentParser(prog="python -m tests.rpmmd_standin", description=main.__doc__)
+    parser.add_argument("folder", type=Path, metavar="DIR", help="where the archives and the recipes go")
+    parser.add_argument("--serve", type=int, default=0, metavar="PORT", help="port (one that is free)")
+    args = parser.parse_args(words)
+    place = args.folder.resolve()
+    recipes = place / "recipes"
+    flavours = (ALMALINUX, FEDORA, fedora("45"), LEAP_15, LEAP_16, MAGEIA)
+    for name in [f"{one.name}-key" for one in flavours] + [one.role for one in flavours] + ["recipes"]:
+        shutil.rmtree(place / name, ignore_errors=True)  # of an earlier run
+    made = [Standin(flavour, place, place / "cache") for flavour in flavours]
+    for one in made:
+        one.publish([Rpm("tree-like", release=one.flavour.dist)])
+        one.recipes(recipes)
+    with made[0].serve(port=args.serve) as server, suppress(KeyboardInterrupt):
+        sys.stdout.write(_SAY.format(recipes=recipes))
+        for one in made:
+            role = one.flavour.role
+            sys.stdout.write(f"    make template DIST={one.flavour.name} MIRROR={role}={server.url}/{role}\n")
+        sys.stdout.flush()
+        server.released.wait()
+
+
+if __name__ == "__main__":
+    main()
