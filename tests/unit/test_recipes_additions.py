@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -11,10 +12,11 @@ from tests.unit.fake_bench import FakeBench
 from tests.unit.recipe_files import faults, tiny
 from tmplbuild.archives.model import Package
 from tmplbuild.core.tree import Tree
+from tmplbuild.engine.pinning import request
 from tmplbuild.engine.pins import Pinned, Pins
-from tmplbuild.engine.steps import names_of, steps
-from tmplbuild.errors import HostError, StageError
-from tmplbuild.recipes import LoadedRecipe, lint
+from tmplbuild.engine.steps import Step, names_of, steps
+from tmplbuild.errors import HostError, StageError, VerifyError
+from tmplbuild.recipes import LoadedRecipe, lint, with_local_digests
 from tmplbuild.recipes.additions import Hook, User
 from tmplbuild.recipes.show import show
 from tmplbuild.secrets import Secret
@@ -155,6 +157,54 @@ def test_a_password_in_clear_is_refused(bench: FakeBench) -> None:
     assert "hunter2" not in str(caught.value)
 
 
+# -- packages and archives of the build's ----------------------------------------------------------------
+
+EXTRA = """
+[archives.extra]
+mirrors = ["host"]
+public = "http://extra.example/extra"
+suites = ["x"]
+components = ["main"]
+keys = ["1F89983E0081FDE018F3CC9673A4F27B8DD47936"]
+build_only = true
+"""
+
+
+def test_an_archive_for_the_build_alone_is_lent_to_the_upgrade(tmp_path: Path) -> None:
+    handed = {step.name: step.handed for step in made_steps(tiny(tmp_path, EXTRA))}
+    assert list(handed["configure"]["sources_list"]) == ["tiny"]
+    assert list(handed["upgrade"]["borrowed"]) == ["extra"]
+    handed = {step.name: step.handed for step in made_steps(tiny(tmp_path, EXTRA.replace("true", "false")))}
+    assert set(handed["configure"]["sources_list"]) == {"tiny", "extra"}
+    assert "borrowed" not in handed["upgrade"]
+
+
+def test_a_package_beside_the_recipe_is_asked_for_by_its_digest(tmp_path: Path) -> None:
+    put(tmp_path / "tiny/my.deb", "one")
+    line = '[install]\nfiles = ["my.deb"]\n'
+    before = with_local_digests(tiny(tmp_path, line))
+    assert before.local_packages() == {tmp_path / "tiny/my.deb": hashlib.sha256(b"one").hexdigest()}
+    put(tmp_path / "tiny/my.deb", "two")
+    after = with_local_digests(tiny(tmp_path, line))
+    assert request(before.recipe, "amd64") != request(after.recipe, "amd64")
+    pinned = f'[install.digests]\n"my.deb" = "{hashlib.sha256(b"one").hexdigest()}"\n'
+    with pytest.raises(VerifyError, match="not the one that was meant"):
+        with_local_digests(tiny(tmp_path, line + pinned))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('[install]\nfiles = ["gone.deb"]\n', "gone.deb is not there"),
+        ('[install.digests]\n"my.deb" = "' + "0" * 64 + '"\n', "is none of install.files"),
+        (EXTRA + '[upgrade]\nmanager = "dnf"\n', "build_only: has no effect"),
+        ("[archives.tiny]\nbuild_only = true\n", "no archive would be left in the template"),
+    ],
+)
+def test_what_is_wrong_with_packages_and_archives(tmp_path: Path, text: str, words: str) -> None:
+    assert any(words in str(row) for row in lint_errors(tiny(tmp_path, text)))
+
+
 # -- hooks --------------------------------------------------------------------------------------------
 
 HOOKS = """
@@ -178,8 +228,12 @@ def one_package(sha256: str = "a" * 64) -> Pins:
     return Pins("amd64", (), pinned, pinned, pinned, 1_700_000_000)
 
 
+def made_steps(found: LoadedRecipe) -> tuple[Step, ...]:
+    return steps(found.recipe, found.digests, one_package())
+
+
 def keys(found: LoadedRecipe) -> dict[str, str]:
-    return {step.name: step.key for step in steps(found.recipe, found.digests, one_package())}
+    return {step.name: step.key for step in made_steps(found)}
 
 
 def changed(old: dict[str, str], new: dict[str, str]) -> list[str]:
@@ -225,8 +279,7 @@ def test_a_new_password_hash_makes_the_account_anew(tmp_path: Path, monkeypatch:
     before = keys(tiny(tmp_path, user))
     monkeypatch.setenv("TMPLBUILD_SECRET_ME", HASH + "y")
     assert changed(before, keys(tiny(tmp_path, user)))[0] == "configure"
-    handed = steps(tiny(tmp_path, user).recipe, tiny(tmp_path, user).digests, one_package())
-    assert HASH not in str(handed)
+    assert HASH not in str(made_steps(tiny(tmp_path, user)))
 
 
 @pytest.mark.parametrize(
