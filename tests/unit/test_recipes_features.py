@@ -43,6 +43,7 @@ def test_a_feature_is_laid_on_a_recipe_by_name(tmp_path: Path) -> None:
     assert found.recipe.image.title == "a web server"
     assert found.origin["install.packages[2]"].file == tmp_path / "tiny/_features/web.toml"
     assert "features: web" in show(found)
+    assert '"nginx",  # tiny/_features/web.toml:5' in show(found, origin=True)
 
 
 def test_what_the_recipe_names_lies_below_it(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from tmplbuild.recipes.chain import FEATURES
 from tmplbuild.recipes.kinds import Section
 from tmplbuild.recipes.load import LoadedRecipe
 from tmplbuild.recipes.model import Archive
@@ -37,11 +38,16 @@ class _Notes:
 
     def __init__(self, origin: Mapping[str, Place], chain: tuple[Path, ...]) -> None:
         self.origin = origin
-        self.names = {path: f"{path.parent.name}/{path.name}" for path in chain}
+        self.names = {path: _below_its_root(path) for path in chain}
 
     def of(self, path: KeyPath) -> str:
         place = self.origin.get(spell(path))
         return f"{self.names.get(place.file, place.file)}:{place.line}" if place else "default"
+
+
+def _below_its_root(path: Path) -> str:
+    """debian/12.toml, debian/_features/ssh.toml."""
+    return "/".join(path.parts[-3:] if path.parent.name == FEATURES else path.parts[-2:])
 
 
 def _plain(section: Section, *, whole: bool = True) -> dict[str, object]:
