@@ -17,6 +17,7 @@ from tests.apk_factory import Apk, ApkRepository, RsaKey
 from tests.rpm_factory import File
 from tests.small_system import Part
 from tests.unit.fake_bench import UserTree
+from tests.unit.recipe_files import write
 from tmplbuild.archives import digest, rsa, segments
 from tmplbuild.archives.apk import depends, index, keys, solver, version
 from tmplbuild.archives.apk.depends import Dep
@@ -359,13 +360,18 @@ def test_the_sources_that_apk_reads(tmp_path: Path) -> None:
         public="http://x.example/alpine",
         suites=("v3.22/main/x86_64", "v3.22/community/x86_64"),
         keys=("a" * 64,),
-        own_keys=True,
     )
     with UserTree(tmp_path) as tree:
         made = apksources.write(tree, {"alpine": archive}, lambda name: name.encode())
-    assert made == ["/etc/apk/repositories", f"/etc/apk/keys/{'a' * 64}.rsa.pub"]
+    assert made == ["/etc/apk/repositories"]
     text = (tmp_path / "etc/apk/repositories").read_text()
     assert text == "http://x.example/alpine/v3.22/main\nhttp://x.example/alpine/v3.22/community\n"
+
+
+def test_a_key_is_not_given_to_the_tree_under_a_name_that_apk_does_not_look_for(tmp_path: Path) -> None:
+    write(tmp_path, "heir/1", 'extends = "alpine/3.22"\n[archives.alpine]\nown_keys = true\n')
+    errors = [str(row.fault) for row in lint(load("heir-1", roots=[tmp_path, shipped_root()]))]
+    assert any("own_keys: has no effect with apk" in error for error in errors)
 
 
 @pytest.mark.parametrize("name", ["alpine-3.22", "alpine-3.23", "alpine-edge"])

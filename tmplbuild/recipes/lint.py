@@ -31,6 +31,8 @@ _UNIT = re.compile(
 _PACKAGE = re.compile(r"^[A-Za-z0-9][A-Za-z0-9+._-]+$")
 _BRACES = re.compile(r"\{([A-Za-z_]+)\}")
 _WHOLE_TREE = {"/", "/*", "/**", "/**/*"}
+# The files of others' keys need names that a recipe does not know.
+_OWN_KEYS = frozenset({"apt-deb", "apt-rpm", "dnf", "zypper"})
 _PACKAGE_SIGNED = frozenset({"dnf", "zypper", "pacman", "slackpkg"})  # elsewhere packages have no signatures
 _WITH_COMPONENTS = frozenset({"apt-deb", "apt-rpm"})  # other archives' suites are not divided any further
 
@@ -117,6 +119,10 @@ def _archives(loaded: LoadedRecipe) -> Iterator[Row]:
             why = archive.keys_missing or "no key is pinned: nothing can be verified"
             hint = f"put it beside {loaded.path} as keys/FINGERPRINT.asc, and its fingerprint into `keys`"
             yield "error", ("archives", role, "keys"), why, hint
+        if archive.own_keys and loaded.recipe.upgrade.manager not in _OWN_KEYS:
+            hint = "put the key where it looks for it, with configure.files"
+            what = f"has no effect with {loaded.recipe.upgrade.manager}"
+            yield "error", ("archives", role, "own_keys"), what, hint
         if not archive.keyring:
             yield from _certificates(loaded, ("archives", role, "keys"), archive.keys)
         elif loaded.find(f"keys/{archive.keyring}") is None:
