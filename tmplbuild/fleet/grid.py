@@ -36,8 +36,10 @@ except ImportError as missing:
 TOPIC = "tmplbuild"
 PORT = 8786
 SILENT_S = 60
-"""A worker that the scheduler has not heard of for so long (seconds) is taken for lost."""
+"""A worker that the scheduler has not heard of for so long (seconds) is taken for lost, unless Dask's own
+variable (DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL) says otherwise."""
 
+_TTL = "DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL"
 _IDENTITY = "tmplbuild-identity"
 _ARCHES = {"x86_64": ("x86_64", "x86"), "aarch64": ("aarch64", "armhf"), "armv7l": ("armhf",)}
 
@@ -104,7 +106,8 @@ def serve(listen: str, tls: Tls | None, dashboard: str, ready: Callable[[str], N
     refuse_open(listen, tls)
     refuse_open(dashboard, tls)
     _quiet()
-    dask.config.set({"distributed.scheduler.worker-ttl": f"{SILENT_S}s"})
+    if _TTL not in os.environ:
+        dask.config.set({"distributed.scheduler.worker-ttl": f"{SILENT_S}s"})
     parts = urlsplit(listen if "://" in listen else f"tcp://{listen}")
 
     async def main() -> None:

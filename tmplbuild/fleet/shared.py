@@ -59,14 +59,17 @@ class SharedStore:
         self._patience_s = patience_s
         if address.startswith(("sftp://", "ssh://")):
             from tmplbuild.fleet import sftp  # noqa: F401  # takes the place of fsspec's own, which trusts anyone
+        self._files: Any = None
+        self._root, self._renames = "", False
+        self._patient("reach", self._connect)
+
+    def _connect(self) -> None:
         try:
-            self._files, root = self._patient(
-                "reach", lambda: fsspec.core.url_to_fs(address, skip_instance_cache=True)
-            )
+            self._files, root = fsspec.core.url_to_fs(self.address, skip_instance_cache=True)
         except ImportError as error:
             raise not_installed(error) from error
         except ValueError as error:
-            raise UsageError("this is no address of a store", where=address, why=str(error)) from error
+            raise UsageError("this is no address of a store", where=self.address, why=str(error)) from error
         self._root = str(root).rstrip("/")
         protocol = self._files.protocol
         self._renames = bool(_FILES & ({protocol} if isinstance(protocol, str) else set(protocol)))
@@ -219,10 +222,13 @@ class SharedStore:
     def _patient(self, what: str, act: Callable[[], T]) -> T:
         """Do something, again and again while the store does not answer."""
         deadline, wait = time.monotonic() + self._patience_s, 0.5
+        broken = False
         while True:
             try:
+                if broken and act != self._connect:
+                    self._connect()  # a session does not come back by itself
                 return act()
-            except (ImportError, ValueError, TmplbuildError):
+            except TmplbuildError:
                 raise
             except Exception as error:  # each protocol has errors of its own
                 late = time.monotonic() + wait > deadline
@@ -233,6 +239,7 @@ class SharedStore:
                         why=f"{type(error).__name__}: {error}",
                         hint="see that this machine reaches it: tmplbuild status --fleet",
                     ) from error
+            broken = True
             time.sleep(wait * random.uniform(0.5, 1.0))
             wait = min(2 * wait, 15.0)
 
