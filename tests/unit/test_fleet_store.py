@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+import time
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from tmplbuild.fleet import layers
 from tmplbuild.fleet.grid import Tls, refuse_open
 from tmplbuild.fleet.identity import identity
 from tmplbuild.fleet.order import refuse_other
+from tmplbuild.fleet.retention import prune
 from tmplbuild.fleet.shared import SharedStore
 
 DATA = os.urandom(3 << 20)
@@ -156,3 +158,19 @@ def test_another_version_is_refused() -> None:
     with pytest.raises(HostError, match="another version") as found:
         refuse_other("0.0.1+abc", "the order")
     assert identity() in found.value.why
+
+
+def test_what_is_old_and_not_needed_goes_with_its_blobs(shared: SharedStore) -> None:
+    old, young, needed, lost = (shared.put_bytes(text) for text in (b"old", b"young", b"needed", b"lost"))
+    for key, blob in (("a", old), ("b", young), ("c", needed)):
+        shared.write_json(f"layers/{key * 64}.json", {"sha256": blob})
+    then = time.time() - 10 * 86400
+    for path in Path(shared.address).rglob("*"):
+        if path.is_file() and path.name not in (young, f"{'b' * 64}.json"):
+            os.utime(path, (then, then))
+    would = prune(shared, max_age_s=5 * 86400, needed={"c" * 32}, dry_run=True)
+    assert shared.has(old)
+    assert prune(shared, max_age_s=5 * 86400, needed={"c" * 32}) == would
+    assert [shared.has(one) for one in (old, young, needed, lost)] == [False, True, True, False]
+    assert shared.names("layers") == [f"{'b' * 64}.json", f"{'c' * 64}.json"]
+    assert prune(shared, max_age_s=5 * 86400, needed={"c" * 32}) == []

@@ -43,6 +43,9 @@ def add(verbs: Verbs) -> None:
         "--size", type=_size, metavar="SIZE", help="keep at most so much of packages and members (5G)"
     )
     prune.add_argument("--layers", type=_count, metavar="N", help="keep at most N layers that no build needs")
+    prune.add_argument(
+        "--store", metavar="ADDRESS", help="prune what a fleet shares instead: by --days alone (30)"
+    )
     _add_dry_run(prune, "only show what would be removed")
     prune.set_defaults(run=run_prune)
     verify = found.add_parser(
@@ -125,6 +128,10 @@ def run_prune(args: argparse.Namespace) -> int:
     from tmplbuild.engine.keeping import keep_of, prune
 
     settings = settings_of(args)
+    if args.store:
+        from tmplbuild.cli.fleet import prune_store
+
+        return prune_store(args, settings, 30.0 if args.days is None else float(args.days))
     keep = keep_of(settings, days=args.days, size=args.size, layers=args.layers)
     gone = prune(settings, keep, dry_run=args.dry_run)
     if args.json:

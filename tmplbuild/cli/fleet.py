@@ -9,8 +9,10 @@ import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from tmplbuild.cli.options import Verbs, settings_of
 from tmplbuild.errors import UsageError
@@ -129,6 +131,52 @@ def elsewhere(args: argparse.Namespace, settings: Settings) -> Iterator[Elsewher
     with connected(args.scheduler, tls_of(args)) as grid:
         grid.wait_for_workers(60)
         yield Fleet(grid, _store(args))
+
+
+def show_fleet(args: argparse.Namespace) -> int:
+    """Print the workers of a scheduler. Raises UsageError, HostError."""
+    if not args.scheduler:
+        raise UsageError("the fleet's scheduler is not named", hint="--scheduler ADDRESS")
+    from tmplbuild.fleet.grid import connected
+    from tmplbuild.fleet.identity import identity
+
+    with connected(args.scheduler, tls_of(args)) as grid:
+        members, page = grid.members(), grid.dashboard
+    if args.json:
+        print(json.dumps({"dashboard": page, "workers": [asdict(one) for one in members]}, indent=2))
+        return 0
+    from tmplbuild.cli.table import table
+
+    rows = [
+        (
+            one.name,
+            urlsplit(one.address).netloc,
+            " ".join(one.arches),
+            str(one.jobs),
+            f"{one.memory_mib} MiB",
+            ", ".join(one.running)
+            or ("idle" if one.version == identity() else f"another version: {one.version}"),
+        )
+        for one in members
+    ]
+    print(*table(("worker", "address", "arches", "jobs", "memory", "does"), rows, args.color), sep="\n")
+    print(f"Dask's own page: {page} (on the scheduler's machine)")
+    return 0
+
+
+def prune_store(args: argparse.Namespace, settings: Settings, days: float) -> int:
+    """Remove what the fleet's store need not keep. Raises StoreError."""
+    from tmplbuild.engine.store import Store
+    from tmplbuild.fleet.retention import prune
+    from tmplbuild.fleet.shared import SharedStore
+
+    needed = Store(settings.state_dir).wanted()
+    gone = prune(SharedStore(args.store), max_age_s=days * 86400, needed=needed, dry_run=args.dry_run)
+    if args.json:
+        print(json.dumps({"dry_run": args.dry_run, "removed": gone}, indent=2))
+    elif not args.quiet:
+        print(f"{'would remove' if args.dry_run else 'removed'} {len(gone)} from {args.store}")
+    return 0
 
 
 def run_scheduler(args: argparse.Namespace) -> int:

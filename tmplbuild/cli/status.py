@@ -8,6 +8,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+from tmplbuild.cli.fleet import add_tls, show_fleet
 from tmplbuild.cli.options import Verbs, add_arch, add_mirror, settings_of
 
 if TYPE_CHECKING:
@@ -32,6 +33,11 @@ def add(verbs: Verbs) -> None:
         nargs="*",
         help='only recipes that match ("debian-*"; default: all enabled)',
     )
+    status.add_argument(
+        "--fleet", action="store_true", help="show the workers of --scheduler instead, and what each does"
+    )
+    status.add_argument("--scheduler", metavar="ADDRESS", help="of the fleet")
+    add_tls(status)
     status.set_defaults(run=run_status)
     why = verbs.add_parser(
         "why",
@@ -66,6 +72,8 @@ def _look(
 
 def run_status(args: argparse.Namespace) -> int:
     """Show how the templates stand."""
+    if args.fleet or args.scheduler:
+        return show_fleet(args)
     from tmplbuild.engine.status import exit_status
 
     _, rows = _look(args, args.names, enabled_only=not args.names)

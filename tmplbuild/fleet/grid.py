@@ -40,6 +40,7 @@ SILENT_S = 60
 variable (DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL) says otherwise."""
 
 _TTL = "DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL"
+_LOOK_S = 5.0
 _IDENTITY = "tmplbuild-identity"
 _ARCHES = {"x86_64": ("x86_64", "x86"), "aarch64": ("aarch64", "armhf"), "armv7l": ("armhf",)}
 
@@ -222,7 +223,6 @@ class Member:
     jobs: int
     memory_mib: int
     running: tuple[str, ...]
-    heard_s: float
 
 
 class LostError(Exception):
@@ -242,17 +242,14 @@ class Grid:
         *,
         needs: dict[str, float],
         priority: float,
-        avoid: Sequence[str],
+        only: Sequence[str],
     ) -> Any:
         """Submit a part of a build; equal keys are one task, whoever submits them. Returns a future.
 
         Parameters:
             words: of `tmplbuild.fleet.part.perform`; futures among them are waited for first.
-            avoid: addresses of workers that it is not to be given to.
+            only: addresses of the workers that it may be given to; all, if there are none.
         """
-        others = None
-        if avoid:
-            others = [member.address for member in self.members() if member.address not in avoid] or None
         return self._client.submit(
             part.perform,
             identity(),
@@ -262,13 +259,24 @@ class Grid:
             pure=False,
             resources=needs,
             priority=priority,
-            workers=others,
+            workers=list(only) or None,
         )
 
-    def result(self, future: Any) -> dict[str, Any]:
-        """What came of a task. Raises LostError."""
+    def result(self, future: Any, only: Sequence[str] = ()) -> dict[str, Any]:
+        """What came of a task. Raises LostError.
+
+        Parameters:
+            only: the workers that it was submitted to; when none of them is left it is lost.
+        """
         try:
-            found: dict[str, Any] = future.result()
+            while True:
+                try:
+                    found: dict[str, Any] = future.result(timeout=_LOOK_S if only else None)
+                    break
+                except distributed.TimeoutError:
+                    if future.done() or not {member.address for member in self.members()}.isdisjoint(only):
+                        continue
+                    raise LostError("the machines that it might go to are gone") from None
         except (
             distributed.scheduler.KilledWorker,
             distributed.CancelledError,
@@ -330,7 +338,6 @@ def _member(address: str, row: dict[str, Any], running: Any) -> Member:
         jobs=int(row["nthreads"]),
         memory_mib=int(offers.get("memory_mib", 0)),
         running=tuple(map(str, running)),
-        heard_s=max(0.0, float(row.get("last_seen") or 0.0)),
     )
 
 

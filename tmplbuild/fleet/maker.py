@@ -18,6 +18,7 @@ from tmplbuild.engine import failure
 from tmplbuild.engine.budget import BUILD_MIB
 from tmplbuild.engine.elsewhere import Crew
 from tmplbuild.engine.execute import Done
+from tmplbuild.engine.keys import digest
 from tmplbuild.engine.plan import Plan
 from tmplbuild.engine.world import Resolved, Wish, World
 from tmplbuild.errors import BusyError, FetchError, StageError, StoreError, TmplbuildError, UsageError
@@ -34,7 +35,7 @@ from tmplbuild.ui.jsonlines import event_of
 
 Found = dict[str, Any]
 
-_ATTEMPTS = 4
+_ATTEMPTS = 6
 _RETRYABLE = {kind.exit_code for kind in (FetchError, StoreError, BusyError)}
 """What another machine, or the same one later, may do better: no mirror answered, the disk was full, the
 store could not be reached. A script that fails, and bytes that are wrong, are so everywhere."""
@@ -197,9 +198,13 @@ class _Job:
 
     def _attempt(self, parts: list[str], attempt: int) -> list[Found]:
         grid, keys = self.fleet.grid, []
+        only = []
+        if self.avoid:  # a machine that is started again has another address, and another chance
+            only = [one.address for one in grid.members() if one.address not in self.avoid]
+        again = "" if attempt == 1 else f"~{attempt}-{digest(only)[:8]}"
         futures: list[Any] = []
         for part in parts:
-            keys.append(self._key(part, attempt))
+            keys.append(self._key(part) + again)
             self.fleet.attend(keys[-1], self._hear)
         try:
             for part, key in zip(parts, keys, strict=True):
@@ -208,18 +213,18 @@ class _Job:
                     [self.order, part, *futures[-1:]],
                     needs=self._needs(part),
                     priority=self._priority(part),
-                    avoid=sorted(self.avoid),
+                    only=only,
                 )
                 futures.append(future)
-            return [self._ended(future) for future in futures]
+            return [self._ended(future, only) for future in futures]
         finally:
             for key in keys:
                 self.fleet.turn_away(key, self._hear)
             for future in futures:
                 grid.forget(future)
 
-    def _ended(self, future: Any) -> Found:
-        found = self.fleet.grid.result(future)
+    def _ended(self, future: Any, only: list[str]) -> Found:
+        found = self.fleet.grid.result(future, only)
         if "error" not in found:
             self._take_logs(found)
             return found
@@ -228,13 +233,13 @@ class _Job:
             self.avoid.add(address)
         raise error_of(found["error"], found.get("worker", ""), self._log())
 
-    def _key(self, part: str, attempt: int) -> str:
+    def _key(self, part: str) -> str:
         steps = part_of(tuple(row.step for row in self.plan.steps), part)
         again = any(row.again for row in self.plan.steps if row.step in steps)
         words = [part, steps[-1].key[:32]]
         if again or part == "pack":  # the boot test's step does not know what the template is called
             words.append(self.order[:12])
-        return "-".join(words) + ("" if attempt == 1 else f"~{attempt}")
+        return "-".join(words)
 
     def _needs(self, part: str) -> dict[str, float]:
         recipe = self.world.loaded.recipe

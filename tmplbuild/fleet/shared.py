@@ -186,9 +186,13 @@ class SharedStore:
         """All blobs by digest, each with when it was written, seconds since 1970. Raises StoreError."""
         for folder in self.names("blobs"):
             for name in self.names(f"blobs/{folder}"):
-                yield name, self._patient("read", partial(self._written, f"blobs/{folder}/{name}"))
+                yield name, self._patient("read", partial(self._modified, f"blobs/{folder}/{name}"))
 
-    def _written(self, name: str) -> float:
+    def written(self, name: str) -> float:
+        """When a name was written, seconds since 1970. Raises StoreError."""
+        return self._patient("read", partial(self._modified, name))
+
+    def _modified(self, name: str) -> float:
         return float(self._files.modified(self._path(name)).timestamp())
 
     # -- how it is asked -------------------------------------------------------------------------

@@ -86,7 +86,9 @@ def _told(kind: str, row: Row, ink: Ink, width: int) -> list[str]:
     took = f" in {seconds(row['seconds'])}" if row["seconds"] else ""
     lines = _wrapped(row["template"] + took, str(row["why"]), width)
     if row.get("size"):
-        lines.append(f"    {size(row['size'])}, {row['packages']} packages")
+        hosts = dict.fromkeys(str(stage["host"]) for stage in row.get("stages") or () if stage.get("host"))
+        where = f", built on {', '.join(hosts)}" if hosts else ""
+        lines.append(f"    {size(row['size'])}, {row['packages']} packages{printable(where)}")
     lines += _some([f"    {printable(str(line))}" for line in row.get("changes") or ()], _CHANGES)
     lines += [f"    {ink('warning', 'yellow')} {printable(str(text))}" for text in row.get("warnings") or ()]
     return lines
