@@ -178,7 +178,7 @@ def listed_paths(files: Files) -> dict[str, str]:
 
     Cheaper than that, since nothing is looked up but the directories: what is gone from the tree is
     listed as well, and so are directories with nothing of a package in them. What the database itself
-    keeps of a package counts as the package's own: it changes with it and not otherwise.
+    keeps of a package does not count: its files bear the time of the build, not the package's.
 
     Raises StageError for a database that cannot be parsed.
     """
@@ -186,18 +186,12 @@ def listed_paths(files: Files) -> dict[str, str]:
     moved = {one.path: one for one in diversions(files)}
     found: dict[str, str] = {}
     folders: set[str] = set()
-    stems = set()
     for stem, name in _info(files):
-        stems.add(stem)
         for path in _listed(files, f"{INFO}/{stem}.list"):
             folders.add(path.rpartition("/")[0])
             found.setdefault(real(_diverted(path, name, moved)), name)
     for folder in folders:
         found.pop(real(folder), None)
-    for name in files.listdir(INFO):
-        stem = name.rpartition(".")[0]
-        if stem in stems:
-            found[f"{real(INFO)}/{name}"] = stem.partition(":")[0]
     return found
 
 
