@@ -178,11 +178,12 @@ def _apk_tools() -> Part:
         return _real_apk_tools()
     here = Path(__file__).with_name("apk_files")
     package = ROOT / "tmplbuild"
-    taken = ["errors.py", "events.py", "archives/rsa.py"]
+    taken = ["errors.py", "events.py"]
     taken += [f"archives/apk/{name}.py" for name in ("depends", "index", "solver", "version")]
     library = "/usr/lib/apk-standin/tmplbuild"
     files = [File(f"{library}/{name}", (package / name).read_bytes()) for name in taken]
     files += [File(f"{library}/{folder}__init__.py", b"") for folder in ("", "archives/", "archives/apk/")]
+    files.append(File(f"{library}/archives/rsa.py", (here / "rsa.py").read_bytes()))
     files.append(script("/usr/sbin/apk", (here / "apk").read_text()))
     return Part("apk-tools", version="2.14.9", needs=("python3", "dash"), files=tuple(files))
 

@@ -18,7 +18,7 @@ from tests.alpm_factory import AlpmRepository, MasterKeys, Pkg
 from tests.rpm_factory import File
 from tests.small_system import Part, tar_of
 from tests.unit.fake_bench import UserTree
-from tmplbuild.archives import certification, ed25519, openpgp
+from tmplbuild.archives import certification, openpgp, publickey
 from tmplbuild.archives.alpm import database, resolver, signature, version
 from tmplbuild.archives.alpm.database import Dep
 from tmplbuild.archives.alpm.pool import Pool
@@ -243,11 +243,11 @@ def test_ed25519_is_rfc_8032s() -> None:
         "92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da"
         "085ac1e43e15996e458f3613d0f11d8c387b2eaeb4302aeeb00d291612bb0c00"
     )
-    assert ed25519.verifies(public, good, b"\x72")
-    assert not ed25519.verifies(public, good, b"\x73")
-    assert not ed25519.verifies(public, good[:32] + b"\xff" * 32, b"\x72")
-    assert not ed25519.verifies(b"\xff" * 32, good, b"\x72")
-    assert not ed25519.verifies(public, good[:-1], b"\x72")
+    assert publickey.ed25519_verifies(public, good, b"\x72")
+    assert not publickey.ed25519_verifies(public, good, b"\x73")
+    assert not publickey.ed25519_verifies(public, good[:32] + b"\xff" * 32, b"\x72")
+    assert not publickey.ed25519_verifies(b"\xff" * 32, good, b"\x72")
+    assert not publickey.ed25519_verifies(public, good[:-1], b"\x72")
 
 
 RING = Path("/usr/share/keyrings/archlinux.gpg")

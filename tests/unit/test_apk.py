@@ -18,7 +18,7 @@ from tests.rpm_factory import File
 from tests.small_system import Part
 from tests.unit.fake_bench import UserTree
 from tests.unit.recipe_files import write
-from tmplbuild.archives import digest, rsa, segments
+from tmplbuild.archives import digest, publickey, segments
 from tmplbuild.archives.apk import depends, index, keys, solver, version
 from tmplbuild.archives.apk.depends import Dep
 from tmplbuild.errors import ResolveError, VerifyError
@@ -114,7 +114,7 @@ def key(tmp_path_factory: pytest.TempPathFactory) -> RsaKey:
 
 @pytest.mark.parametrize("kind", ["sha1", "sha256", "sha512"])
 def test_rsa_accepts_what_openssl_signed_and_nothing_else(key: RsaKey, kind: str) -> None:
-    public = rsa.read_pem(key.public)
+    public = publickey.read_rsa(key.public)
     assert public.fingerprint == key.fingerprint
     good = key.sign(b"data", kind)
     assert public.verifies(good, b"data", kind)
@@ -132,18 +132,18 @@ def test_rsa_accepts_what_openssl_signed_and_nothing_else(key: RsaKey, kind: str
 def test_key_files_that_are_none(key: RsaKey) -> None:
     draw = random.Random(3)
     with pytest.raises(ValueError, match="no public key"):
-        rsa.read_pem(b"-----BEGIN PGP PUBLIC KEY BLOCK-----")
+        publickey.read_rsa(b"-----BEGIN PGP PUBLIC KEY BLOCK-----")
     with pytest.raises(ValueError, match="bits is not accepted"):
-        rsa.checked("", (1 << 1023) + 1, 65537)
-    with pytest.raises(ValueError, match="exponent"):
-        rsa.checked("", (1 << 2047) + 1, 1)
+        publickey.rsa_of((1 << 1023) + 1, 65537)
+    with pytest.raises(ValueError, match="e must be"):
+        publickey.rsa_of((1 << 2047) + 1, 1)
     body = bytearray(base64.b64decode(b"".join(key.public.split(b"\n")[1:-2])))
     for _ in range(300):
         bad = bytearray(body[: draw.randint(1, len(body))])
         bad[draw.randrange(min(40, len(bad)))] ^= 1 << draw.randrange(8)
         text = b"-----BEGIN PUBLIC KEY-----\n" + base64.b64encode(bad) + b"\n-----END PUBLIC KEY-----\n"
         try:
-            found = rsa.read_pem(text)
+            found = publickey.read_rsa(text)
         except ValueError:
             continue
         assert found.fingerprint != key.fingerprint

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from tmplbuild.archives import ed25519, rsa
+from tmplbuild.archives import publickey
 
 PUBLIC_KEY, SIGNATURE, USER_ID = 6, 2, 13
 _CERTIFIES = frozenset({0x10, 0x11, 0x12, 0x13})
@@ -156,15 +156,14 @@ def _holds(one: _Signature, key: bytes, words: bytes) -> bool:
         if key[5] in _RSA and one.algorithm in _RSA and one.hash in ("sha256", "sha512"):
             modulus, rest = _number(key[6:])
             exponent, _ = _number(rest)
-            public = rsa.checked("", int.from_bytes(modulus), int.from_bytes(exponent))
+            public = publickey.rsa_of(int.from_bytes(modulus), int.from_bytes(exponent))
             value, _ = _number(one.numbers)
-            length = (public.modulus.bit_length() + 7) // 8
-            return public.verifies_digest(value.rjust(length, b"\0"), digest, one.hash)
+            return public.verifies_digest(value, digest, one.hash)
         if key[5] == _EDDSA == one.algorithm and key[7 : 7 + key[6]] == _ED25519:
             point, _ = _number(key[7 + key[6] :])
             r, rest = _number(one.numbers)
             s, _ = _number(rest)
-            return point[:1] == b"\x40" and ed25519.verifies(
+            return point[:1] == b"\x40" and publickey.ed25519_verifies(
                 point[1:], r.rjust(32, b"\0") + s.rjust(32, b"\0"), digest
             )
     except (ValueError, IndexError):

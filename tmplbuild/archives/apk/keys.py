@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from tmplbuild.archives import openpgp, rsa
+from tmplbuild.archives import openpgp, publickey
 from tmplbuild.archives.apk.index import taken_apart
 from tmplbuild.errors import VerifyError
 
@@ -32,13 +32,13 @@ def verify(body: bytes, keys: Sequence[str], keys_dir: openpgp.KeysDir, *, where
     return openpgp.Signed(signed, tuple(sorted(signers)))
 
 
-def _key(keys_dir: openpgp.KeysDir, fingerprint: str) -> rsa.PublicKey:
+def _key(keys_dir: openpgp.KeysDir, fingerprint: str) -> publickey.RsaKey:
     folders = (keys_dir,) if isinstance(keys_dir, Path) else keys_dir
     paths = [folder / f"{fingerprint}.pub" for folder in folders]
     path = next((path for path in paths if path.exists()), paths[0])
     hint = "the public key of a pinned fingerprint lies beside the recipe as keys/SHA256.pub"
     try:
-        key = rsa.read_pem(path.read_bytes())
+        key = publickey.read_rsa(path.read_bytes())
     except OSError as error:
         raise VerifyError(
             "a pinned key cannot be read", where=str(path), why=error.strerror or str(error), hint=hint

@@ -1,4 +1,4 @@
-"""RSA signatures (PKCS #1 v1.5), as Alpine's archives carry them: checked only, with the public key.
+"""RSA signatures (PKCS #1 v1.5), checked with nothing but Python: for the apk of the stand-in's trees.
 
 RFC 8017, 8.2.2: what the key makes of a signature must be, byte for byte, the padded digest; so nothing of it
 is parsed, and nothing can hide in it. A public key is a SubjectPublicKeyInfo in PEM (RFC 7468, 13).
