@@ -1,0 +1,186 @@
+"""A fleet whose parties are processes in network namespaces with addresses of their own, on a bridge."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from tests.workshop import Run, Workshop
+
+NET = "10.203.77"
+PORT = 8786
+SILENT_S = 8
+"""After so many seconds the scheduler takes a silent worker for lost."""
+
+
+def sh(*words: str) -> None:
+    subprocess.run(words, check=True, capture_output=True)
+
+
+def certificates(place: Path) -> list[str]:
+    """An authority and one party's certificate; the options that name them."""
+    place.mkdir()
+    ca, own = place / "ca", place / "own"
+    new = ("openssl", "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+    sh(*new, "-x509", "-days", "2", "-subj", "/CN=ca", "-keyout", f"{ca}.key", "-out", f"{ca}.crt")
+    sh(*new, "-subj", "/CN=party", "-keyout", f"{own}.key", "-out", f"{own}.csr")
+    signed = ("-CA", f"{ca}.crt", "-CAkey", f"{ca}.key", "-CAcreateserial", "-days", "2")
+    sh("openssl", "x509", "-req", "-in", f"{own}.csr", *signed, "-out", f"{own}.crt")
+    return ["--tls-ca", f"{ca}.crt", "--tls-cert", f"{own}.crt", "--tls-key", f"{own}.key"]
+
+
+class Worker:
+    """A worker's machine: it is started again when it ends, as systemd would do it."""
+
+    def __init__(self, yard: Yard, number: int, env: Mapping[str, str] | None = None) -> None:
+        self.yard, self.number = yard, number
+        self.name = f"w{number}"
+        self.place = yard.place / self.name
+        self.place.mkdir(exist_ok=True)
+        self.env = {
+            **yard.shop.env,
+            "TMPLBUILD_STATE_DIR": str(self.place / "state"),
+            "TMPLBUILD_RUN_DIR": str(self.place / "run"),
+            **(env or {}),
+        }
+        self.over = threading.Event()
+        self.starts = 0
+        self.process: subprocess.Popen[bytes] | None = None
+        self.thread = threading.Thread(target=self._keep, daemon=True)
+        self.thread.start()
+
+    def _keep(self) -> None:
+        words = ["worker", self.yard.address, "--store", self.yard.store, "--name", self.name, "--jobs", "1"]
+        with (self.place / "log").open("ab") as log:
+            while not self.over.is_set():
+                argv = self.yard.inside(self.name, self.yard.shop.argv(*words, *self.yard.tls))
+                self.process = subprocess.Popen(argv, env=self.env, stdout=log, stderr=log)
+                self.starts += 1
+                self.process.wait()
+                self.over.wait(0.5)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a part of a build runs here."""
+        assert self.process is not None
+        path = Path(f"/proc/{self.process.pid}/task")
+        try:
+            return any((task / "children").read_text().split() for task in path.iterdir())
+        except OSError:
+            return False
+
+    def kill(self) -> None:
+        """As a power cut does it."""
+        assert self.process is not None
+        self.process.kill()
+
+    def cut_off(self, *, off: bool = True) -> None:
+        """Take its network away, or give it back."""
+        sh(*self.yard.inside("hub", ["ip", "link", "set", f"p-{self.name}", "down" if off else "up"]))
+
+    def stop(self) -> None:
+        self.over.set()
+        if self.process is not None:
+            self.process.terminate()
+        self.thread.join(30)
+
+
+class Yard:
+    """Namespaces, a scheduler in the first one; workers are added.
+
+    Parameters:
+        place: a directory for what the machines write.
+        shop: the workshop of the machine that gives the orders.
+    """
+
+    def __init__(self, place: Path, shop: Workshop) -> None:
+        place.mkdir()
+        self.place, self.shop = place, shop
+        self.store = str(place / "store")
+        self.tls = certificates(place / "tls")
+        self.address = f"tls://{NET}.1:{PORT}"
+        self.mark = f"tbf{os.getpid()}"
+        self.names: list[str] = []
+        self._space("hub")
+        sh(*self.inside("hub", ["ip", "link", "add", "br0", "type", "bridge"]))
+        sh(*self.inside("hub", ["ip", "addr", "add", f"{NET}.1/24", "dev", "br0"]))
+        sh(*self.inside("hub", ["ip", "link", "set", "br0", "up"]))
+        self.scheduler = self._scheduler()
+        self.workers: list[Worker] = []
+
+    def _space(self, name: str) -> None:
+        sh("ip", "netns", "add", f"{self.mark}-{name}")
+        self.names.append(name)
+        sh(*self.inside(name, ["ip", "link", "set", "lo", "up"]))
+
+    def inside(self, name: str, words: list[str]) -> list[str]:
+        """A command line that runs in the network namespace of one of the machines."""
+        return ["nsenter", f"--net=/run/netns/{self.mark}-{name}", "--", *words]
+
+    def _scheduler(self) -> subprocess.Popen[str]:
+        argv = self.shop.argv("scheduler", "--listen", self.address, "--dashboard", "127.0.0.1:0", "--json")
+        env = {**self.shop.env, "DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": f"{SILENT_S}s"}
+        process = subprocess.Popen(
+            self.inside("hub", [*argv, *self.tls]), env=env, stdout=subprocess.PIPE, text=True
+        )
+        assert process.stdout is not None
+        assert json.loads(process.stdout.readline())["event"] == "ready"
+        return process
+
+    def worker(self, env: Mapping[str, str] | None = None) -> Worker:
+        """One more machine."""
+        number = len(self.workers) + 1
+        name = f"w{number}"
+        self._space(name)
+        sh(*self.inside("hub", ["ip", "link", "add", f"p-{name}", "type", "veth", "peer", "name", "eth0"]))
+        sh(*self.inside("hub", ["ip", "link", "set", "eth0", "netns", f"{self.mark}-{name}"]))
+        sh(*self.inside("hub", ["ip", "link", "set", f"p-{name}", "master", "br0", "up"]))
+        sh(*self.inside(name, ["ip", "addr", "add", f"{NET}.{number + 1}/24", "dev", "eth0"]))
+        sh(*self.inside(name, ["ip", "link", "set", "eth0", "up"]))
+        self.workers.append(Worker(self, number, env))
+        return self.workers[-1]
+
+    def run(self, *words: str, heard: Callable[[dict[str, Any]], None] = lambda event: None) -> Run:
+        """Give orders; `heard` sees each event as it comes."""
+        argv = self.shop.argv(*words, "--scheduler", self.address, "--store", self.store, "--json", *self.tls)
+        process = subprocess.Popen(
+            self.inside("hub", argv),
+            env=self.shop.env,
+            cwd=self.shop.place,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdout is not None
+        assert process.stderr is not None
+        events = []
+        for line in process.stdout:
+            events.append(json.loads(line))
+            heard(events[-1])
+        err = process.stderr.read()
+        return Run(process.wait(), "", err, events)
+
+    def close(self) -> None:
+        """End all, and take the namespaces away."""
+        for worker in self.workers:
+            worker.stop()
+        self.scheduler.terminate()
+        self.scheduler.wait()
+        assert self.scheduler.stdout is not None
+        self.scheduler.stdout.close()
+        for name in self.names:
+            sh("ip", "netns", "del", f"{self.mark}-{name}")
+
+
+def until(true: Callable[[], bool], within_s: float) -> None:
+    """Wait for something that others bring about."""
+    deadline = time.monotonic() + within_s
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
