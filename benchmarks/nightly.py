@@ -4,7 +4,8 @@
 
 unchanged  one template and twenty, of debian-12's packages, against mmdebstrap making the same packages into
            a .tar.gz anew, and mkosi (where it is installed) into a .tar that is not compressed
-parallel   eight small templates with a moved package each, two at a time against one after another
+parallel   eight small templates with a moved package each, as many at a time as a night takes of itself on
+           two CPUs against one after another
 
 The archive is a local one (tests/moving_archive.py) on a local server; all runs are whole runs of the tool
 as a user starts them. The twenty templates are one recipe under twenty names: they differ in nothing that
@@ -43,6 +44,7 @@ def main() -> int:
     parser.add_argument("--place", type=Path, help="where all is made (default: a directory in /var/tmp)")
     parser.add_argument("--cache", type=Path, help="a package cache to use and to keep")
     parser.add_argument("--part", choices=("unchanged", "parallel"), help="only this part")
+    parser.add_argument("--jobs", default="0", help="eight templates: how many at a time (default: its own)")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="tmplbuild-benchmark-", dir=asked.place or "/var/tmp") as scratch:
         place = Path(scratch)
@@ -55,7 +57,7 @@ def main() -> int:
         if asked.part in (None, "unchanged"):
             good &= unchanged(place, cache, asked.runs)
         if asked.part in (None, "parallel"):
-            good &= parallel(place, cache)
+            good &= parallel(place, cache, asked.jobs)
     return 0 if good else 1
 
 
@@ -112,7 +114,7 @@ def unchanged(place: Path, cache: Path, runs: int) -> bool:
     )
 
 
-def parallel(place: Path, cache: Path) -> bool:
+def parallel(place: Path, cache: Path, jobs: str) -> bool:
     """A night on which eight templates have something to do."""
     archive = MovingArchive(place / "eight", cache)
     with archive.serve() as server:
@@ -128,12 +130,12 @@ def parallel(place: Path, cache: Path) -> bool:
             archive.move(1, within=within)
 
         cpus = ",".join(map(str, sorted(os.sched_getaffinity(0))[:2]))
-        two = ["taskset", "--cpu-list", cpus]
+        night = ["taskset", "--cpu-list", cpus, *tool, "nightly", "-q", "t-*"]
         found = compare(
             "a package moved in eight templates, on two CPUs",
             [
-                Way("two at a time", [*two, *tool, "nightly", "-q", "--jobs", "2", "t-*"], before=move),
-                Way("one after another", [*two, *tool, "nightly", "-q", "--jobs", "1", "t-*"], before=move),
+                Way("several at a time", [*night, *(["--jobs", jobs] if jobs != "0" else [])], before=move),
+                Way("one after another", [*night, "--jobs", "1"], before=move),
             ],
             runs=1,
             warmups=0,
