@@ -507,7 +507,8 @@ def test_rpm_is_killed_in_the_middle(alt: Alt, branch: Callable[..., None]) -> N
     name = alt.recipe("killed", '[image]\nname = "killed"')
     _fails(alt, name, 7, "the command failed")
     alt.standin.publish("p11")
-    assert alt.build(name).ran[0] == "install"
+    # the install layer may be p11's, which has the same packages
+    assert alt.build(name).ran[0] in ("install", "upgrade")
 
 
 def _fails(alt: Alt, name: str, status: int, words: str) -> Run:

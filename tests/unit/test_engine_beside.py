@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import threading
+import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -193,3 +195,30 @@ def test_one_that_is_not_to_be_ended_yet_is_asked_again() -> None:
     assert len(asked) >= 3
     with pytest.raises(StageError):
         beside.join()
+
+
+def test_a_signal_while_it_is_waited_for_leaves_it_to_be_ended() -> None:
+    asked = threading.Event()
+    ended: list[str] = []
+
+    def work(ended_by: Callable[[Callable[[], None]], None]) -> dict[str, Any]:
+        ended_by(asked.set)
+        asked.wait(30)
+        time.sleep(0.1)  # what ending takes
+        ended.append("here")
+        return {}
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    beside = Beside(work)
+    old = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        with pytest.raises(KeyboardInterrupt):
+            beside.join()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, old)
+    beside.cancel()
+    assert ended == ["here"]

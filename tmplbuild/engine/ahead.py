@@ -58,6 +58,7 @@ class Ahead:
         self._jobs = jobs
         self._layers: queue.SimpleQueue[tuple[str, frozenset[str]] | None] = queue.SimpleQueue()
         self._over = threading.Event()
+        self._ended = threading.Event()
         self._threads: list[int] = []
         self._thread: threading.Thread | None = None
 
@@ -76,7 +77,7 @@ class Ahead:
             return
         self._layers.put((key, wanted))
         if self._thread is None:
-            self._thread = threading.Thread(target=self._work, name="ahead", daemon=True)
+            self._thread = threading.Thread(target=self._run, name="ahead", daemon=True)
             self._thread.start()
 
     def end(self) -> None:
@@ -90,7 +91,13 @@ class Ahead:
                 ):  # of one that ended, the number may be anyone's
                     os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, 0))
         if self._thread is not None:
-            self._thread.join()
+            self._ended.wait()  # not Thread.join: see engine/beside.py
+
+    def _run(self) -> None:
+        try:
+            self._work()
+        finally:
+            self._ended.set()
 
     def _work(self) -> None:
         while (one := self._layers.get()) is not None and not self._over.is_set():

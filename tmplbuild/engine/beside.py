@@ -54,21 +54,23 @@ class Beside:
         self._end: Callable[[], None] = lambda: None
         self._note: dict[str, Any] = {}
         self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="beside", daemon=True)
-        self._thread.start()
+        # Waited for instead of the thread: Thread.join, when a signal's handler raises within it, takes a
+        # thread that runs for one that has ended (Python before 3.13).
+        self._ended = threading.Event()
+        threading.Thread(target=self._run, name="beside", daemon=True).start()
 
     def join(self) -> dict[str, Any]:
         """The step's note, once it has ended. Raises the step's own error."""
-        self._thread.join()
+        self._ended.wait()
         if self._error is not None:
             raise self._error
         return self._note
 
     def cancel(self) -> None:
         """Have it end, and wait until it has; what it says of that is nobody's business."""
-        while self._thread.is_alive():
+        while not self._ended.is_set():
             self._end()
-            self._thread.join(_ASK_AGAIN_S)  # a VE that was only just being started is ended next time
+            self._ended.wait(_ASK_AGAIN_S)  # a VE that was only just being started is ended next time
 
     def _ended_by(self, end: Callable[[], None]) -> None:
         self._end = end
@@ -79,4 +81,6 @@ class Beside:
             self._note = self._work(self._ended_by)
         except BaseException as error:  # noqa: BLE001  # `join` raises it
             self._error = error
-        self.seconds = time.monotonic() - start
+        finally:
+            self.seconds = time.monotonic() - start
+            self._ended.set()
