@@ -16,8 +16,10 @@ from tmplbuild.stages.context import Shell
 _PLACE = "/run/tmplbuild"
 _TREE = f"{_PLACE}/tree"  # the tree without stand-ins
 _TIMEOUT_S = 60
-# Scripts that ask whether this is a tree being made are told yes; libc6 then lets init alone.
-_ALWAYS_IDLE = ("/usr/bin/ischroot",)
+# Scripts that ask whether this is a tree being made are told yes; libc6 then lets init alone. What moves the
+# configuration of an earlier version (dpkg-maintscript-helper(1)) finds none where a package is new, and is
+# called a hundred times for it.
+_ALWAYS_IDLE = ("/usr/bin/ischroot", "/usr/bin/dpkg-maintscript-helper")
 
 # Both locks are taken before the program is left alone: whoever calls it next waits for its end (lock 9),
 # and so does `settle`, whose lock is everybody's (8). Neither goes on to the program, nor do descriptors of
