@@ -2,7 +2,7 @@
 
 Dask distributed says who does what and when (`grid`, the one module that imports it); a store that all
 reach holds what they make (`shared`, the one module that imports fsspec). Nothing else in the program needs
-either, and this package is imported only where a fleet is asked for. See docs/adr/0009-fleet.md.
+either, and this package is imported only where a fleet is asked for. See docs/adr/0010-fleet.md.
 """
 
 from __future__ import annotations
