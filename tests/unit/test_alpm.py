@@ -259,7 +259,7 @@ def test_arch_s_own_keyring_is_understood_as_gpg_does(tmp_path: Path) -> None:
     certs = openpgp.certificates(RING.read_bytes(), str(RING))
     known = [one.packets for one in certs if one.fingerprint in masters]
     then = 1_700_000_000
-    home = ["gpg", "--homedir", str(tmp_path), "--batch", "--faked-system-time", str(then)]
+    home = ["gpg", "--homedir", str(tmp_path), "--batch", "--no-autostart", "--faked-system-time", str(then)]
     subprocess.run([*home, "--import", str(RING)], capture_output=True, check=False)
     some = [one for one in certs if certification.certifiers(one.packets, known, then)][:12]
     for one in some:

@@ -85,11 +85,10 @@ class Ahead:
         self._over.set()
         self._layers.put(None)
         for thread in list(self._threads):  # now somebody waits for them
+            if not os.path.exists(f"/proc/self/task/{thread}"):
+                continue  # of one that ended, the number may be anyone's
             with suppress(OSError):
-                if os.path.exists(
-                    f"/proc/self/task/{thread}"
-                ):  # of one that ended, the number may be anyone's
-                    os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, 0))
+                os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, 0))
         if self._thread is not None:
             self._ended.wait()  # not Thread.join: see engine/beside.py
 

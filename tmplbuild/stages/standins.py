@@ -33,7 +33,7 @@ flock -s 8
 """
 _TURN = 'exec flock -o {place}/turn.lock {real} "$@"\n'
 _SAME = 'exec {real} "$@"\n'
-_IDLE = 'case "$*" in {words}*) exit 0 ;; esac\n'
+_IDLE = 'case "$*" in {words}*) exit 0 ;; esac\n{otherwise}'
 _SETTLE = f"""\
 set -e
 cd {_PLACE} 2> /dev/null || exit 0
@@ -62,32 +62,40 @@ def put_up(
     for path in turns if background else ():
         stubs.setdefault(path, _TURN)
     never = list(_ALWAYS_IDLE)
+    some: dict[str, list[str]] = {}
     for one in idle:
         path, _, words = one.partition(" ")
         if words:
-            stubs[path] = _IDLE.replace("{words}", shlex.quote(words)) + stubs.get(path, _SAME)
+            some.setdefault(path, []).append(shlex.quote(words))
+            stubs.setdefault(path, _SAME)
         else:
             never.append(path)
-    lines = ["set -e", f"mkdir -p {_TREE}", f"mount --bind / {_TREE}"]
+    lines: list[str] = []
+    if stubs:  # each calls the program that it stands for
+        lines += [f"mkdir -p {_TREE}", f"mount --bind / {_TREE}"]
     lines += [_idle(path) for path in never]
     for number, (path, stub) in enumerate(stubs.items()):
         name, there = f"{_PLACE}/{number}", shlex.quote(path)
         text = stub.format(place=_PLACE, name=name, real=shlex.quote(_TREE + path))
+        for words in some.get(path, ()):
+            text = _IDLE.format(words=words, otherwise=text)
         lines += [
             f"if test -e {there}; then",
             f"cat > {name}.stub << 'END'\n#!/bin/sh\n{text}END",
             f"chmod 755 {name}.stub; mount --bind {name}.stub {there}",
             "fi",
         ]
-    script = "\n".join(lines).encode()
-    shell.run(["/bin/sh", "-s"], what="prepare for the scripts", stdin=script, timeout_s=_TIMEOUT_S)
+    _do(shell, lines, "prepare for the scripts")
 
 
 def silence(shell: Shell, programs: Sequence[str]) -> None:
     """Have these programs do nothing, as long as the VE runs."""
-    lines = ["set -e", *(_idle(path) for path in programs)]
-    script = "\n".join(lines).encode()
-    shell.run(["/bin/sh", "-s"], what="silence programs", stdin=script, timeout_s=_TIMEOUT_S)
+    _do(shell, [_idle(path) for path in programs], "silence programs")
+
+
+def _do(shell: Shell, lines: Sequence[str], what: str) -> None:
+    script = "\n".join(["set -e", *lines]).encode()
+    shell.run(["/bin/sh", "-s"], what=what, stdin=script, timeout_s=_TIMEOUT_S)
 
 
 def _idle(path: str) -> str:
