@@ -18,9 +18,10 @@ from pathlib import Path
 
 from tests.aptrpm_branch import branch_list
 from tmplbuild.archives.aptrpm import entry as entries
-from tmplbuild.archives.aptrpm.closure import Request, resolve
 from tmplbuild.archives.aptrpm.pkglist import headers
 from tmplbuild.archives.aptrpm.pool import PackageList, Pool
+from tmplbuild.archives.aptrpm.resolver import closure
+from tmplbuild.archives.wishes import Wishes
 
 _SOURCE = entries.Source("altlinux", "p11/branch/x86_64")
 
@@ -47,7 +48,7 @@ def close(path: Path) -> None:
     data = path.read_bytes()
     pool = Pool([PackageList(data, _SOURCE, "list")], "x86_64", "p11")
     opened = time.perf_counter() - begun
-    found = resolve(pool, Request("x86_64", packages=("system",)))
+    found = closure(pool, Wishes(packages=("system",)))
     total = time.perf_counter() - begun
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(

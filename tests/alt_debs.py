@@ -25,6 +25,7 @@ from tmplbuild.archives.cache import PackageCache
 from tmplbuild.archives.deb.ar import entries
 from tmplbuild.archives.fetch import Fetcher
 from tmplbuild.archives.model import Package
+from tmplbuild.archives.wishes import Wishes
 
 SUITE = "bookworm"
 _LEFT_OUT = re.compile(
@@ -64,7 +65,7 @@ class DebianBinaries:
         archives = {"debian": debian_archives(SUITE)["debian"]}
         fetcher = Fetcher(mirrors.table(archives))
         states = deb.read_archives(archives, arch, fetcher=fetcher, cache=packages, keys_dir=debian_keys())
-        full = deb.closure(states, arch=arch, priorities=(), packages=tuple(names))
+        full = deb.closure(deb.open_pool(states, arch), Wishes(priorities=(), packages=tuple(names)))
         self.packages = tuple(one for one in full.packages if one.name not in without)
         deb.download(self.packages, fetcher=fetcher, cache=packages)
         self._names = {one.name for one in self.packages}

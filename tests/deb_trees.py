@@ -19,6 +19,7 @@ from tmplbuild.archives.cache import PackageCache
 from tmplbuild.archives.deb.prepared import prepare
 from tmplbuild.archives.fetch import Fetcher
 from tmplbuild.archives.model import ArchiveState, Closure, Package
+from tmplbuild.archives.wishes import Wishes
 from tmplbuild.core import Core, Rootfs, Tree
 from tmplbuild.engine.bench import VeShell
 from tmplbuild.events import Emit, silent
@@ -62,18 +63,9 @@ class Source:
         """The closures with the recipe's packages, or with these; every file is in the cache then."""
         recipe, arch = self.loaded.recipe, self.loaded.arch
         pool = deb.open_pool(self.states, arch)
-        base = deb.closure(
-            pool, arch=arch, priorities=recipe.bootstrap.priorities, include=recipe.bootstrap.include
-        )
-        full = deb.closure(
-            pool,
-            arch=arch,
-            priorities=recipe.bootstrap.priorities,
-            include=recipe.bootstrap.include,
-            packages=recipe.install.packages if packages is None else packages,
-            exclude=recipe.install.exclude,
-            prefer=recipe.install.prefer,
-        )
+        base = deb.closure(pool, Wishes.of_base(recipe))
+        wishes = Wishes.of(recipe)
+        full = deb.closure(pool, wishes if packages is None else replace(wishes, packages=packages))
         deb.download(full.packages, fetcher=self.fetcher, cache=self.cache)
         return Choice(self.loaded, base, full, self.cache)
 

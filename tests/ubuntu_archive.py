@@ -33,6 +33,7 @@ from tmplbuild.archives import deb, mirrors
 from tmplbuild.archives.cache import PackageCache
 from tmplbuild.archives.fetch import Fetcher
 from tmplbuild.archives.model import Package
+from tmplbuild.archives.wishes import Wishes
 from tmplbuild.recipes import load
 from tmplbuild.recipes.catalogue import shipped_root
 
@@ -149,10 +150,11 @@ class UbuntuArchive:
         )
         found = deb.closure(
             deb.open_pool(states, "amd64"),
-            arch="amd64",
-            include=("apt", "usr-is-merged", "tzdata"),
-            packages=tuple(dict.fromkeys(names)),
-            exclude=_excluded(),
+            Wishes(
+                include=("apt", "usr-is-merged", "tzdata"),
+                packages=tuple(dict.fromkeys(names)),
+                exclude=_excluded(),
+            ),
         )
         packages = [package for package in found.packages if package.name not in _LEFT_OUT]
         deb.download(packages, fetcher=fetcher, cache=self._cache)

@@ -20,6 +20,7 @@ from tmplbuild.archives.aptrpm.reader import open_lists
 from tmplbuild.archives.cache import PackageCache
 from tmplbuild.archives.fetch import Fetcher
 from tmplbuild.archives.model import ArchiveState
+from tmplbuild.archives.wishes import Wishes
 from tmplbuild.errors import FetchError, RecipeError, ResolveError, VerifyError
 from tmplbuild.events import Event, Note
 from tmplbuild.recipes.model import Archive
@@ -124,7 +125,7 @@ def test_two_suites_are_read_resolved_and_downloaded(world: World) -> None:
     assert [suite.suite for suite in states[0].suites] == [MAIN, COMMON]
     assert states[0].suites[0].signed_by == (world.fingerprint,)
     assert states[0].suites[0].date == WHEN
-    found = aptrpm.closure(states, arch="x86_64", packages=("hello",))
+    found = aptrpm.closure(aptrpm.open_pool(states, "x86_64"), Wishes(packages=("hello",)))
     assert [package.name for package in found.packages] == ["hello", "hello-data", "sh"]
     assert found.auto == {"hello-data", "sh"}
     aptrpm.download(found.packages, fetcher=world.fetcher, cache=world.cache)
@@ -156,7 +157,7 @@ def test_an_empty_component_is_read(world: World) -> None:
 def test_a_component_may_be_in_one_suite_only(world: World) -> None:
     world.branch()
     states = world.read(components=("classic", "gostcrypto"))
-    found = aptrpm.closure(states, arch="x86_64", packages=("gost",))
+    found = aptrpm.closure(aptrpm.open_pool(states, "x86_64"), Wishes(packages=("gost",)))
     assert "hello-data" in {package.name for package in found.packages}
 
 
@@ -273,7 +274,7 @@ def test_a_list_that_unpacks_to_something_else_is_refused(world: World) -> None:
 
 def test_a_package_that_was_changed_is_refused(world: World) -> None:
     world.branch()
-    found = aptrpm.closure(world.read(), arch="x86_64", packages=("sh",))
+    found = aptrpm.closure(aptrpm.open_pool(world.read(), "x86_64"), Wishes(packages=("sh",)))
     path = world.root / found.packages[0].filename
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
@@ -285,7 +286,7 @@ def test_a_package_that_was_changed_is_refused(world: World) -> None:
 
 def test_md5_alone_is_used_with_a_warning(world: World) -> None:
     world.branch(hashes=("md5",))
-    found = aptrpm.closure(world.read(), arch="x86_64", packages=("sh",))
+    found = aptrpm.closure(aptrpm.open_pool(world.read(), "x86_64"), Wishes(packages=("sh",)))
     assert found.packages[0].sha256.startswith("md5:")
     assert any("MD5 alone" in note for note in world.notes())
     aptrpm.download(found.packages, fetcher=world.fetcher, cache=world.cache)
@@ -319,10 +320,10 @@ def test_biarch_packages_stand_beside_the_native_ones(world: World) -> None:
     world.repository.add(Rpm("i586-libz", arch="i586", provides=("libz.so.1",)), Rpm("odd", arch="aarch64"))
     world.repository.write("p11/branch/x86_64-i586")
     states = world.read(MAIN, "p11/branch/x86_64-i586")
-    found = aptrpm.closure(states, arch="x86_64", packages=("libz", "i586-libz"))
+    found = aptrpm.closure(aptrpm.open_pool(states, "x86_64"), Wishes(packages=("libz", "i586-libz")))
     assert [package.arch for package in found.packages] == ["i586", "x86_64"]
     with pytest.raises(ResolveError):
-        aptrpm.closure(states, arch="x86_64", packages=("odd",))
+        aptrpm.closure(aptrpm.open_pool(states, "x86_64"), Wishes(packages=("odd",)))
 
 
 def test_lists_are_mapped_not_copied(world: World) -> None:

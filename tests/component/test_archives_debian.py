@@ -18,6 +18,7 @@ from tmplbuild.archives.cache import PackageCache
 from tmplbuild.archives.deb import closure, download, open_pool, read_archives
 from tmplbuild.archives.deb.pool import Pool
 from tmplbuild.archives.fetch import Fetcher
+from tmplbuild.archives.wishes import Wishes
 
 pytestmark = [
     pytest.mark.network,
@@ -79,14 +80,14 @@ def debian(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 def test_same_packages_as_apt(debian: Debian, names: list[str]) -> None:
     packages = [name for name in names if debian.pool.candidate(name) or debian.pool.providers(name)]
     assert len(packages) >= 0.8 * len(names)
-    ours = closure(debian.pool, arch="amd64", include=("apt",), packages=packages)
+    ours = closure(debian.pool, Wishes(include=("apt",), packages=packages))
     marked = debian.pool.marked()
     base = [package.name for package in marked if package.essential or package.priority == "required"]
     assert {p.name: p.version for p in ours.packages} == debian.apt([*base, "apt", *packages])
 
 
 def test_packages_come_verified(debian: Debian) -> None:
-    packages = closure(debian.pool, arch="amd64").packages
+    packages = closure(debian.pool, Wishes()).packages
     assert len(packages) > 50
     download(packages, fetcher=debian.fetcher, cache=debian.cache)
     assert all(debian.cache.path(p.sha256).stat().st_size == p.size for p in packages)

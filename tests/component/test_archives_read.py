@@ -17,9 +17,10 @@ from tests.archive_factory import ArchiveFactory, Deb, Key, pack, strip_signatur
 from tests.archive_server import ArchiveServer
 from tmplbuild.archives import mirrors
 from tmplbuild.archives.cache import PackageCache
-from tmplbuild.archives.deb import closure, download, read_archives
+from tmplbuild.archives.deb import closure, download, open_pool, read_archives
 from tmplbuild.archives.fetch import Fetcher
 from tmplbuild.archives.model import ArchiveState
+from tmplbuild.archives.wishes import Wishes
 from tmplbuild.errors import FetchError, RecipeError, StoreError, TmplbuildError, VerifyError
 
 DEBS = [Deb("base", essential=True, files={"/etc/base": b"hello\n"}), Deb("tool", depends="base")]
@@ -56,7 +57,10 @@ class Desk:
         )
 
     def names(self, states: tuple[ArchiveState, ...]) -> list[str]:
-        return [package.name for package in closure(states, arch="amd64", packages=("tool",)).packages]
+        return [
+            package.name
+            for package in closure(open_pool(states, "amd64"), Wishes(packages=("tool",))).packages
+        ]
 
 
 @pytest.fixture
@@ -80,7 +84,7 @@ def test_all_in_order(desk: Desk, server: ArchiveServer) -> None:
     assert suite.release.local.read_bytes() == desk.factory.inrelease("stable").read_bytes()
     assert suite.valid_until == suite.date + 7 * DAY
     assert [seen.path for seen in server.log][1].startswith("/dists/stable/main/binary-amd64/by-hash/SHA256/")
-    packages = closure(states, arch="amd64", packages=("tool",)).packages
+    packages = closure(open_pool(states, "amd64"), Wishes(packages=("tool",))).packages
     assert desk.fetcher is not None
     download(packages, fetcher=desk.fetcher, cache=desk.cache)
     for package in packages:
@@ -101,10 +105,10 @@ def test_several_suites_and_an_update(desk: Desk) -> None:
     desk.factory.suite("stable-updates", [Deb("tool", "2.0", depends="base")])
     (state,) = desk.read()
     assert [suite.suite for suite in state.suites] == ["stable", "stable-updates"]
-    found = closure((state,), arch="amd64", packages=("tool",)).packages
+    found = closure(open_pool((state,), "amd64"), Wishes(packages=("tool",))).packages
     assert [package.version for package in found] == ["1.0", "2.0"]
     desk.factory.suite("stable-updates", [Deb("tool", "2.1", depends="base")])
-    found = closure(desk.read(), arch="amd64", packages=("tool",)).packages
+    found = closure(open_pool(desk.read(), "amd64"), Wishes(packages=("tool",))).packages
     assert [package.version for package in found] == ["1.0", "2.1"]
 
 
@@ -246,7 +250,7 @@ def test_changed_byte_in_the_index(desk: Desk, server: ArchiveServer) -> None:
 
 
 def test_changed_byte_in_a_package(desk: Desk, server: ArchiveServer) -> None:
-    packages = closure(desk.read(server.url), arch="amd64", packages=("tool",)).packages
+    packages = closure(open_pool(desk.read(server.url), "amd64"), Wishes(packages=("tool",))).packages
     desk.factory.damage(desk.factory.root / DEBS[1].filename)
     assert desk.fetcher is not None
     with pytest.raises(VerifyError, match="not those that the archive vouches for") as caught:
@@ -330,7 +334,7 @@ def test_entries_that_cannot_be_right(tmp_path: Path, line: str) -> None:
         "stable", [], packages=f"Package: tool\n{kept}{line}\n".encode().replace(b"Package: a\n", b"")
     )
     with pytest.raises(TmplbuildError):
-        closure(desk.read(), arch="amd64", packages=("tool",))
+        closure(open_pool(desk.read(), "amd64"), Wishes(packages=("tool",)))
 
 
 HOSTILE = st.lists(
@@ -357,7 +361,7 @@ def test_hostile_indexes_end_in_one_error(tmp_path: Path, index: bytes) -> None:
     desk.factory = _shared(tmp_path)
     desk.factory.suite("stable", [], packages=index, compressions=("",))
     try:
-        closure(desk.read(), arch="amd64", packages=("a",))
+        closure(open_pool(desk.read(), "amd64"), Wishes(packages=("a",)))
     except TmplbuildError:
         return
 

@@ -27,6 +27,7 @@ from tmplbuild.archives import rpmmd
 from tmplbuild.archives.cache import PackageCache
 from tmplbuild.archives.fetch import Fetcher
 from tmplbuild.archives.model import Closure
+from tmplbuild.archives.wishes import Wishes
 from tmplbuild.errors import FetchError, ResolveError, TmplbuildError, VerifyError
 from tmplbuild.recipes.model import Archive
 
@@ -96,7 +97,9 @@ class Bed:
         )
 
     def closure(self, *packages: str, include: tuple[str, ...] = ("base",), **options: Any) -> Closure:
-        return rpmmd.closure(self.read(), arch="x86_64", include=include, packages=packages, **options)
+        return rpmmd.closure(
+            rpmmd.open_pool(self.read(), "x86_64"), Wishes(include=include, packages=packages, **options)
+        )
 
 
 @pytest.fixture

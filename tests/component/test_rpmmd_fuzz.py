@@ -121,10 +121,11 @@ def test_a_line_without_end_takes_no_time(line: bytes) -> None:
 LOOK = """
 import random, resource, sys
 from pathlib import Path
-from tmplbuild.archives.rpmmd.closure import Request, resolve
+from tmplbuild.archives.rpmmd.resolver import closure
 from tmplbuild.archives.rpmmd.pool import Pool
 from tmplbuild.archives.rpmmd.reader import Lists
 from tmplbuild.errors import ResolveError, VerifyError
+from tmplbuild.archives.wishes import Wishes
 resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
 resource.setrlimit(resource.RLIMIT_CPU, (60, 60))
 good = Path(sys.argv[1]).read_bytes()
@@ -160,8 +161,8 @@ for number in range(int(sys.argv[3])):
     try:
         found = Pool([Lists("r", "s", path, None)], "x86_64")
         names = sorted(found.repositories.names())
-        closure = resolve(found, Request(include=("base",), packages=("app",)))
-        for one in closure.packages:
+        chosen = closure(found, Wishes(include=("base",), packages=("app",)))
+        for one in chosen.packages:
             assert ".." not in one.filename and len(one.sha256) == 64
         counts[0] += 1
     except VerifyError:

@@ -26,6 +26,7 @@ from tmplbuild.archives.fetch import Fetcher
 from tmplbuild.archives.model import Package
 from tmplbuild.archives.openpgp import Keyring
 from tmplbuild.archives.rpmmd import signature
+from tmplbuild.archives.wishes import Wishes
 from tmplbuild.errors import TmplbuildError, VerifyError
 from tmplbuild.recipes.model import Archive
 
@@ -98,7 +99,7 @@ class Bed:
         self.states = rpmmd.read_archives(
             self.archives, "x86_64", fetcher=self.fetcher, cache=self.cache, keys_dir=self.keys
         )
-        return rpmmd.closure(self.states, arch="x86_64", include=("app",)).packages
+        return rpmmd.closure(rpmmd.open_pool(self.states, "x86_64"), Wishes(include=("app",))).packages
 
     def fetch(self) -> tuple[Package, ...]:
         found = self.packages()

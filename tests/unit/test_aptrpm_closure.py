@@ -16,6 +16,7 @@ from tmplbuild.archives.aptrpm import setversion
 from tmplbuild.archives.aptrpm.entry import Source
 from tmplbuild.archives.aptrpm.pool import PackageList, Pool
 from tmplbuild.archives.model import Closure
+from tmplbuild.archives.wishes import Wishes
 from tmplbuild.errors import ResolveError
 
 LIBRARY = setversion.of_symbols((f"f{number}" for number in range(500)), 20)
@@ -29,7 +30,7 @@ def pool(*rpms: Rpm, branch: str = "p11", arch: str = "x86_64") -> Pool:
 
 
 def close(found: Pool, *packages: str, **options: tuple[str, ...]) -> Closure:
-    return aptrpm.closure(found, arch="x86_64", packages=packages, **options)
+    return aptrpm.closure(found, Wishes(packages=packages, **options))
 
 
 def names(found: Closure) -> list[str]:
@@ -179,15 +180,15 @@ def test_a_choice_that_libsolv_undid_is_told() -> None:
 
 def test_the_base_is_the_same_whatever_is_installed_on_it() -> None:
     world = pool(*INITS, Rpm("tool", requires=("sysvinit",)))
-    base = aptrpm.closure(world, arch="x86_64", include=("base",))
-    full = aptrpm.closure(world, arch="x86_64", include=("base",), packages=("tool",), prefer=("sysvinit",))
+    base = aptrpm.closure(world, Wishes(include=("base",)))
+    full = aptrpm.closure(world, Wishes(include=("base",), packages=("tool",), prefer=("sysvinit",)))
     assert names(base) == ["base", "systemd"]
     assert names(full) == ["base", "systemd", "sysvinit", "tool"]
     assert full.auto == {"systemd", "sysvinit"}
 
 
 def test_what_is_included_settles_the_bases_choices() -> None:
-    found = aptrpm.closure(pool(*INITS), arch="x86_64", include=("base", "sysvinit"))
+    found = aptrpm.closure(pool(*INITS), Wishes(include=("base", "sysvinit")))
     assert names(found) == ["base", "sysvinit"]
 
 

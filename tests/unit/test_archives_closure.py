@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from tests.archive_factory import Deb
-from tmplbuild.archives.deb.closure import Request, resolve
 from tmplbuild.archives.deb.index import PackagesIndex, build_table
 from tmplbuild.archives.deb.pool import Pool
+from tmplbuild.archives.deb.resolver import closure
 from tmplbuild.archives.model import Closure
+from tmplbuild.archives.wishes import Wishes
 from tmplbuild.errors import ResolveError
 
 
@@ -60,10 +61,10 @@ def test_essential_priority_include_and_packages(archive: Archive) -> None:
             Deb("other"),
         ]
     )
-    base = resolve(pool, Request(include=("apt",)))
+    base = closure(pool, Wishes(include=("apt",)))
     assert names(base) == ["apt", "base", "libapt", "libreq", "req"]
     assert base.auto == {"libreq", "libapt"}
-    full = resolve(pool, Request(("required", "important"), ("apt",), ("ssh", "apt")))
+    full = closure(pool, Wishes(("required", "important"), ("apt",), ("ssh", "apt")))
     assert names(full) == ["apt", "base", "imp", "libapt", "libreq", "libssl", "req", "ssh"]
     assert full.auto == {"libreq", "libapt", "libssl"}
 
@@ -72,7 +73,7 @@ def test_what_essential_packages_need_is_not_automatic(archive: Archive) -> None
     pool = archive.pool(
         [Deb("base", essential=True, depends="libc6"), Deb("libc6"), Deb("x", depends="libc6")]
     )
-    assert resolve(pool, Request(packages=("x",))).auto == frozenset()
+    assert closure(pool, Wishes(packages=("x",))).auto == frozenset()
 
 
 def test_newest_version_of_all_suites(archive: Archive) -> None:
@@ -81,38 +82,38 @@ def test_newest_version_of_all_suites(archive: Archive) -> None:
         [Deb("x", "1.10-1"), Deb("y", "1.0-1~bpo1")],
         [Deb("x", "1.2")],
     )
-    found = resolve(pool, Request(packages=("x", "y")))
+    found = closure(pool, Wishes(packages=("x", "y")))
     assert [package.version for package in found.packages] == ["1.10-1", "1.0-1"]
 
 
 def test_other_architectures_are_not_seen(archive: Archive) -> None:
     pool = archive.pool([Deb("x", "2", arch="i386"), Deb("x", "1", arch="amd64")])
-    assert resolve(pool, Request(packages=("x",))).packages[0].version == "1"
+    assert closure(pool, Wishes(packages=("x",))).packages[0].version == "1"
 
 
 def test_alternatives_first_chosen_preferred(archive: Archive) -> None:
     debs = [Deb("a", depends="one | two"), Deb("one"), Deb("two"), Deb("needs-two", depends="two")]
     pool = archive.pool(debs)
-    first = resolve(pool, Request(packages=("a",)))
+    first = closure(pool, Wishes(packages=("a",)))
     assert names(first) == ["a", "one"]
     assert first.choices == ("a needs one | two: one (the first that can be installed of 2)",)
-    assert names(resolve(pool, Request(packages=("needs-two", "a")))) == ["a", "needs-two", "two"]
-    assert names(resolve(pool, Request(packages=("a", "two")))) == ["a", "two"]
-    assert names(resolve(pool, Request(packages=("a",), prefer=("two",)))) == ["a", "two"]
-    assert names(resolve(pool, Request(packages=("a",), exclude=("one",)))) == ["a", "two"]
-    assert names(resolve(pool, Request(include=("two",), packages=("a",)))) == ["a", "two"]
+    assert names(closure(pool, Wishes(packages=("needs-two", "a")))) == ["a", "needs-two", "two"]
+    assert names(closure(pool, Wishes(packages=("a", "two")))) == ["a", "two"]
+    assert names(closure(pool, Wishes(packages=("a",), prefer=("two",)))) == ["a", "two"]
+    assert names(closure(pool, Wishes(packages=("a",), exclude=("one",)))) == ["a", "two"]
+    assert names(closure(pool, Wishes(include=("two",), packages=("a",)))) == ["a", "two"]
 
 
 def test_an_alternative_that_cannot_be_installed_is_passed_over(archive: Archive) -> None:
     pool = archive.pool([Deb("a", depends="one | two"), Deb("one", depends="gone"), Deb("two")])
-    assert names(resolve(pool, Request(packages=("a",)))) == ["a", "two"]
+    assert names(closure(pool, Wishes(packages=("a",)))) == ["a", "two"]
 
 
 def test_an_alternative_that_is_refused_is_passed_over(archive: Archive) -> None:
     pool = archive.pool(
         [Deb("a", depends="one | two"), Deb("one"), Deb("two"), Deb("b", fields={"Conflicts": "one"})]
     )
-    assert names(resolve(pool, Request(packages=("a", "b")))) == ["a", "b", "two"]
+    assert names(closure(pool, Wishes(packages=("a", "b")))) == ["a", "b", "two"]
 
 
 def test_a_choice_that_turns_out_wrong_is_taken_back(archive: Archive) -> None:
@@ -126,7 +127,7 @@ def test_a_choice_that_turns_out_wrong_is_taken_back(archive: Archive) -> None:
             Deb("late", depends="fuse3"),
         ]
     )
-    assert names(resolve(pool, Request(packages=("top",)))) == ["early", "fuse3", "late", "top"]
+    assert names(closure(pool, Wishes(packages=("top",)))) == ["early", "fuse3", "late", "top"]
 
 
 def test_virtual_packages(archive: Archive) -> None:
@@ -139,12 +140,12 @@ def test_virtual_packages(archive: Archive) -> None:
             Deb("w", depends="mta (>= 3)"),
         ]
     )
-    assert names(resolve(pool, Request(packages=("a",)))) == ["a", "zmail"]
-    assert names(resolve(pool, Request(packages=("v",)))) == ["bmail", "v"]
+    assert names(closure(pool, Wishes(packages=("a",)))) == ["a", "zmail"]
+    assert names(closure(pool, Wishes(packages=("v",)))) == ["bmail", "v"]
     with pytest.raises(ResolveError, match="nothing can be installed that w needs"):
-        resolve(pool, Request(packages=("w",)))
+        closure(pool, Wishes(packages=("w",)))
     with pytest.raises(ResolveError) as caught:
-        resolve(pool, Request(packages=("mta",)))
+        closure(pool, Wishes(packages=("mta",)))
     assert "zmail, bmail" in caught.value.hint
 
 
@@ -159,10 +160,10 @@ def test_architecture_qualifiers(archive: Archive) -> None:
             Deb("d", depends="plain:i386"),
         ]
     )
-    assert names(resolve(pool, Request(packages=("a", "c")))) == ["a", "c", "plain", "py"]
+    assert names(closure(pool, Wishes(packages=("a", "c")))) == ["a", "c", "plain", "py"]
     for name in ("b", "d"):
         with pytest.raises(ResolveError):
-            resolve(pool, Request(packages=(name,)))
+            closure(pool, Wishes(packages=(name,)))
 
 
 def test_recommends_only_if_asked_and_possible(archive: Archive) -> None:
@@ -174,14 +175,14 @@ def test_recommends_only_if_asked_and_possible(archive: Archive) -> None:
             Deb("out"),
         ]
     )
-    assert names(resolve(pool, Request(packages=("a",)))) == ["a"]
-    assert names(resolve(pool, Request(packages=("a",), recommends=True, exclude=("out",)))) == ["a", "good"]
+    assert names(closure(pool, Wishes(packages=("a",)))) == ["a"]
+    assert names(closure(pool, Wishes(packages=("a",), recommends=True, exclude=("out",)))) == ["a", "good"]
 
 
 def test_unknown_package_with_suggestion(archive: Archive) -> None:
     pool = archive.pool([Deb("openssh-server"), Deb("nginx")])
     with pytest.raises(ResolveError, match="no package 'openssh-sever'") as caught:
-        resolve(pool, Request(packages=("openssh-sever",)))
+        closure(pool, Wishes(packages=("openssh-sever",)))
     assert caught.value.hint == "did you mean openssh-server?"
 
 
@@ -192,7 +193,7 @@ def test_unmet_dependency_shows_the_chain(archive: Archive) -> None:
     with pytest.raises(
         ResolveError, match=r"nothing can be installed that middle needs: low \(>= 2\)"
     ) as caught:
-        resolve(pool, Request(packages=("top",)))
+        closure(pool, Wishes(packages=("top",)))
     assert caught.value.why == "low is 1.5 in the archives\ntop is asked for; top needs middle"
 
 
@@ -201,29 +202,29 @@ def test_conflict_names_both_and_why(archive: Archive) -> None:
         [Deb("a", depends="x"), Deb("x", fields={"Breaks": "y (<< 3)"}), Deb("y", "2"), Deb("b", depends="y")]
     )
     with pytest.raises(ResolveError, match="x and y cannot be installed together") as caught:
-        resolve(pool, Request(packages=("a", "b")))
+        closure(pool, Wishes(packages=("a", "b")))
     assert "x refuses y (<< 3); chosen is y 2" in caught.value.why
     assert "b is asked for; b needs y" in caught.value.why
 
 
 def test_a_package_may_refuse_what_it_provides_itself(archive: Archive) -> None:
     pool = archive.pool([Deb("a", fields={"Provides": "mta", "Conflicts": "mta"})])
-    assert names(resolve(pool, Request(packages=("a",)))) == ["a"]
+    assert names(closure(pool, Wishes(packages=("a",)))) == ["a"]
 
 
 def test_excluded_and_needed(archive: Archive) -> None:
     pool = archive.pool([BASE, Deb("a", depends="b"), Deb("b")])
     for request, word in (
-        (Request(packages=("a",), exclude=("a",)), "asked for and excluded"),
-        (Request(packages=("a",), exclude=("b",)), "nothing can be installed"),
-        (Request(exclude=("base",)), "the base needs it"),
-        (Request(priorities=("optional",)), "no such set"),
+        (Wishes(packages=("a",), exclude=("a",)), "asked for and excluded"),
+        (Wishes(packages=("a",), exclude=("b",)), "nothing can be installed"),
+        (Wishes(exclude=("base",)), "the base needs it"),
+        (Wishes(priorities=("optional",)), "no such set"),
     ):
         with pytest.raises(ResolveError, match=word):
-            resolve(pool, request)
+            closure(pool, request)
 
 
 def test_circles_and_long_chains(archive: Archive) -> None:
     chain = [Deb(f"p{number}", depends=f"p{number + 1}") for number in range(3000)]
     pool = archive.pool([*chain, Deb("p3000", depends="p0")])
-    assert len(resolve(pool, Request(packages=("p0",))).packages) == 3001
+    assert len(closure(pool, Wishes(packages=("p0",))).packages) == 3001

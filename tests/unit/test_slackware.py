@@ -14,6 +14,7 @@ from tests.unit.recipe_files import write
 from tmplbuild.archives import slackware
 from tmplbuild.archives.model import Package
 from tmplbuild.archives.slackware import Pool, listing, signature
+from tmplbuild.archives.wishes import Wishes
 from tmplbuild.errors import ResolveError, VerifyError
 from tmplbuild.managers import manager, pkgtools
 from tmplbuild.managers import slackpkg as slackpkg_manager
@@ -88,10 +89,10 @@ def test_packages_are_chosen_by_name_and_by_series() -> None:
     }
     pool = Pool(found, {"a": ["bash", "kernel-huge"], "n": ["wget"]})
     options = {"packages": ("series-a", "wget"), "exclude": ("kernel-huge",)}
-    chosen = slackware.closure(pool, arch="x86_64", include=("bash",), **options)
+    chosen = slackware.closure(pool, Wishes(include=("bash",), **options))
     assert [one.name for one in chosen.packages] == ["bash", "wget"]
     with pytest.raises(ResolveError, match="no package 'wgt'") as caught:
-        slackware.closure(pool, arch="x86_64", include=("wgt",))
+        slackware.closure(pool, Wishes(include=("wgt",)))
     assert "wget" in caught.value.hint
 
 

@@ -12,6 +12,7 @@ from tmplbuild.archives.fetch import Fetcher, Voucher
 from tmplbuild.archives.gateway import Route
 from tmplbuild.archives.model import ArchiveState, Closure
 from tmplbuild.archives.openpgp import KeysDir
+from tmplbuild.archives.wishes import Wishes
 from tmplbuild.recipes.model import Archive, Recipe
 
 
@@ -32,7 +33,7 @@ class Family(Protocol):
 
     def open_pool(self, states: Sequence[ArchiveState], arch: str) -> Any: ...
 
-    def closure(self, states: Any, *, arch: str, **options: Any) -> Closure: ...
+    def closure(self, pool: Any, wishes: Wishes) -> Closure: ...
 
     def vouchers(
         self, archives: Mapping[str, Archive], keys_dir: KeysDir, now: float

@@ -16,6 +16,7 @@ from tmplbuild.archives.deb import local
 from tmplbuild.archives.fetch import Fetcher
 from tmplbuild.archives.logins import logins
 from tmplbuild.archives.model import ArchiveState, Closure
+from tmplbuild.archives.wishes import Wishes
 from tmplbuild.config import Settings
 from tmplbuild.core.foreign import Emulator, emulator, is_foreign
 from tmplbuild.engine import families, pinning
@@ -294,27 +295,15 @@ def closures(world: World, states: tuple[ArchiveState, ...], pool: Any = None) -
     Parameters:
         pool: what the family's `open_pool` makes of the states, if it is there already.
     """
-    recipe, arch = world.loaded.recipe, world.loaded.arch
+    recipe = world.loaded.recipe
     family = families.of(recipe)
-    pool = family.open_pool(states, arch) if pool is None else pool
+    pool = family.open_pool(states, world.loaded.arch) if pool is None else pool
     files = world.loaded.local_packages()
     names: list[str] = []
     if files:
         pool, names = local.with_files(pool, files, world.cache)
-    common: dict[str, Any] = {
-        "arch": arch,
-        "priorities": recipe.bootstrap.priorities,
-        "include": recipe.bootstrap.include,
-    }
-    base = family.closure(pool, **common)
-    full = family.closure(
-        pool,
-        packages=(*recipe.install.packages, *names),
-        exclude=recipe.install.exclude,
-        prefer=recipe.install.prefer,
-        recommends=recipe.install.recommends,
-        **common,
-    )
+    base = family.closure(pool, Wishes.of_base(recipe))
+    full = family.closure(pool, Wishes.of(recipe, also=names))
     local.refuse_others(full, files)
     return base, full
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tmplbuild.archives import wishes
 from tmplbuild.archives.alpm.pool import Pool
 from tmplbuild.archives.alpm.reader import read_archives
 from tmplbuild.archives.alpm.resolver import resolve
 from tmplbuild.archives.alpm.routes import gateway_routes
 from tmplbuild.archives.alpm.signature import vouchers
 from tmplbuild.archives.model import ArchiveState, Closure
+from tmplbuild.archives.wishes import Wishes
 
 __all__ = ["closure", "gateway_routes", "open_pool", "read_archives", "vouchers"]
 
@@ -24,30 +24,23 @@ def open_pool(states: Sequence[ArchiveState], arch: str) -> Pool:
     return Pool.of(states)
 
 
-def closure(
-    states: Sequence[ArchiveState] | Pool,
-    *,
-    arch: str,
-    priorities: Sequence[str] = (),
-    include: Sequence[str] = (),
-    packages: Sequence[str] = (),
-    exclude: Sequence[str] = (),
-    prefer: Sequence[str] = (),
-    recommends: bool = False,
-) -> Closure:
+def closure(pool: Pool, wishes: Wishes) -> Closure:
     """The packages that a recipe comes to; without `packages` only its base.
 
-    Parameters: as in the recipe's sections `bootstrap` and `install`. Arch has neither priorities nor
-    recommendations: `priorities` and `recommends` have no effect.
+    Arch has neither priorities nor recommendations: `priorities` and `recommends` have no effect.
 
     Raises ResolveError, VerifyError.
     """
-    pool = states if isinstance(states, Pool) else open_pool(states, arch)
-    base, asked = resolve(pool, include, prefer=prefer)
-    wishes.refuse_excluded((one.name for one in base), exclude)
+    base, asked = resolve(pool, wishes.include)
+    wishes.refuse_excluded(one.name for one in base)
     full = base
-    if packages:
-        full, asked = resolve(pool, (*include, *packages), fixed=base, exclude=exclude, prefer=prefer)
+    if wishes.packages:
+        full, asked = resolve(
+            pool,
+            (*wishes.include, *wishes.packages),
+            fixed=base,
+            exclude=wishes.exclude,
+            prefer=wishes.prefer,
+        )
     found = sorted(full, key=lambda one: one.name)
-    names = frozenset(one.name for one in found)
-    return Closure(tuple(map(pool.package, found)), names - asked)
+    return Closure(tuple(map(pool.package, found)), frozenset(one.name for one in found) - asked)

@@ -6,12 +6,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tmplbuild.archives import wishes
 from tmplbuild.archives.apk.index import Entry
 from tmplbuild.archives.apk.reader import package, read_archives, read_suite
 from tmplbuild.archives.apk.routes import gateway_routes
 from tmplbuild.archives.apk.solver import Universe, solve
 from tmplbuild.archives.model import ArchiveState, Closure, Package
+from tmplbuild.archives.wishes import Wishes
 
 __all__ = ["closure", "gateway_routes", "open_pool", "read_archives"]
 
@@ -34,31 +34,19 @@ def open_pool(states: Sequence[ArchiveState], arch: str) -> Pool:
     return Pool(Universe(entries), tuple((role, suite.suite) for role, suite in rows))
 
 
-def closure(
-    states: Sequence[ArchiveState] | Pool,
-    *,
-    arch: str,
-    priorities: Sequence[str] = (),
-    include: Sequence[str] = (),
-    packages: Sequence[str] = (),
-    exclude: Sequence[str] = (),
-    prefer: Sequence[str] = (),
-    recommends: bool = False,
-) -> Closure:
+def closure(pool: Pool, wishes: Wishes) -> Closure:
     """The packages that a recipe comes to; without `packages` only its base.
 
-    Parameters: as in the recipe's sections `bootstrap` and `install`. Alpine has neither priorities nor
-    recommendations: `priorities` and `recommends` have no effect.
+    Alpine has neither priorities nor recommendations: `priorities` and `recommends` have no effect.
 
     Raises ResolveError, VerifyError.
     """
-    pool = states if isinstance(states, Pool) else open_pool(states, arch)
-    base = solve(pool.universe, include, prefer=prefer)
-    wishes.refuse_excluded((one.name for one in base), exclude)
+    base = solve(pool.universe, wishes.include)
+    wishes.refuse_excluded(one.name for one in base)
     # what the base has stays as it is: asked for by name, it is taken before anything else
-    names = tuple(dict.fromkeys((*include, *packages)))
-    kept = (*prefer, *(one.name for one in base))
-    full = solve(pool.universe, names, exclude=exclude, prefer=kept) if packages else base
+    names = tuple(dict.fromkeys((*wishes.include, *wishes.packages)))
+    kept = (*wishes.prefer, *(one.name for one in base))
+    full = solve(pool.universe, names, exclude=wishes.exclude, prefer=kept) if wishes.packages else base
     found = sorted(full, key=lambda one: one.name)
     return Closure(
         tuple(_package(pool, one) for one in found), frozenset(one.name for one in found) - set(names)

@@ -11,6 +11,7 @@ from tmplbuild.archives.model import ArchiveState, Closure, Package
 from tmplbuild.archives.slackware.reader import package, read_archives, read_suite
 from tmplbuild.archives.slackware.routes import gateway_routes
 from tmplbuild.archives.slackware.signature import vouchers
+from tmplbuild.archives.wishes import Wishes
 from tmplbuild.errors import ResolveError
 
 __all__ = ["closure", "gateway_routes", "open_pool", "read_archives", "vouchers"]
@@ -40,25 +41,14 @@ def open_pool(states: Sequence[ArchiveState], arch: str) -> Pool:
     return pool
 
 
-def closure(
-    states: Sequence[ArchiveState] | Pool,
-    *,
-    arch: str,
-    priorities: Sequence[str] = (),
-    include: Sequence[str] = (),
-    packages: Sequence[str] = (),
-    exclude: Sequence[str] = (),
-    prefer: Sequence[str] = (),
-    recommends: bool = False,
-) -> Closure:
+def closure(pool: Pool, wishes: Wishes) -> Closure:
     """The packages that a recipe names, by name or by series ("series-a"); Slackware's know no
     dependencies, so there is nothing else: `priorities`, `prefer` and `recommends` have no effect.
 
     Raises ResolveError, VerifyError.
     """
-    pool = states if isinstance(states, Pool) else open_pool(states, arch)
-    names = [name for wanted in (*include, *packages) for name in _named(pool, wanted)]
-    found = {name: pool.found[name] for name in sorted(set(names)) if name not in exclude}
+    names = [name for wanted in (*wishes.include, *wishes.packages) for name in _named(pool, wanted)]
+    found = {name: pool.found[name] for name in sorted(set(names)) if name not in wishes.exclude}
     return Closure(tuple(found.values()), frozenset())
 
 

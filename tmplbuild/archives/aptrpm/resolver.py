@@ -1,4 +1,4 @@
-"""Which packages a request comes to.
+"""Which packages a recipe comes to.
 
 The packages of the base come first and alone, then the template's on top of it, so that a base is
 the same whatever is installed on it. Choices among several providers are made here
@@ -9,7 +9,6 @@ together, the chosen ones first, or says what cannot.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from tmplbuild.archives.aptrpm.chooser import Choice, Chooser
 from tmplbuild.archives.aptrpm.depends import Dep
@@ -17,36 +16,27 @@ from tmplbuild.archives.aptrpm.pool import Pool
 from tmplbuild.archives.aptrpm.universe import Universe
 from tmplbuild.archives.libsolv import Clash, Outcome, Solver
 from tmplbuild.archives.model import Closure
+from tmplbuild.archives.wishes import Wishes
 from tmplbuild.errors import ResolveError
 
 _NEWEST = 1_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What is asked for; the fields are those of the recipe's `bootstrap` and `install` sections."""
-
-    arch: str
-    include: tuple[str, ...] = ()
-    packages: tuple[str, ...] = ()
-    exclude: tuple[str, ...] = ()
-    prefer: tuple[str, ...] = ()
-
-
-def resolve(pool: Pool, request: Request) -> Closure:
-    """The closure of a request, packages by name.
+def closure(pool: Pool, wishes: Wishes) -> Closure:
+    """The closure of what is wished, packages by name. ALT's lists know neither priorities nor
+    recommendations: `priorities` and `recommends` have no effect.
 
     Raises ResolveError for a package that does not exist, a dependency that nothing meets, or
     packages that cannot stand together; VerifyError for a malformed header.
     """
     # what is named anyway settles the choices within the base
-    base = _Round(pool, request.arch, prefer=request.include)
-    base.run(request.include, frozenset())
-    _refuse_excluded(pool, base.taken, request)
+    base = _Round(pool, prefer=wishes.include)
+    base.run(wishes.include, frozenset())
+    wishes.refuse_excluded(pool.entry(number).name for number in base.taken)
     full = base
-    if request.packages:
-        full = _Round(pool, request.arch, prefer=request.prefer, exclude=frozenset(request.exclude))
-        full.run(request.packages, base.taken)
+    if wishes.packages:
+        full = _Round(pool, prefer=wishes.prefer, exclude=frozenset(wishes.exclude))
+        full.run(wishes.packages, base.taken)
     manual = {pool.entry(number).name for number in (*base.asked, *full.asked)}
     packages = sorted(
         (pool.package(number, full.providers(number)) for number in full.taken), key=lambda one: one.name
@@ -58,11 +48,8 @@ def resolve(pool: Pool, request: Request) -> Closure:
 class _Round:
     """One resolution: `taken` and the choices that led to it."""
 
-    def __init__(
-        self, pool: Pool, arch: str, *, prefer: Sequence[str], exclude: frozenset[str] = frozenset()
-    ) -> None:
+    def __init__(self, pool: Pool, *, prefer: Sequence[str], exclude: frozenset[str] = frozenset()) -> None:
         self.pool = pool
-        self.arch = arch
         self.prefer = prefer
         self.exclude = exclude
         self.asked: list[int] = []
@@ -75,7 +62,7 @@ class _Round:
         """Resolve `names` on top of the packages `fixed`."""
         groups = [[number] for number in sorted(fixed)] + [self._named(name) for name in names]
         self._universe = Universe(self.pool, [one for group in groups for one in group], self.exclude)
-        chooser = Chooser(self._universe, self.prefer, self.arch)
+        chooser = Chooser(self._universe, self.prefer, self.pool.arch)
         for group in groups:
             self._refuse_broken(group)
         ordered = [chooser.best(self._usable(group), name) for group, name in self._labelled(groups, names)]
@@ -237,13 +224,3 @@ class _Round:
         instead = sorted(self.pool.entry(n).name for n in need.options if n in self.taken)
         refused = self.pool.entry(choice.taken).name
         return f"{by} needs {need.dep}: {', '.join(instead)} ({refused} cannot stand beside the others)"
-
-
-def _refuse_excluded(pool: Pool, taken: Iterable[int], request: Request) -> None:
-    both = sorted({pool.entry(number).name for number in taken} & set(request.exclude))
-    if both:
-        raise ResolveError(
-            f"the package {both[0]!r} is excluded, but the base needs it",
-            where="install.exclude",
-            hint="take it out of `exclude`, or out of the base (bootstrap.include)",
-        )

@@ -1,4 +1,4 @@
-"""Which packages a request comes to, decided as apt does for a system with nothing installed.
+"""Which packages a recipe comes to, decided as apt does for a system with nothing installed.
 
 A package's Pre-Depends and Depends (and Recommends, if asked) are followed depth first in the order
 written. Of alternatives, one that is chosen already stands; else one that the recipe prefers; else
@@ -8,37 +8,25 @@ then the template's packages, so that a base is the same whatever is installed o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 from tmplbuild.archives.deb.depends import Group, Relation, text
 from tmplbuild.archives.deb.index import LISTED
 from tmplbuild.archives.deb.pool import Pool, groups, provides
 from tmplbuild.archives.model import Closure, Package
+from tmplbuild.archives.wishes import Wishes
 from tmplbuild.errors import ResolveError
 
 _DEEP = 150  # levels of recursion; what lies deeper is put off (a hostile index must not exhaust the stack)
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What is asked for; the fields are those of the recipe's `bootstrap` and `install` sections."""
-
-    priorities: tuple[str, ...] = ("required",)
-    include: tuple[str, ...] = ()
-    packages: tuple[str, ...] = ()
-    exclude: tuple[str, ...] = ()
-    prefer: tuple[str, ...] = ()
-    recommends: bool = False
-
-
-def resolve(pool: Pool, request: Request) -> Closure:
-    """The closure of a request.
+def closure(pool: Pool, wishes: Wishes) -> Closure:
+    """The closure of what is wished.
 
     Raises ResolveError for a package that does not exist, a dependency that nothing meets, or
     packages that cannot be installed together.
     """
-    wrong = [priority for priority in request.priorities if priority not in LISTED]
+    wrong = [priority for priority in wishes.priorities if priority not in LISTED]
     if wrong:
         raise ResolveError(
             f"no such set of packages: priority {wrong[0]!r}",
@@ -46,19 +34,19 @@ def resolve(pool: Pool, request: Request) -> Closure:
             hint=f"the priorities are {', '.join(LISTED)}",
         )
     solver = _Solver(pool)
-    solver.prefer = request.include  # what is named anyway settles the alternatives of the essential ones
+    solver.prefer = wishes.include  # what is named anyway settles the alternatives of the essential ones
     marked = pool.marked()
     essential = [package for package in marked if package.essential]
-    base = [package for package in marked if package.priority in request.priorities]
-    base += [solver.named(name) for name in request.include]
+    base = [package for package in marked if package.priority in wishes.priorities]
+    base += [solver.named(name) for name in wishes.include]
     solver.take(essential, base)
     # mmdebstrap and debootstrap hand the essential ones to dpkg, not to apt: none of them is automatic
     manual = solver.first | {package.name for package in base}
-    _refuse_excluded(solver.chosen, request)
-    solver.exclude = frozenset(request.exclude)
-    solver.prefer = request.prefer
-    solver.recommends = request.recommends
-    wanted = [solver.named(name) for name in request.packages]
+    wishes.refuse_excluded(solver.chosen)
+    solver.exclude = frozenset(wishes.exclude)
+    solver.prefer = wishes.prefer
+    solver.recommends = wishes.recommends
+    wanted = [solver.named(name) for name in wishes.packages]
     solver.take(wanted)
     manual |= {package.name for package in wanted}
     chosen = tuple(solver.chosen[name] for name in sorted(solver.chosen))
@@ -295,13 +283,3 @@ class _Solver:
 def offered(package: Package) -> set[str]:
     """The names that a package provides."""
     return {relation.name for relation in provides(package)}
-
-
-def _refuse_excluded(chosen: Iterable[str], request: Request) -> None:
-    both = sorted(set(chosen) & set(request.exclude))
-    if both:
-        raise ResolveError(
-            f"the package {both[0]!r} is excluded, but the base needs it",
-            where="install.exclude",
-            hint="take it out of `exclude`, or out of the base (bootstrap.include, bootstrap.priorities)",
-        )

@@ -4,46 +4,36 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from tmplbuild.archives import wishes
 from tmplbuild.archives.libsolv import Solvable
 from tmplbuild.archives.model import Closure
 from tmplbuild.archives.rpmmd.pool import Pool
+from tmplbuild.archives.wishes import Wishes
 from tmplbuild.errors import ResolveError
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What a recipe asks for: see its sections `bootstrap` (include) and `install`."""
+def closure(pool: Pool, wishes: Wishes) -> Closure:
+    """The closure of what is wished, packages by name; the base (`include`) is always a part of it.
 
-    include: tuple[str, ...] = ()
-    packages: tuple[str, ...] = ()
-    exclude: tuple[str, ...] = ()
-    prefer: tuple[str, ...] = ()
-    recommends: bool = False
-
-
-def resolve(pool: Pool, request: Request) -> Closure:
-    """The closure of a request, packages by name; the base (`include`) is always a part of it.
+    There are no priorities: `priorities` has no effect.
 
     Raises ResolveError for a package that does not exist, or packages that cannot stand together;
     VerifyError for one that its repository lists without a SHA-256.
     """
     # what is named anyway settles the choices within the base
-    base = _solve(pool, request.include, prefer=request.include)
-    wishes.refuse_excluded((one.name for one in base), request.exclude)
+    base = _solve(pool, wishes.include, prefer=wishes.include)
+    wishes.refuse_excluded(one.name for one in base)
     full = base
-    if request.packages:
+    if wishes.packages:
         full = _solve(
             pool,
-            request.packages,
+            wishes.packages,
             base,
-            exclude=request.exclude,
-            prefer=request.prefer,
-            recommends=request.recommends,
+            exclude=wishes.exclude,
+            prefer=wishes.prefer,
+            recommends=wishes.recommends,
         )
-    asked = {*request.include, *request.packages}
+    asked = {*wishes.include, *wishes.packages}
     packages = tuple(pool.packages(full))
     told = tuple(
         f"{name} is provided by {', '.join(found)}"
