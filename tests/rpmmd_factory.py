@@ -13,11 +13,36 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.aptrpm_factory import Key, sign
 from tests.rpm_factory import WHEN, Rpm, build_rpm
 from tests.rpm_signing import RpmSigner
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a distribution lays its repositories out.
+
+    Parameters:
+        folder: where packages lie below a repository; "" beside `repodata`.
+        tail: what stands behind the release in their files' names, and in nothing else ("-omv2590").
+        options: words for createrepo_c.
+    """
+
+    folder: str = "Packages"
+    tail: str = ""
+    options: tuple[str, ...] = ()
+
+    def path(self, rpm: Rpm) -> str:
+        """Where a package lies below its repository."""
+        end = f".{rpm.arch}.rpm"
+        name = rpm.filename.removesuffix(end) + self.tail + end
+        return f"{self.folder}/{name}" if self.folder else name
+
+
+PACKAGES = Layout()
 
 
 class RpmMd:
@@ -28,10 +53,17 @@ class RpmMd:
         packages: signs each package; None: nobody does.
     """
 
-    def __init__(self, root: Path, key: Key | RpmSigner | None, packages: RpmSigner | None = None) -> None:
+    def __init__(
+        self,
+        root: Path,
+        key: Key | RpmSigner | None,
+        packages: RpmSigner | None = None,
+        layout: Layout = PACKAGES,
+    ) -> None:
         self.root = root
         self.key = key
         self.packages = packages
+        self.layout = layout
         self._rpms: list[Rpm] = []
         self._made: dict[int, tuple[Rpm, bytes]] = {}
 
@@ -51,9 +83,9 @@ class RpmMd:
         """
         place = self.root / suite
         shutil.rmtree(place, ignore_errors=True)
-        (place / "Packages").mkdir(parents=True)
+        (place / self.layout.folder).mkdir(parents=True)
         for name, data in self._files():
-            path = place / "Packages" / name
+            path = place / name
             path.write_bytes(data)
             os.utime(path, (date, date))
         self._rpms = []
@@ -63,7 +95,8 @@ class RpmMd:
 
     def index(self, place: Path, *, date: int = WHEN, options: Sequence[str] = ()) -> None:
         """Write the lists of what lies in a repository anew."""
-        words = ["createrepo_c", "--quiet", "--revision", str(date), "--set-timestamp-to-revision", *options]
+        words = ["createrepo_c", "--quiet", "--revision", str(date), "--set-timestamp-to-revision"]
+        words += [*self.layout.options, *options]
         subprocess.run([*words, str(place)], check=True, env={**os.environ, "SOURCE_DATE_EPOCH": str(date)})
 
     def _files(self) -> list[tuple[str, bytes]]:
@@ -77,7 +110,7 @@ class RpmMd:
                 self.packages.sign(*paths)
             # with the package itself, so that no other one gets its id
             self._made |= {id(rpm): (rpm, path.read_bytes()) for rpm, path in zip(new, paths, strict=True)}
-        return [(rpm.filename, self._made[id(rpm)][1]) for rpm in self._rpms]
+        return [(self.layout.path(rpm), self._made[id(rpm)][1]) for rpm in self._rpms]
 
     def resign(self, place: Path, signer: Key | None = None) -> None:
         """Sign a repository anew, whatever its repomd.xml has become."""

@@ -14,6 +14,7 @@ By hand: python -m tests.rpmmd_standin DIR --serve 8082
 from __future__ import annotations
 
 import argparse
+import functools
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -27,7 +28,7 @@ from tests.alt_debs import Deb, DebianBinaries
 from tests.archive_server import ArchiveServer
 from tests.rpm_factory import WHEN, File, Rpm
 from tests.rpm_signing import RpmSigner
-from tests.rpmmd_factory import RpmMd
+from tests.rpmmd_factory import PACKAGES, Layout, RpmMd
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class Flavour:
         signed: as in a recipe.
         recipe: what the stand-in needs beside the shipped recipe; {key} is the fingerprint.
         packages: makes them of Debian's.
+        layout: of its repositories.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Flavour:
     signed: Literal["index", "packages", "both"] = "index"
     debian: tuple[str, ...] = rpmmd_packages.DNF
     first: frozenset[str] | None = None
+    layout: Layout = PACKAGES
 
     @property
     def role(self) -> str:
@@ -79,9 +82,9 @@ class Standin:
             self.place / flavour.role,
             None if flavour.signed == "packages" else self.signer,
             None if flavour.signed == "index" else self.signer,
+            flavour.layout,
         )
-        debs = DebianBinaries(self.cache, flavour.debian, rpmmd_packages.NOT_TAKEN).debs()
-        self._packages = flavour.packages(debs)
+        self._packages = flavour.packages(_debian(self.cache, flavour.debian))
 
     def publish(self, more: Iterable[Rpm] = ()) -> None:
         """Write all repositories, or write them anew at a later date, with further packages in the last."""
@@ -118,6 +121,12 @@ class Standin:
         text = self.flavour.recipe.replace("{key}", self.signer.fingerprint)
         (place / f"{release}.toml").write_text(text)
         return folder
+
+
+@functools.lru_cache(maxsize=1)
+def _debian(cache: Path, names: tuple[str, ...]) -> list[Deb]:
+    """Debian's packages, taken apart once for all stand-ins that are made of the same ones."""
+    return DebianBinaries(cache, names, rpmmd_packages.NOT_TAKEN).debs()
 
 
 # What the distributions' systemd bring by themselves, Debian's has apart; eth0 asks by DHCP here.
@@ -270,6 +279,7 @@ def _mageia(debs: Iterable[Deb]) -> list[Rpm]:
     return rpmmd_packages.packages(debs, "1.mga10", own, rpmmd_packages.EMPTY_MAGEIA)
 
 
+# The packages lie beside `repodata` and urpmi's `media_info`; lists are called by their digests.
 MAGEIA = Flavour(
     name="mageia-10",
     suites=("distrib/10/x86_64/media/core/release", "distrib/10/x86_64/media/core/updates"),
@@ -277,6 +287,39 @@ MAGEIA = Flavour(
     signed="packages",
     recipe='extends = "mageia/10"\n[archives.mageia]\nkeys = ["{key}"]\n' + _COMMON,
     packages=_mageia,
+    layout=Layout(folder="", options=("--general-compress-type=gz",)),
+)
+
+
+def _openmandriva(debs: Iterable[Deb]) -> list[Rpm]:
+    lines = (
+        'NAME="OpenMandriva ROME"\nVERSION="26.90 (a stand-in)"\nID="openmandriva"\nVERSION_ID="26.90"\n'
+        'ID_LIKE="mandriva"\nPRETTY_NAME="OpenMandriva ROME 26.90 (a stand-in)"\n'
+    )
+    files = (
+        File("/etc/openmandriva-release", b"OpenMandriva release 26.90 (a stand-in)\n"),
+        rpmmd_packages.repo("/etc/yum.repos.d/openmandriva-rolling-x86_64.repo", "rolling-x86_64"),
+    )
+    own = [
+        rpmmd_packages.release("distro-release-OpenMandriva", lines, files),
+        Rpm("basesystem-minimal", arch="noarch", requires=("basesystem",)),
+    ]
+    return rpmmd_packages.packages(debs, "1", own, rpmmd_packages.EMPTY_MAGEIA)
+
+
+# As ABF publishes: files have the distribution's epoch in their names, which no header and no list has.
+OPENMANDRIVA = Flavour(
+    name="openmandriva-rome",
+    suites=("rolling/repository/x86_64/main/release", "rolling/repository/x86_64/main/updates"),
+    dist="1",
+    signed="packages",
+    recipe='extends = "openmandriva/rome"\n[archives.openmandriva]\nkeys = ["{key}"]\n' + _COMMON,
+    packages=_openmandriva,
+    layout=Layout(
+        folder="",
+        tail="-omv2690",
+        options=("--no-database", "--simple-md-filenames", "--general-compress-type=xz"),
+    ),
 )
 
 _SAY = """\
@@ -287,15 +330,15 @@ The stand-ins are served until Ctrl-C. In another terminal, as root:
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    """Publish the archives of AlmaLinux, Fedora, openSUSE and Mageia, say how to build from them, and serve
-    them until Ctrl-C."""
+    """Publish the archives of AlmaLinux, Fedora, openSUSE, Mageia and OpenMandriva, say how to build from
+    them, and serve them until Ctrl-C."""
     parser = argparse.ArgumentParser(prog="python -m tests.rpmmd_standin", description=main.__doc__)
     parser.add_argument("folder", type=Path, metavar="DIR", help="where the archives and the recipes go")
     parser.add_argument("--serve", type=int, default=0, metavar="PORT", help="port (one that is free)")
     args = parser.parse_args(words)
     place = args.folder.resolve()
     recipes = place / "recipes"
-    flavours = (ALMALINUX, FEDORA, fedora("45"), LEAP_15, LEAP_16, MAGEIA)
+    flavours = (ALMALINUX, FEDORA, fedora("45"), LEAP_15, LEAP_16, MAGEIA, OPENMANDRIVA)
     for name in [f"{one.name}-key" for one in flavours] + [one.role for one in flavours] + ["recipes"]:
         shutil.rmtree(place / name, ignore_errors=True)  # of an earlier run
     made = [Standin(flavour, place, place / "cache") for flavour in flavours]

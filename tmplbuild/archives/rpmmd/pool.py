@@ -72,6 +72,16 @@ class Pool:
         """Packages, by name."""
         return sorted(map(self.package, listed), key=lambda one: (one.name, one.arch))
 
+    def at(self, path: str) -> Package | None:
+        """The package whose file lies at a path below its archive's address."""
+        # bash-5.2.26-3.fc40.x86_64.rpm; OpenMandriva has a word more: bash-5.2.26-3-omv2590.x86_64.rpm
+        words = path.rpartition("/")[2].split("-")
+        for count in range(len(words) - 1, 0, -1):
+            for package in self.packages(self.repositories.named("-".join(words[:count]))):
+                if package.filename == path:
+                    return package
+        return None
+
 
 def _plain(listed: Solvable) -> bool:
     words = ((listed.name, _NAME), (listed.version, _VERSION), (listed.arch, _NAME))

@@ -29,15 +29,10 @@ class _Packages:
 
     def at(self, path: str) -> Package | None:
         """The package whose file lies at a path below the archive's address."""
-        # .../Packages/b/bash-5.2.26-3.fc40.x86_64.rpm: what stands before the last two dashes
-        name = path.rpartition("/")[2].rsplit("-", 2)[0]
         with self._lock:
             if self._pool is None:
                 self._pool = Pool(open_lists([self.state]), self.arch)
-            for package in self._pool.packages(self._pool.repositories.named(name)):
-                if package.filename == path:
-                    return package
-        return None
+            return self._pool.at(path)
 
 
 def gateway_routes(
