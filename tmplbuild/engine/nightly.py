@@ -19,6 +19,7 @@ from tmplbuild.engine.budget import Budget, available_mib, need_of
 from tmplbuild.engine.courier import deliver
 from tmplbuild.engine.look import Seen, look, select
 from tmplbuild.engine.status import Status, judge
+from tmplbuild.engine.urgency import urgency
 from tmplbuild.engine.workers import Ended, Job, Workers
 from tmplbuild.engine.world import Wish
 from tmplbuild.errors import HostError, StageError, TmplbuildError
@@ -84,7 +85,7 @@ def run(
         if nice:
             _give_way(settings, emit)
         crew = wish.elsewhere.crew(settings, wish, emit) if wish.elsewhere else _workers(settings, emit)
-        crew.run([_job(one, wish) for one in _in_order(todo, wish)], ended)
+        crew.run([_job(one, wish) for one in _in_order(settings, todo, wish)], ended)
     return _report(began, time.monotonic() - start, [rows[id(one)] for one in seen])
 
 
@@ -127,12 +128,18 @@ def _workers(settings: Settings, emit: Emit) -> Workers:
     return Workers(budget, as_environment(settings), emit=emit, timeout_s=night.timeout_s)
 
 
-def _in_order(todo: Sequence[Seen], wish: Wish) -> list[Seen]:
-    """The longest first, so that none is left for the end; of a fleet, which has many at once, the most
-    stale."""
-    if wish.elsewhere is not None:
-        return sorted(todo, key=lambda one: one.last["made"] if one.last else 0.0)
-    return sorted(todo, key=lambda one: -len(one.plan.todo) if one.plan else 0)
+def _in_order(settings: Settings, todo: Sequence[Seen], wish: Wish) -> list[Seen]:
+    """The longest first, so that none is left for the end; by a fleet, which has many at once, what is
+    overdue before those."""
+
+    def first(one: Seen) -> float:
+        assert one.plan is not None
+        if wish.elsewhere is None:
+            return len(one.plan.todo)
+        days = settings.nightly.stale_after_days
+        return urgency(one.plan, one.last, now=time.time(), stale_after_days=days)
+
+    return sorted(todo, key=first, reverse=True)
 
 
 def _job(one: Seen, asked: Wish) -> Job:

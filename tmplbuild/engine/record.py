@@ -40,6 +40,7 @@ def make_record(world: World, resolved: Resolved, plan: Plan, done: list[Done]) 
         "steps": [
             {"name": row.step.name, "key": row.step.key, "handed": row.step.handed} for row in plan.steps
         ],
+        "seconds": _seconds(world, done),
         "notes": notes,
         "boot_test": _boot_test(world, plan),
         "emulator": world.emulator.name if world.emulator is not None else None,
@@ -55,6 +56,12 @@ def make_record(world: World, resolved: Resolved, plan: Plan, done: list[Done]) 
             "logs": str(world.store.log_dir(world.template)),
         },
     }
+
+
+def _seconds(world: World, done: list[Done]) -> dict[str, float]:
+    """How long each step took when it last ran: what the next night goes by."""
+    before = (world.record() or {}).get("seconds", {})
+    return {**before, **{row.name: round(row.seconds, 3) for row in done if not row.cached}}
 
 
 def _boot_test(world: World, plan: Plan) -> str:

@@ -20,14 +20,16 @@ from tmplbuild.engine.elsewhere import Crew
 from tmplbuild.engine.execute import Done
 from tmplbuild.engine.keys import digest
 from tmplbuild.engine.plan import Plan
+from tmplbuild.engine.urgency import urgency
 from tmplbuild.engine.world import Resolved, Wish, World
 from tmplbuild.errors import BusyError, FetchError, StageError, StoreError, TmplbuildError, UsageError
 from tmplbuild.events import Emit, Note, StageDone, StageFailed, StageStarted
 from tmplbuild.fleet import layers
 from tmplbuild.fleet.crew import FleetCrew
+from tmplbuild.fleet.graph import needs_of, submit, tasks_of
 from tmplbuild.fleet.grid import Grid, LostError
 from tmplbuild.fleet.identity import identity
-from tmplbuild.fleet.order import PARTS, give, part_of, secrets_of
+from tmplbuild.fleet.order import give, part_of, secrets_of
 from tmplbuild.fleet.shared import SharedStore
 from tmplbuild.fleet.task import bring, packed_name
 from tmplbuild.recipes import begins_packed
@@ -164,15 +166,12 @@ class _Job:
 
     def run(self) -> list[Found]:
         """All parts that have something to do. Raises the error of the one that failed."""
-        steps = tuple(row.step for row in self.plan.steps)
-        todo = {row.step.name for row in self.plan.todo}
         for index, row in enumerate(self.plan.steps, 1):
             if not row.runs:
-                self.emit(StageDone(row.step.name, index, len(steps), 0.0, True, row.reason))
-        parts = [part for part in PARTS if any(step.name in todo for step in part_of(steps, part))]
+                self.emit(StageDone(row.step.name, index, len(self.plan.steps), 0.0, True, row.reason))
         for attempt in range(1, _ATTEMPTS + 1):
             try:
-                return self._attempt(parts, attempt)
+                return self._attempt(attempt)
             except LostError as error:
                 why = str(error)
                 if attempt == _ATTEMPTS or self.fleet.over.is_set() or not self._is_back():
@@ -196,30 +195,21 @@ class _Job:
                 continue
         return False
 
-    def _attempt(self, parts: list[str], attempt: int) -> list[Found]:
-        grid, keys = self.fleet.grid, []
-        only = []
+    def _attempt(self, attempt: int) -> list[Found]:
+        grid, only = self.fleet.grid, []
         if self.avoid:  # a machine that is started again has another address, and another chance
             only = [one.address for one in grid.members() if one.address not in self.avoid]
         again = "" if attempt == 1 else f"~{attempt}-{digest(only)[:8]}"
+        tasks = tasks_of(self.plan, self.order, needs=self._needs, urgency=self._urgency(), again=again)
         futures: list[Any] = []
-        for part in parts:
-            keys.append(self._key(part) + again)
-            self.fleet.attend(keys[-1], self._hear)
+        for task in tasks:
+            self.fleet.attend(task.key, self._hear)
         try:
-            for part, key in zip(parts, keys, strict=True):
-                future = grid.submit(
-                    key,
-                    [self.order, part, *futures[-1:]],
-                    needs=self._needs(part),
-                    priority=self._priority(part),
-                    only=only,
-                )
-                futures.append(future)
+            futures = submit(grid, self.order, tasks, only)
             return [self._ended(future, only) for future in futures]
         finally:
-            for key in keys:
-                self.fleet.turn_away(key, self._hear)
+            for task in tasks:
+                self.fleet.turn_away(task.key, self._hear)
             for future in futures:
                 grid.forget(future)
 
@@ -233,28 +223,14 @@ class _Job:
             self.avoid.add(address)
         raise error_of(found["error"], found.get("worker", ""), self._log())
 
-    def _key(self, part: str) -> str:
-        steps = part_of(tuple(row.step for row in self.plan.steps), part)
-        again = any(row.again for row in self.plan.steps if row.step in steps)
-        words = [part, steps[-1].key[:32]]
-        if again or part == "pack":  # the boot test's step does not know what the template is called
-            words.append(self.order[:12])
-        return "-".join(words)
-
     def _needs(self, part: str) -> dict[str, float]:
-        recipe = self.world.loaded.recipe
-        return {
-            f"version {identity()}": 1,
-            f"arch {self.world.loaded.ve_arch}": 1,
-            "memory_mib": float(min(recipe.limits.memory_mib, BUILD_MIB)),
-            **{f"secret {name}": 1 for name in secrets_of(self.world, part)},
-        }
+        loaded = self.world.loaded
+        memory_mib = min(loaded.recipe.limits.memory_mib, BUILD_MIB)
+        return needs_of(loaded.ve_arch, memory_mib, secrets_of(self.world, part))
 
-    def _priority(self, part: str) -> float:
-        """The most stale first, in days; a base, which others may wait for, before a tree of that age."""
-        last = self.world.record()
-        days = (time.time() - last["made"]) / 86400 if last else 36500.0
-        return round(days, 3) + (1.0 if part == "base" else 0.0)
+    def _urgency(self) -> float:
+        days = self.world.settings.nightly.stale_after_days
+        return urgency(self.plan, self.world.record(), now=time.time(), stale_after_days=days)
 
     def _hear(self, bundle: Found) -> None:
         places = {row.step.name: index for index, row in enumerate(self.plan.steps, 1)}
