@@ -39,12 +39,13 @@ class Yard:
         background: tuple[str, ...] = (),
         idle: tuple[str, ...] = (),
         first: tuple[str, ...] = (),
+        ready: tuple[str, ...] = (),
     ) -> None:
         """Stage install of these on the base, in a new layer."""
         self.maker.new_layer()
         files = {found.sha256: path for found, path in packages}
         ground = Ground(self.maker.core, self.maker.full_rootfs, "amd64", files)
-        asked = Install(timeout_s=timeout_s, background=background, idle=idle, first=first)
+        asked = Install(timeout_s=timeout_s, background=background, idle=idle, first=first, ready=ready)
         install.run(ground, asked, [found for found, _ in packages], frozenset(auto))
 
     def tree(self) -> Tree:
@@ -238,6 +239,50 @@ def test_scripts_in_the_background_take_turns_at_debconf(yard: Yard) -> None:
             "app-two\n",
             "app-three\n",
         ]
+
+
+ANSWERS = b"""#!/usr/bin/perl -w
+use strict;
+use File::Temp;
+my $loaded = getppid == $ENV{CALLER} ? "by itself" : "ready";
+open(my $told, ">>", "/etc/told");
+print $told join(" ", $loaded, $0, @ARGV, scalar <STDIN>), <DATA>;
+print $told "$ENV{WORD} ", `pwd`, sprintf("%04o", umask), "\\n";
+open(my $third, ">&=", 3) or die;
+print $third "third\\n";
+print "out\\n";
+print STDERR "err\\n";
+$! = 0;
+die "enough" if "@ARGV" eq "die";
+kill 9, $$ if "@ARGV" eq "killed";
+exit 7;
+__DATA__
+data
+"""
+
+
+def test_a_program_kept_ready_is_what_it_would_be_by_itself(yard: Yard) -> None:
+    call = "echo in | WORD='a b' CALLER=$$ answer {} >> /etc/out 2>> /etc/err || echo $? >> /etc/status"
+    lines = [
+        "test ! -e /run/tmplbuild/tree || until test -S /run/tmplbuild/0.door; do sleep 0.01; done",
+        "cd /usr/share; umask 077; exec 3>> /etc/third",
+        *(call.format(words) for words in ("'x y' ''", "die", "killed")),
+        "setpriv --reuid 1 --clear-groups answer < /dev/null || echo $? >> /etc/status",
+    ]
+    answer = yard.package("answer", {"usr/bin/answer": ANSWERS}, modes={"usr/bin/answer": 0o755})
+    app = yard.package("app", scripts={"postinst": script(*lines)})
+    told = {}
+    for ready in ((), ("/usr/bin/answer", "/usr/bin/not-there", "/usr/bin/dpkg-query")):
+        yard.install(answer, app, ready=ready)
+        with yard.tree() as tree:
+            names = ("told", "out", "err", "third", "status")
+            told[bool(ready)] = {name: tree.read_text(f"/etc/{name}") for name in names}
+    assert "by itself" in told[False]["told"]
+    of_the_tree = "/run/tmplbuild/tree/usr/bin/answer line"  # only messages of Perl itself show it
+    told[True]["err"] = told[True]["err"].replace(of_the_tree, "/usr/bin/answer line")
+    told[False]["told"] = told[False]["told"].replace("by itself", "ready")
+    assert told[True] == told[False]
+    assert told[True]["status"] == "7\n255\n137\n7\n"
 
 
 def test_what_comes_first_is_configured_first_with_what_it_needs(yard: Yard) -> None:

@@ -354,7 +354,9 @@ def _paths(loaded: LoadedRecipe) -> Iterator[Row]:
     install = loaded.recipe.install
     programs: dict[KeyPath, tuple[str, ...]] = {
         ("bootstrap", "background"): loaded.recipe.bootstrap.background,
+        ("bootstrap", "ready"): loaded.recipe.bootstrap.ready,
         ("install", "background"): install.background,
+        ("install", "ready"): install.ready,
         ("install", "idle"): install.idle,
         ("upgrade", "idle"): loaded.recipe.upgrade.idle,
     }

@@ -72,6 +72,7 @@ class Bootstrap(Section, frozen=True, kw_only=True):
         priorities: packages of these priorities are taken, beside the Essential ones.
         include: further packages.
         background: as in `install`.
+        ready: as in `install`.
         merged_usr: make /bin, /sbin and /lib links into /usr before the first package is unpacked.
         urls: addresses of the tarball, tried in order; MIRROR=rootfs=ADDRESS names another directory.
         sha256: the tarball's digest; for a template of the cache, where no manifest of ours beside it
@@ -87,6 +88,7 @@ class Bootstrap(Section, frozen=True, kw_only=True):
     priorities: tuple[str, ...] = ("required",)
     include: tuple[str, ...] = ()
     background: tuple[str, ...] = ()
+    ready: tuple[str, ...] = ()
     merged_usr: bool = True
     urls: tuple[Url, ...] = ()
     sha256: Annotated[str, Meta(pattern="^([0-9a-f]{64})?$", description="a SHA-256, 64 hex digits")] = ""
@@ -112,6 +114,7 @@ class Install(Section, frozen=True, kw_only=True):
             again, or thrown away, later. With words after it: only calls whose arguments begin so.
         background: programs, or packages' own scripts where the package manager keeps them, that go on in
             the background: those that take long, make no users, and whose work no other script looks at.
+        ready: programs in Perl that packages' own scripts call often: what they load is loaded once.
         timeout_s: longest time that the packages' own scripts may take.
     """
 
@@ -124,6 +127,7 @@ class Install(Section, frozen=True, kw_only=True):
     first: tuple[str, ...] = ()
     idle: tuple[str, ...] = ()
     background: tuple[str, ...] = ()
+    ready: tuple[str, ...] = ()
     timeout_s: Seconds = 1800
 
 

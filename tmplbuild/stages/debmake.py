@@ -29,7 +29,13 @@ def base(ctx: Ctx, options: Bootstrap, packages: Sequence[Package], auto: frozen
         debtree.wait_with_scripts(tree, scripts)
         debtree.begin(tree)
     with ctx.entered() as shell:
-        standins.put_up(shell, background=options.background, turns=debtree.TAKE_TURNS)
+        standins.put_up(
+            shell,
+            background=options.background,
+            turns=debtree.TAKE_TURNS,
+            ready=options.ready,
+            env=debtree.ENV,
+        )
         # There is no shell before the first package is unpacked, so here they run after it.
         debtree.run_preinst(shell, scripts, options.timeout_s)
         debtree.configure(shell, options.timeout_s)
@@ -56,7 +62,14 @@ def more(ctx: Ctx, options: Install, packages: Sequence[Package], auto: frozense
         in_order = [*first, *(package for package in debs if package not in first)]
         debtree.fill(ctx, tree, in_order, auto, debtree.aliases_of(tree))
     with ctx.entered() as shell:
-        standins.put_up(shell, idle=options.idle, background=options.background, turns=debtree.TAKE_TURNS)
+        standins.put_up(
+            shell,
+            idle=options.idle,
+            background=options.background,
+            turns=debtree.TAKE_TURNS,
+            ready=options.ready,
+            env=debtree.ENV,
+        )
         debtree.configure(shell, options.timeout_s, first, triggers=False)
         debtree.run_preinst(shell, late, options.timeout_s)
         wanted = [one for one in with_needs([[name] for name in options.first], debs) if one not in first]

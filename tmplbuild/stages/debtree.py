@@ -23,7 +23,7 @@ from tmplbuild.managers.debunpack import in_parallel, unpack
 from tmplbuild.managers.dpkg import ADMIN, installed
 from tmplbuild.stages.context import Ctx, Shell
 
-_ENV = {
+ENV = {
     "LC_ALL": "C",  # as fast as can be: thousands of short programs read no locale
     "DEBIAN_FRONTEND": "noninteractive",
     "DEBCONF_NONINTERACTIVE_SEEN": "true",
@@ -126,7 +126,7 @@ def run_preinst(shell: Shell, packages: Sequence[DebPackage], timeout_s: float) 
         shell.run(
             ["/bin/sh", "-c", _RUN_PREINST],
             what="run the packages' preinst scripts",
-            env=_ENV,
+            env=ENV,
             stdin=names,
             timeout_s=timeout_s,
         )
@@ -159,7 +159,7 @@ def configure(
     else:
         return
     try:
-        shell.run(argv, what="configure the packages", env=_ENV, timeout_s=timeout_s)
+        shell.run(argv, what="configure the packages", env=ENV, timeout_s=timeout_s)
     except StageError as error:
         raise _named(error) from error
 

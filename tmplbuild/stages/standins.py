@@ -2,13 +2,15 @@
 
 Stand-ins are mounts in a VE, and files in its /run: they end with it. An idle program does nothing. One
 in the background does its work while the scripts go on, on another processor; `settle` waits for it.
-A package's own script can go on in the background, too. Programs that take turns wait for each other.
+A package's own script can go on in the background, too. Programs that take turns wait for each other. A
+program in Perl that is kept ready has its modules loaded once for all calls (ready/Ready.pm).
 """
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from tmplbuild.errors import StageError
 from tmplbuild.stages.context import Shell
@@ -28,10 +30,16 @@ _BACKGROUND = """\
 exec 8> {place}/all.lock 9> {name}.lock
 flock 9
 flock -s 8
-{{ {real} "$@" 8>&- 9>&- || echo "$0 $*: exit status $?" >> {name}.failed; }} \
+{ {real} "$@" 8>&- 9>&- || echo "$0 $*: exit status $?" >> {name}.failed; } \
     < /dev/null > {name}.output 2>&1 3>&- 4>&- 5>&- 6>&- 7>&- &
 """
 _TURN = 'exec flock -o {place}/turn.lock {real} "$@"\n'
+_READY = Path(__file__).with_name("ready")
+# All its own descriptors are above those that callers have.
+_KEEP = (
+    "perl -I{place} -MReady={name}.door{turn} {real} "
+    "< /dev/null > /dev/null 2>&1 3<&0 4<&0 5<&0 6<&0 7<&0 8<&0 9<&0 &"
+)
 _SAME = 'exec {real} "$@"\n'
 _IDLE = 'case "$*" in {words}*) exit 0 ;; esac\n{otherwise}'
 _SETTLE = f"""\
@@ -46,7 +54,13 @@ exit 1
 
 
 def put_up(
-    shell: Shell, *, idle: Sequence[str] = (), background: Sequence[str] = (), turns: Sequence[str] = ()
+    shell: Shell,
+    *,
+    idle: Sequence[str] = (),
+    background: Sequence[str] = (),
+    turns: Sequence[str] = (),
+    ready: Sequence[str] = (),
+    env: Mapping[str, str] | None = None,
 ) -> None:
     """Put stand-ins where the tree has the programs.
 
@@ -55,37 +69,47 @@ def put_up(
             its arguments.
         background: programs that are not waited for.
         turns: programs of which only one may run at a time, once others go on in the background.
+        ready: programs in Perl that are kept ready; not those that are in the background or idle at times.
+        env: what the scripts will have in their environment.
     """
-    stubs: dict[str, str] = {}
-    for path in background:
-        stubs[path] = _BACKGROUND
-    for path in turns if background else ():
-        stubs.setdefault(path, _TURN)
-    never = list(_ALWAYS_IDLE)
     some: dict[str, list[str]] = {}
+    never = list(_ALWAYS_IDLE)
     for one in idle:
         path, _, words = one.partition(" ")
         if words:
             some.setdefault(path, []).append(shlex.quote(words))
-            stubs.setdefault(path, _SAME)
         else:
             never.append(path)
+    kept = [path for path in ready if path not in some and path not in background]
+    one_by_one = turns if background else ()
+    stubs = dict.fromkeys(background, _BACKGROUND)
+    stubs |= {path: _TURN for path in one_by_one if path not in stubs}
+    stubs |= {path: _SAME for path in some if path not in stubs}
+    stubs |= dict.fromkeys(kept, (_READY / "caller.pl").read_text())
     lines: list[str] = []
     if stubs:  # each calls the program that it stands for
         lines += [f"mkdir -p {_TREE}", f"mount --bind / {_TREE}"]
+    if kept:
+        lines.append(_write(f"{_PLACE}/Ready.pm", (_READY / "Ready.pm").read_text()))
     lines += [_idle(path) for path in never]
     for number, (path, stub) in enumerate(stubs.items()):
-        name, there = f"{_PLACE}/{number}", shlex.quote(path)
-        text = stub.format(place=_PLACE, name=name, real=shlex.quote(_TREE + path))
+        name, there, real = f"{_PLACE}/{number}", shlex.quote(path), shlex.quote(_TREE + path)
+        stub = _filled(stub, place=_PLACE, name=name, real=real, program=_TREE + path)
         for words in some.get(path, ()):
-            text = _IDLE.format(words=words, otherwise=text)
+            stub = _IDLE.format(words=words, otherwise=stub)
+        lines.append(f"if test -e {there}; then")
+        if path in kept:
+            turn = f",{_PLACE}/turn.lock" if path in one_by_one else ""
+            lines.append(_filled(_KEEP, place=_PLACE, name=name, turn=turn, real=real))
+        else:
+            stub = f"#!/bin/sh\n{stub}"
         lines += [
-            f"if test -e {there}; then",
-            f"cat > {name}.stub << 'END'\n#!/bin/sh\n{text}END",
-            f"chmod 755 {name}.stub; mount --bind {name}.stub {there}",
+            _write(f"{name}.stub", stub),
+            f"chmod 755 {name}.stub",
+            f"mount --bind {name}.stub {there}",
             "fi",
         ]
-    _do(shell, lines, "prepare for the scripts")
+    _do(shell, lines, "prepare for the scripts", env)
 
 
 def silence(shell: Shell, programs: Sequence[str]) -> None:
@@ -93,9 +117,19 @@ def silence(shell: Shell, programs: Sequence[str]) -> None:
     _do(shell, [_idle(path) for path in programs], "silence programs")
 
 
-def _do(shell: Shell, lines: Sequence[str], what: str) -> None:
+def _do(shell: Shell, lines: Sequence[str], what: str, env: Mapping[str, str] | None = None) -> None:
     script = "\n".join(["set -e", *lines]).encode()
-    shell.run(["/bin/sh", "-s"], what=what, stdin=script, timeout_s=_TIMEOUT_S)
+    shell.run(["/bin/sh", "-s"], what=what, env=env, stdin=script, timeout_s=_TIMEOUT_S)
+
+
+def _filled(text: str, **values: str) -> str:
+    for name, value in values.items():  # not str.format: programs are full of braces
+        text = text.replace(f"{{{name}}}", value)
+    return text
+
+
+def _write(path: str, text: str) -> str:
+    return f"printf %s {shlex.quote(text)} > {path}"
 
 
 def _idle(path: str) -> str:
