@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import threading
 import time
@@ -74,6 +75,15 @@ class Worker:
             return any((task / "children").read_text().split() for task in path.iterdir())
         except OSError:
             return False
+
+    def halt(self) -> list[int]:
+        """Stop the clock for the parts of builds that run here. Returns their processes, for SIGCONT."""
+        assert self.process is not None
+        tasks = Path(f"/proc/{self.process.pid}/task").iterdir()
+        found = [int(pid) for task in tasks for pid in (task / "children").read_text().split()]
+        for pid in found:
+            os.kill(pid, signal.SIGSTOP)
+        return found
 
     def kill(self) -> None:
         """As a power cut does it."""

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.fleet_yard import SILENT_S, Yard
+from tests.fleet_yard import Yard, until
 from tests.live.conftest import SMALL
 from tests.workshop import Workshop
+from tmplbuild.engine.store import Store
 
 pytestmark = [pytest.mark.root, pytest.mark.network, pytest.mark.live, pytest.mark.slow]
 
@@ -24,7 +26,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory, packages: Path) -> Workshop:
     """The single machine, which has built all of them."""
     shop = Workshop(tmp_path_factory.mktemp("alone"), packages)
     done = shop.run("update", *recipes(shop), "--json", "--jobs", "2")
-    assert done.status == 0, done.err
+    assert done.status == 0, done.err + str(done.events[-1:])
     shop.first = done
     return shop
 
@@ -63,6 +65,7 @@ def test_killed_cut_off_and_full(yard: Yard, alone: Workshop, little: Path) -> N
     killed, cut = yard.worker(), yard.worker()
     yard.worker({"TMPLBUILD_STATE_DIR": str(little)})
     did: list[str] = []
+    late: list[int] = []
 
     def heard(event: dict[str, Any]) -> None:
         inner = event.get("of", {})
@@ -72,9 +75,9 @@ def test_killed_cut_off_and_full(yard: Yard, alone: Workshop, little: Path) -> N
             killed.kill()
             did.append("killed")
         elif "cut" not in did and cut.busy:
+            late.extend(cut.halt())  # what it does comes when others have done it
             cut.cut_off()
             did.append("cut")
-            threading.Timer(3 * SILENT_S, cut.cut_off, kwargs={"off": False}).start()
 
     words = recipes(yard.shop)
     done = yard.run("update", *words, "--offline", heard=heard)
@@ -89,5 +92,38 @@ def test_killed_cut_off_and_full(yard: Yard, alone: Workshop, little: Path) -> N
     assert hosts <= {"w1", "w2"}
     notes = str([event for event in done.events if event["event"] == "template_event"])
     assert "given to another machine" in notes
+
+    before = entries(yard)
+    for pid in late:
+        os.kill(pid, signal.SIGCONT)
+    until(lambda: not cut.busy, 120)
+    cut.cut_off(off=False)
+    assert entries(yard) == before
     again = yard.run("update", *words, "--offline")
+    assert {row["outcome"] for row in report(again.events).values()} == {"unchanged"}
+
+
+def entries(yard: Yard) -> dict[str, str]:
+    """What the store tells of layers and packed templates."""
+    return {str(path): path.read_text() for path in Path(yard.store).glob("*/*.json")}
+
+
+def test_what_a_killed_worker_had_not_uploaded_is_uploaded_by_its_next_run(
+    tmp_path: Path, alone: Workshop
+) -> None:
+    shop = Workshop(tmp_path, alone.packages)
+    words = ["update", recipes(shop)[0], "--offline", "--json", "--local-cluster", "1"]
+    assert shop.run(*words).status == 0
+    record = Store(tmp_path / "state").read_record("one-12-x86_64")
+    assert record is not None
+    place = tmp_path / "state" / "fleet" / "store"
+    for path in [*place.glob("packed/*"), *place.glob("artifacts/*/*")]:
+        path.unlink()
+    keys = {step["name"]: step["key"] for step in record["steps"]}
+    for name in list(keys)[2:]:  # it has the bootstrap and what was installed, and no more
+        (place / "layers" / f"{keys[name]}.json").unlink()
+    done = shop.run(*words)
+    assert done.status == 0, done.err + str(done.events[-1:])
+    assert {path.stem for path in (place / "layers").iterdir()} == set(keys.values())
+    again = shop.run(*words)
     assert {row["outcome"] for row in report(again.events).values()} == {"unchanged"}

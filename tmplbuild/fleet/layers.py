@@ -40,6 +40,12 @@ def name_of(key: str) -> str:
     return f"layers/{key}.json"
 
 
+def shared(key: str, store: SharedStore) -> bool:
+    """Whether the store has a layer, its files included. Raises StoreError."""
+    entry = store.read_json(name_of(key))
+    return entry is not None and (not entry["sha256"] or store.has(entry["sha256"]))
+
+
 def push(layer: Layer, shared: SharedStore, scratch: Path, *, threads: int) -> None:
     """Upload a layer, then what tells of it.
 

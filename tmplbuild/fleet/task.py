@@ -81,11 +81,11 @@ class _Task:
         self._fetch_packages(plan)
         with ThreadPoolExecutor(1, "push") as pool:
             pushed = []
+            known = {row.step.name: row for row in (*before, *here)}
 
             def heard(event: Event) -> None:
-                if isinstance(event, StageDone) and not event.cached:
-                    key = next(step.key for step in self.steps if step.name == event.stage)
-                    pushed.append(pool.submit(self._push, key))
+                if isinstance(event, StageDone):
+                    pushed.append(pool.submit(self._share, known[event.stage]))
                 world.emit(event)
 
             shop = shop_of(world, opened.resolved, plan, heard)
@@ -112,6 +112,7 @@ class _Task:
         if there and self._have_file(step):
             return True
         if must:
+            self.shared.remove(layers.name_of(step.key))  # else who plans takes it for made, run after run
             raise StageError(
                 f"what {step.name} made is not in the fleet's store",
                 where=layers.name_of(step.key),
@@ -134,8 +135,12 @@ class _Task:
     def _key(self, name: str) -> str:
         return next(step.key for step in self.steps if step.name == name)
 
-    def _push(self, key: str) -> None:
-        world = self.opened.world
+    def _share(self, row: Planned) -> None:
+        """Upload a layer that the fleet does not have, be it of an earlier run that was killed before it had
+        uploaded what it made. What another machine has brought first stays, unless it is to be made anew."""
+        world, key = self.opened.world, row.step.key
+        if not row.again and layers.shared(key, self.shared):
+            return
         layer = world.store.get(key)
         assert layer is not None
         scratch = world.settings.state_dir / "fleet"
