@@ -112,7 +112,11 @@ def go_through(shared: SharedStore, tmp_path: Path) -> None:
     shared.write_json("layers/x.json", {"a": 1})
     shared.write_json("layers/x.json", {"a": 2})
     assert shared.read_json("layers/x.json") == {"a": 2}
-    assert shared.names("layers") == ["x.json"]
+    shared.add_json("layers/x.json", {"a": 3})
+    shared.add_json("layers/y.json", {"a": 4})
+    assert shared.read_json("layers/x.json") == {"a": 2}
+    assert shared.read_json("layers/y.json") == {"a": 4}
+    assert shared.names("layers") == ["x.json", "y.json"]
     small = shared.put_bytes(b"small")
     assert shared.get_bytes(small) == b"small"
     assert {name for name, _ in shared.blobs()} == {sha256, small}
@@ -127,6 +131,25 @@ def test_sftp(sshd: Sshd, tmp_path: Path) -> None:
     go_through(SharedStore(sshd.address, patience_s=0), tmp_path)
     left = [path.name for path in (sshd.place / "store").rglob(".*")]
     assert not left
+
+
+def test_who_comes_late_changes_nothing_on_sftp(sshd: Sshd, monkeypatch: pytest.MonkeyPatch) -> None:
+    come_late(SharedStore(sshd.address, patience_s=0), monkeypatch)
+
+
+def test_who_comes_late_changes_nothing_in_a_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    come_late(SharedStore(str(tmp_path / "store"), patience_s=0), monkeypatch)
+
+
+def come_late(shared: SharedStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write a name that another one writes at the same moment: after it was looked for."""
+    shared.add_json("x.json", {"a": 1})
+    monkeypatch.setattr(shared, "_size", lambda name: None)
+    shared.add_json("x.json", {"a": 2})
+    assert shared.read_json("x.json") == {"a": 1}
+    assert shared.names("") == ["x.json"]
 
 
 def test_a_server_that_comes_back_is_waited_for(sshd: Sshd, tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def little(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_killed_cut_off_and_full(yard: Yard, alone: Workshop, little: Path) -> None:
-    killed, cut = yard.worker(), yard.worker()
+    killed, cut = yard.worker(), yard.worker({"DASK_DISTRIBUTED__COMM__TIMEOUTS__TCP": "600s"})
     yard.worker({"TMPLBUILD_STATE_DIR": str(little)})
     did: list[str] = []
     late: list[int] = []
@@ -96,7 +96,7 @@ def test_killed_cut_off_and_full(yard: Yard, alone: Workshop, little: Path) -> N
     before = entries(yard)
     for pid in late:
         os.kill(pid, signal.SIGCONT)
-    until(lambda: not cut.busy, 120)
+    until(lambda: not cut.busy, 300)
     cut.cut_off(off=False)
     assert entries(yard) == before
     again = yard.run("update", *words, "--offline")

@@ -43,15 +43,16 @@ def name_of(key: str) -> str:
 def shared(key: str, store: SharedStore) -> bool:
     """Whether the store has a layer, its files included. Raises StoreError."""
     entry = store.read_json(name_of(key))
-    return entry is not None and (not entry["sha256"] or store.has(entry["sha256"]))
+    return entry is not None and _whole(entry, store)
 
 
-def push(layer: Layer, shared: SharedStore, scratch: Path, *, threads: int) -> None:
+def push(layer: Layer, shared: SharedStore, scratch: Path, *, threads: int, anew: bool = False) -> None:
     """Upload a layer, then what tells of it.
 
     Parameters:
         scratch: a directory for the file that is uploaded.
         threads: that compress.
+        anew: whether it takes the place of one that is there; else that stays, for others build on it.
 
     Raises StoreError.
     """
@@ -71,7 +72,11 @@ def push(layer: Layer, shared: SharedStore, scratch: Path, *, threads: int) -> N
                 entry["attributes"] = _pack(layer.fs, out)
             file.flush()
             entry["sha256"] = shared.put(Path(file.name))
-    shared.write_json(name_of(layer.key), entry)
+    there = shared.read_json(name_of(layer.key))
+    if anew or (there is not None and not _whole(there, shared)):
+        shared.write_json(name_of(layer.key), entry)
+    else:
+        shared.add_json(name_of(layer.key), entry)
 
 
 def pull(key: str, store: Store, shared: SharedStore, cache: PackageCache) -> bool:
@@ -80,7 +85,7 @@ def pull(key: str, store: Store, shared: SharedStore, cache: PackageCache) -> bo
     Raises StoreError, VerifyError.
     """
     entry = shared.read_json(name_of(key))
-    if entry is None or (entry["sha256"] and not shared.has(entry["sha256"])):
+    if entry is None or not _whole(entry, shared):
         return False
     about = {"whole": bool(entry["whole"]), "note": entry["note"]}
     with store.adopt(key, entry["stage"], entry["parent"], **about) as place:
@@ -90,6 +95,10 @@ def pull(key: str, store: Store, shared: SharedStore, cache: PackageCache) -> bo
             _unpack(file, place / "fs", entry["attributes"])
             file.unlink(missing_ok=True)  # unpacked it lies in the store
     return True
+
+
+def _whole(entry: dict[str, Any], store: SharedStore) -> bool:
+    return not entry["sha256"] or store.has(entry["sha256"])
 
 
 def _pack(top: Path, out: BinaryIO) -> dict[str, dict[str, str]]:

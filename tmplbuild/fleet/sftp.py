@@ -5,6 +5,7 @@ fsspec's own takes any key that it is shown the first time.
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,17 @@ class KnownHosts(SFTPFileSystem):  # type: ignore[misc]
                 raise self._refused(str(error)) from error
             raise
         self.ftp = self.client.open_sftp()
+
+    def link(self, old: str, new: str) -> None:
+        """Give a file a name that nothing has yet, in place of its own, which is what the protocol itself calls
+        rename. Raises FileExistsError."""
+        old, new = self._strip_protocol(old), self._strip_protocol(new)
+        try:
+            self.ftp.rename(old, new)
+        except OSError as error:  # the protocol has no word for why
+            if self.exists(new):
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), new) from error
+            raise
 
     def _refused(self, why: str) -> HostError:
         return HostError(

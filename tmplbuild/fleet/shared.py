@@ -99,6 +99,17 @@ class SharedStore:
         data = json.dumps(value, sort_keys=True).encode()
         self._patient("write", lambda: self._place(name, lambda path: self._files.pipe_file(path, data)))
 
+    def add_json(self, name: str, value: dict[str, Any]) -> None:
+        """Write a small object unless something has the name: who comes late changes nothing. (In S3 two who
+        write within the same milliseconds may both do it.) Raises StoreError."""
+        data = json.dumps(value, sort_keys=True).encode()
+
+        def add() -> None:
+            if self._size(name) is None:
+                self._place(name, lambda path: self._files.pipe_file(path, data), first=True)
+
+        self._patient("write", add)
+
     def names(self, folder: str) -> list[str]:
         """The names in a folder; none if it is not there. Raises StoreError."""
 
@@ -207,7 +218,8 @@ class SharedStore:
         except FileNotFoundError:
             return None
 
-    def _place(self, name: str, write: Callable[[str], object]) -> None:
+    def _place(self, name: str, write: Callable[[str], object], *, first: bool = False) -> None:
+        """Have a name written, whole; `first`: unless it is there."""
         target = self._path(name)
         folder, _, last = target.rpartition("/")
         if not self._renames:
@@ -217,7 +229,13 @@ class SharedStore:
         part = f"{folder}/.{last}.{uuid.uuid4().hex[:12]}"
         try:
             write(part)
-            self._files.mv(part, target)
+            if not first:
+                self._files.mv(part, target)
+                return
+            with suppress(FileExistsError):
+                self._files.link(part, target)
+            with suppress(FileNotFoundError):
+                self._files.rm_file(part)
         except BaseException:
             with suppress(Exception):
                 self._files.rm_file(part)

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -39,7 +38,7 @@ Found = dict[str, Any]
 
 
 def run(order: str, part: str, store: str, settings: Settings, emit: Emit) -> Found:
-    """Do a part of an order. Returns what came of it: stages, host and digests of logs and of the packed
+    """Do a part of an order. Returns what came of it: stages, and digests of logs and of the packed
     file; or the error, with the logs, under "error"."""
     shared = SharedStore(store)
     opened = take(order, shared, settings, emit)
@@ -49,7 +48,7 @@ def run(order: str, part: str, store: str, settings: Settings, emit: Emit) -> Fo
         world.core.gc()
         prepare_host(world)
         task = _Task(opened, part_of(tuple(row.step for row in opened.plan.steps), part), shared)
-        found: Found = {"host": socket.gethostname(), "part": part, "order": order}
+        found: Found = {}
         try:
             done = task.run()
             if part == "pack":
@@ -143,8 +142,8 @@ class _Task:
             return
         layer = world.store.get(key)
         assert layer is not None
-        scratch = world.settings.state_dir / "fleet"
-        layers.push(layer, self.shared, scratch, threads=len(os.sched_getaffinity(0)))
+        scratch, threads = world.settings.state_dir / "fleet", len(os.sched_getaffinity(0))
+        layers.push(layer, self.shared, scratch, threads=threads, anew=row.again)
 
     def packed(self) -> Found:
         """Put the packed template into the store. Raises VerifyError when one of another digest is there."""
@@ -153,7 +152,6 @@ class _Task:
         found = {
             "pack": sha256,
             "check": self.shared.put(world.store.facts(self._key("check"))),
-            "host": socket.gethostname(),
         }
         self.shared.write_json(f"artifacts/{key}/{sha256}.json", found)
         names = [name.removesuffix(".json") for name in self.shared.names(f"artifacts/{key}")]
