@@ -49,8 +49,8 @@ class KnownHosts(SFTPFileSystem):  # type: ignore[misc]
         self.ftp = self.client.open_sftp()
 
     def link(self, old: str, new: str) -> None:
-        """Give a file a name that nothing has yet, in place of its own, which is what the protocol itself calls
-        rename. Raises FileExistsError."""
+        """Give a file a name that nothing has yet, in place of its own: the protocol's own idea of a rename.
+        Raises FileExistsError."""
         old, new = self._strip_protocol(old), self._strip_protocol(new)
         try:
             self.ftp.rename(old, new)
