@@ -9,6 +9,7 @@ repository.write("9/BaseOS/x86_64/os")
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -98,6 +99,20 @@ class RpmMd:
         words = ["createrepo_c", "--quiet", "--revision", str(date), "--set-timestamp-to-revision"]
         words += [*self.layout.options, *options]
         subprocess.run([*words, str(place)], check=True, env={**os.environ, "SOURCE_DATE_EPOCH": str(date)})
+
+    def say_modules(self, suite: str, text: str, *, date: int = WHEN) -> None:
+        """Give a repository a list of modules, and sign it anew."""
+        place = self.root / suite
+        with tempfile.NamedTemporaryFile("w", prefix="modules", suffix=".yaml") as file:
+            file.write(text)
+            file.flush()
+            words = ["modifyrepo_c", "--mdtype=modules", "--new-name=modules.yaml", file.name]
+            subprocess.run([*words, str(place / "repodata")], check=True, capture_output=True)
+        path = place / "repodata/repomd.xml"
+        # modifyrepo_c knows no other time than now
+        head, mark, tail = path.read_text().partition('<data type="modules">')
+        path.write_text(head + mark + re.sub(r"<timestamp>\d+<", f"<timestamp>{date}<", tail, count=1))
+        self.resign(place)
 
     def _files(self) -> list[tuple[str, bytes]]:
         """The packages by name, signed if they are to be: each is made but once, as that takes time."""

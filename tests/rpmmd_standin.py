@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from tests import rpmmd_packages
+from tests import module_lists, rpmmd_packages
 from tests.alt_debs import Deb, DebianBinaries
 from tests.archive_server import ArchiveServer
 from tests.rpm_factory import WHEN, File, Rpm
@@ -44,6 +44,7 @@ class Flavour:
         recipe: what the stand-in needs beside the shipped recipe; {key} is the fingerprint.
         packages: makes them of Debian's.
         layout: of its repositories.
+        modules: what the list of modules of the last suite says.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Flavour:
     debian: tuple[str, ...] = rpmmd_packages.DNF
     first: frozenset[str] | None = None
     layout: Layout = PACKAGES
+    modules: str = ""
 
     @property
     def role(self) -> str:
@@ -98,6 +100,8 @@ class Standin:
         for suite, rpms in rows.items():
             self.archive.add(*rpms)
             self.archive.write(suite, date=WHEN + self._writings)
+        if flavour.modules:
+            self.archive.say_modules(flavour.suites[-1], flavour.modules, date=WHEN + self._writings)
 
     def relist(self, suite: str) -> None:
         """List what lies in a suite now, at a later date."""
@@ -150,14 +154,15 @@ network-config-present = "eth0 asks by DHCP until a manager says otherwise"
 def _enterprise(name: str, title: str) -> Callable[[Iterable[Deb]], list[Rpm]]:
     lines = (
         f'NAME="{title}"\nVERSION="9.9"\nID="{name}"\nID_LIKE="rhel centos fedora"\nVERSION_ID="9.9"\n'
-        f'PRETTY_NAME="{title} 9.9 (a stand-in)"\n'
+        f'PRETTY_NAME="{title} 9.9 (a stand-in)"\nPLATFORM_ID="platform:el9"\n'
     )
     files = (
         File("/etc/redhat-release", f"{title} release 9.9 (a stand-in)\n".encode()),
         rpmmd_packages.repo(f"/etc/yum.repos.d/{name}.repo", "baseos"),
     )
-    own = rpmmd_packages.release(f"{name}-release", lines, files)
-    return lambda debs: rpmmd_packages.packages(debs, "1.el9", [own])
+    own = [rpmmd_packages.release(f"{name}-release", lines, files)]
+    own += [Rpm("postgresql-server", version=version, requires=("setup",)) for version in ("16.1", "17.0")]
+    return lambda debs: rpmmd_packages.packages(debs, "1.el9", own)
 
 
 def _fedora(release: str) -> Callable[[Iterable[Deb]], list[Rpm]]:
@@ -196,11 +201,15 @@ ALMALINUX = Flavour(
     suites=("9/BaseOS/x86_64/os", "9/AppStream/x86_64/os"),
     dist="1.el9",
     signed="both",
-    recipe='extends = "almalinux/9"\n[archives.almalinux]\nsigned = "both"\nkeys = ["{key}"]\n' + _COMMON,
+    recipe='extends = "almalinux/9"\n[archives.almalinux]\nsigned = "both"\nkeys = ["{key}"]\n'
+    'modules = ["postgresql:16"]\n' + _COMMON.replace('"tree-like"]', '"tree-like", "postgresql-server"]'),
     packages=_enterprise("almalinux", "AlmaLinux"),
     first=frozenset(
         {"setup", "filesystem", "basesystem", "bash", "coreutils", "libc6", "rpm", "dnf", "systemd"}
     ),
+    # what comes later is of the stream 16, too
+    modules=module_lists.stream("postgresql:16", [f"postgresql-server-0:16.{n}-1.el9.x86_64" for n in (1, 2)])
+    + module_lists.stream("postgresql:17", ["postgresql-server-0:17.0-1.el9.x86_64"]),
 )
 
 RHEL = Flavour(

@@ -11,7 +11,6 @@ import random
 import re
 import shutil
 import subprocess
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +20,7 @@ import pytest
 
 from tests.aptrpm_factory import certificate, publish_key, throw_away_key
 from tests.archive_server import ArchiveServer, Fault
+from tests.module_lists import default, stream
 from tests.rpm_factory import WHEN, File, Rpm
 from tests.rpmmd_factory import RpmMd
 from tmplbuild.archives import rpmmd
@@ -28,8 +28,10 @@ from tmplbuild.archives.cache import PackageCache
 from tmplbuild.archives.fetch import Fetcher
 from tmplbuild.archives.model import Closure
 from tmplbuild.archives.wishes import Wishes
+from tmplbuild.core.tree import Tree
 from tmplbuild.errors import FetchError, ResolveError, TmplbuildError, VerifyError
 from tmplbuild.recipes.model import Archive
+from tmplbuild.stages import repofiles
 
 pytestmark = pytest.mark.skipif(
     shutil.which("createrepo_c") is None, reason="needs createrepo_c: apt-get install createrepo-c"
@@ -49,6 +51,7 @@ class Bed:
         self.cache = PackageCache(place / "cache")
         self.server = ArchiveServer(place / "www")
         self.suites: tuple[str, ...] = (BASE, APPS)
+        self.streams: tuple[str, ...] = ()  # that the recipe enables
         self.now: float = WHEN + 86400
 
     def write(self, base: list[Rpm], apps: list[Rpm], **options: Any) -> None:
@@ -56,18 +59,9 @@ class Bed:
             self.repository.add(*rpms)
             self.repository.write(suite, **options)
 
-    def modules(self, place: Path, artifact: str) -> None:
-        """Say in a repository that a package is of a module's stream."""
-        modules = self.place / "modules.yaml"
-        modules.write_text(
-            "---\ndocument: modulemd\nversion: 2\ndata:\n  name: node\n  stream: '20'\n  version: 1\n"
-            "  context: abcd1234\n  arch: x86_64\n  summary: Node\n  description: Node\n"
-            f"  license:\n    module: [MIT]\n  artifacts:\n    rpms:\n    - {artifact}\n...\n"
-        )
-        words = ["modifyrepo_c", "--mdtype=modules", str(modules), str(place / "repodata")]
-        subprocess.run(words, check=True, capture_output=True)
-        self.repository.resign(place)
-        self.now = time.time()  # modifyrepo_c knows no other
+    def modules(self, place: Path, *documents: str) -> None:
+        """Give a repository a list of modules."""
+        self.repository.say_modules(str(place.relative_to(self.repository.root)), "".join(documents))
 
     @property
     def archives(self) -> dict[str, Archive]:
@@ -78,6 +72,7 @@ class Bed:
                 suites=self.suites,
                 components=(),
                 keys=(certificate(self.key)[0],),
+                modules=self.streams,
             )
         }
 
@@ -184,7 +179,7 @@ def test_module_streams_are_left_out(bed: Bed) -> None:
     bed.repository.write(BASE)
     bed.repository.add(rpm("node", "18"), rpm("node", "20", release="1.module_el9"))
     place = bed.repository.write(APPS)
-    bed.modules(place, "node-0:20-1.module_el9.x86_64")
+    bed.modules(place, stream("node:20", ["node-0:20-1.module_el9.x86_64"]))
     assert "node-18-1.el9.x86_64" in names(bed.closure("node"))
 
 
@@ -349,6 +344,7 @@ def by_dnf(bed: Bed, wanted: list[str]) -> set[str]:
         "--repo=0",
         "--repo=1",
         "--setopt=install_weak_deps=False",
+        "--setopt=module_platform_id=platform:el9",
         "--nogpgcheck",
         "--assumeno",
     ]
@@ -467,5 +463,73 @@ def test_dnf_leaves_the_same_modules_out(bed: Bed) -> None:
     bed.repository.add(rpm("base"))
     bed.repository.write(BASE)
     bed.repository.add(rpm("node", "18"), rpm("node", "20", release="1.module_el9"))
-    bed.modules(bed.repository.write(APPS), "node-0:20-1.module_el9.x86_64")
+    bed.modules(bed.repository.write(APPS), stream("node:20", ["node-0:20-1.module_el9.x86_64"]))
     assert agree(bed, by_dnf, ["node"]) == {"base-1-1.el9", "node-18-1.el9"}
+
+
+def with_modules(seed: int) -> tuple[list[Rpm], list[Rpm], list[str], tuple[str, ...]]:
+    """Packages without and with modules, what the list of modules says, and the streams to enable: modules
+    need others, streams have several builds and default ones, packages stand both outside and in a stream."""
+    chance = random.Random(seed)
+    outside, inside, texts, wanted = [rpm("base"), rpm("plain")], list[Rpm](), list[str](), list[str]()
+    known = dict[str, list[str]]()
+    for module in (f"m{number}" for number in range(8)):
+        if chance.random() < 0.6:
+            outside.append(rpm(module, str(chance.randrange(60)), provides=(f"cap-{module}",)))
+        streams = chance.sample(["1", "1.10", "rhel", "3"], chance.randrange(1, 4))
+        for at, name in enumerate(streams):
+            # what is active needs what can be; one of several streams would be libsolv's choice
+            others = chance.sample(sorted(known), min(len(known), chance.randrange(2)))
+            needs = {other: [known[other][0] if at == 0 else chance.choice(known[other])] for other in others}
+            for version in range(1, chance.randrange(2, 4)):
+                release = f"{version}.module_{at}"
+                made = [
+                    rpm(module, str(10 * at + 5), release=release, requires=(f"{module}-libs",)),
+                    rpm(f"{module}-libs", "1", release=release, provides=(f"cap-{module}",)),
+                ]
+                inside += made
+                listed = [f"{one.name}-0:{one.version}-{one.release}.x86_64" for one in made]
+                texts.append(stream(f"{module}:{name}", listed, version=version, needs=needs))
+        known[module] = streams
+        if chance.random() < 0.4:
+            texts.append(default(f"{module}:{streams[0]}"))
+        elif chance.random() < 0.5:
+            wanted.append(f"{module}:{streams[0]}")
+    return outside, inside, texts, tuple(wanted)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_dnf_sees_the_same_of_module_streams(bed: Bed, seed: int) -> None:
+    outside, inside, texts, bed.streams = with_modules(seed)
+    bed.repository.add(*outside)
+    bed.repository.write(BASE)
+    bed.repository.add(*inside)
+    bed.modules(bed.repository.write(APPS), *texts)
+    enable(bed)
+    pool = rpmmd.open_pool(bed.read(), "x86_64")
+    asked = [f"m{number}" for number in range(8) if pool.repositories.named(f"m{number}")]
+    assert agree(bed, by_dnf, ["plain", *asked])
+
+
+def enable(bed: Bed) -> None:
+    """Give dnf's tree what a recipe's streams come to, as a template has it."""
+    (bed.place / "root").mkdir(exist_ok=True)
+    with Tree(bed.place / "root") as tree:
+        repofiles.enable(tree, bed.archives)
+
+
+def test_a_package_of_a_stream_that_is_not_enabled(bed: Bed) -> None:
+    bed.repository.add(rpm("base"))
+    bed.repository.write(BASE)
+    bed.repository.add(rpm("node", "20"))
+    bed.modules(bed.repository.write(APPS), stream("node:20", ["node-0:20-1.el9.x86_64"]))
+    with pytest.raises(ResolveError, match="of a module stream that is not enabled") as caught:
+        bed.closure("node")
+    assert "node:20" in str(caught.value.hint)
+    bed.streams = ("node:20",)
+    found = bed.closure("node")
+    assert "node-20-1.el9.x86_64" in names(found)
+    assert found.choices == ("the module stream node:20 has some of the packages",)
+    bed.streams = ("node:19",)
+    with pytest.raises(ResolveError, match="no module stream 'node:19'"):
+        bed.closure("node")

@@ -9,7 +9,6 @@ import gzip
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,8 @@ from hypothesis import strategies as st
 from tests.aptrpm_factory import throw_away_key
 from tests.rpm_factory import File, Rpm
 from tests.rpmmd_factory import RpmMd
-from tmplbuild.archives.rpmmd import pool, repomd
+from tmplbuild.archives.rpmmd import repomd
+from tmplbuild.archives.rpmmd.pool import Pool
 from tmplbuild.errors import VerifyError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -79,41 +79,6 @@ def test_entities_in_any_encoding(encoding: str) -> None:
     head = "" if encoding.startswith("utf") else f'<?xml version="1.0" encoding="{encoding}"?>'
     with pytest.raises(VerifyError):
         repomd.parse(head.encode() + BOMB.encode(encoding), where="here")
-
-
-# -- modules --------------------------------------------------------------------------------------------
-
-
-@given(
-    st.lists(st.from_regex(r"\A[a-z][a-z-]{0,8}-[0-9]:[0-9.]{1,5}-[0-9]\.el9\.(x86_64|noarch)\Z"), max_size=8)
-)
-def test_the_packages_of_streams(names: list[str]) -> None:
-    text = "---\ndocument: modulemd\ndata:\n  artifacts:\n    rpms:\n"
-    text += "".join(
-        f"{' ' * (at % 5)}- {quote}{name}{quote}\n" for at, name in enumerate(names) for quote in ("",)
-    )
-    assert modular(text.encode()) == set(names)
-
-
-def modular(content: bytes) -> set[str]:
-    import tempfile
-
-    with tempfile.NamedTemporaryFile() as file:
-        file.write(content)
-        file.flush()
-        return set(pool._modular(Path(file.name)))
-
-
-@given(st.binary(max_size=400))
-def test_modules_of_any_bytes(content: bytes) -> None:
-    modular(content)
-
-
-@pytest.mark.parametrize("line", [b"- a-1:" + b"a-1:" * 2_000_000, b"- " * 4_000_000, b"-" * 8_000_000])
-def test_a_line_without_end_takes_no_time(line: bytes) -> None:
-    began = time.process_time()
-    assert len(modular(line)) < 100_000
-    assert time.process_time() - began < 5
 
 
 # -- the list of packages --------------------------------------------------------------------------------
@@ -223,7 +188,7 @@ def test_entries_that_lead_astray(tmp_path: Path, old: str, new: str, says: str)
     text = plain.read_text()
     assert old in text
     plain.write_text(text.replace(old, new))
-    found = pool.Pool([Lists("r", "s", plain, None)], "x86_64")
+    found = Pool([Lists("r", "s", plain, None)], "x86_64")
     every = [one for name in found.repositories.names() for one in found.repositories.named(name)]
     with pytest.raises(VerifyError) as caught:
         found.packages(every)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.rpm_factory import Rpm
 from tests.rpmmd_shop import RpmMdShop, opened, why
 from tests.rpmmd_standin import ALMALINUX
 
@@ -28,6 +29,9 @@ def test_a_template_from_the_archive(el: RpmMdShop) -> None:
     names = el.names()
     assert not [name for name in names if name.startswith(("./boot/", "./var/cache/dnf/", "./.tmplbuild"))]
     assert "./etc/yum.repos.d/almalinux.repo" in names
+    # of the streams the one that the recipe enables, though another one is newer
+    assert rows["postgresql-server"] == "16.1-1.el9"
+    assert "stream=16\nprofiles=\nstate=enabled\n" in el.read("/etc/dnf/modules.d/postgresql.module")
 
 
 def test_nothing_moved(el: RpmMdShop) -> None:
@@ -35,9 +39,11 @@ def test_nothing_moved(el: RpmMdShop) -> None:
 
 
 def test_a_package_that_moved_is_upgraded_by_the_trees_own_dnf(el: RpmMdShop) -> None:
-    el.publish("2")
+    newer = Rpm("postgresql-server", version="16.2", release=el.flavour.dist, requires=("setup",))
+    el.standin.publish([el.app("2"), newer])
     assert el.build().ran[0] == "upgrade"
     assert el.versions()["tree-like"] == f"2-{el.flavour.dist}"
+    assert el.versions()["postgresql-server"] == "16.2-1.el9"
     assert el.read("/etc/tree-like.conf") == "version = 2\nours = 1\n"
 
 

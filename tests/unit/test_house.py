@@ -25,6 +25,7 @@ RANKS = {
     "errors": 0,
     "events": 0,
     "tomlfile": 1,
+    "yamlfile": 1,
     "secrets": 1,
     "vzconf": 2,
     "nightlyconf": 2,

@@ -9,7 +9,7 @@ apart by their rank. `Repositories` is for those whose rules it has: it reads th
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -147,12 +147,20 @@ class Repositories:
         self._repos.append(repo)
         return good
 
-    def hide(self, repository: int, names: frozenset[str]) -> None:
-        """Leave packages of a repository out; names as NAME-EPOCH:VERSION-RELEASE.ARCH."""
-        for one in self._repos[repository].solvables:
-            evr = one.evr if ":" in one.evr else f"0:{one.evr}"
-            if f"{one.name}-{evr}.{one.arch}" in names:
-                self._hidden.add(one.id)
+    def hide(self, gone: Collection[str], names: Collection[str] = (), shown: Collection[str] = ()) -> None:
+        """Leave packages out: those of `gone` and all that provide one of `names`, but none of `shown`.
+
+        Parameters:
+            gone, shown: packages as NAME-EPOCH:VERSION-RELEASE.ARCH.
+        """
+        self._prepare()
+        pool = self._pool
+        taken = {one.id for name in names for one in pool.whatprovides(pool.str2id(name))}
+        for repo in self._repos:
+            for one in repo.solvables:
+                listed = _nevra(one)
+                if (listed in gone or one.id in taken) and listed not in shown:
+                    self._hidden.add(one.id)
 
     def named(self, name: str) -> list[Solvable]:
         """All packages of that name that the tree's architecture can have."""
@@ -198,6 +206,10 @@ class Repositories:
             return [], [str(problem) for problem in problems]
         return [self._listed(one) for one in solver.transaction().newsolvables()], []
 
+    def nevra(self, number: int) -> str:
+        """A package as NAME-EPOCH:VERSION-RELEASE.ARCH."""
+        return _nevra(self._pool.id2solvable(number))
+
     def _prepare(self) -> None:
         if not self._ready:
             self._pool.addfileprovides()
@@ -222,3 +234,8 @@ class Repositories:
             size=one.lookup_num(solv.SOLVABLE_DOWNLOADSIZE),
             checksum=f"{kind}:{checksum.hex()}" if checksum is not None else "",
         )
+
+
+def _nevra(one: Any) -> str:
+    evr = one.evr if ":" in one.evr else f"0:{one.evr}"
+    return f"{one.name}-{evr}.{one.arch}"

@@ -76,10 +76,12 @@ class SuiteState:
 
 @dataclass(frozen=True, slots=True)
 class ArchiveState:
-    """All suites of one archive role, as verified in this run."""
+    """All suites of one archive role, as verified in this run. `modules` are the module streams that the
+    recipe enables (rpm-md alone)."""
 
     role: str
     suites: tuple[SuiteState, ...]
+    modules: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -165,8 +165,10 @@ def read(
             cache.remember(form.accepted(head.suite, head.release), {"date": str(head.release.date)})
     _tell_frozen(heads, fetcher)
     return tuple(
-        ArchiveState(role, tuple(_state(form, head) for head in heads if head.suite.role == role))
-        for role in archives
+        ArchiveState(
+            role, tuple(_state(form, head) for head in heads if head.suite.role == role), archive.modules
+        )
+        for role, archive in archives.items()
     )
 
 

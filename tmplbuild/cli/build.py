@@ -150,6 +150,7 @@ def run_plan(args: argparse.Namespace) -> int:
             "template": plan.template,
             "unchanged": plan.unchanged,
             "pins": plan.pins_reason,
+            "modules": list(plan.modules),
             "steps": rows,
         }
         print(json.dumps(found, indent=2))
@@ -157,6 +158,8 @@ def run_plan(args: argparse.Namespace) -> int:
     from tmplbuild.cli.table import table
 
     print(f"{plan.template}: {plan.pins_reason}")
+    if plan.modules:
+        print(f"module streams enabled: {', '.join(plan.modules)}")
     cells = [(row["stage"], row["action"], row["reason"]) for row in rows]
     print(*table(("stage", "action", "why"), cells, args.color), sep="\n")
     return 0

@@ -31,7 +31,12 @@ def request(recipe: Recipe, arch: str) -> str:
 def asked(recipe: Recipe, arch: str) -> dict[str, Any]:
     """All in a recipe that decides which packages are asked for, as plain values for a record."""
     archives = {
-        role: [list(archive.suites), list(archive.components)] for role, archive in recipe.archives.items()
+        role: [
+            list(archive.suites),
+            list(archive.components),
+            *([list(archive.modules)] * bool(archive.modules)),
+        ]
+        for role, archive in recipe.archives.items()
     }
     values: dict[str, Any] = {
         "arch": arch,

@@ -63,7 +63,8 @@ class Pinned:
 class Pins:
     """All that a build takes from outside.
 
-    `archives` tells of each suite: role, suite, date, release sha256, signers (for the manifest).
+    `archives` tells of each suite: role, suite, date, release sha256, signers and the
+    module streams that the recipe enables (for the manifest).
     `resolved_at` is when `base` was resolved, seconds: it decides when a base is too old.
     """
 
@@ -112,6 +113,7 @@ def describe_archives(states: tuple[ArchiveState, ...]) -> tuple[dict[str, Any],
             "date": suite.date,
             "release_sha256": suite.release.sha256,
             "signed_by": list(suite.signed_by),
+            **({"modules": list(state.modules)} if state.modules else {}),
         }
         for state in states
         for suite in state.suites

@@ -24,11 +24,12 @@ class Planned:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All steps of one template's build."""
+    """All steps of one template's build. `modules` are the module streams that its recipe enables."""
 
     template: str
     steps: tuple[Planned, ...]
     pins_reason: str
+    modules: tuple[str, ...] = ()
 
     @property
     def todo(self) -> tuple[Planned, ...]:
@@ -88,7 +89,8 @@ def make_plan(
         planned.append(Planned(step, True, reason, again))
         ran = ran or step.name
         forced = forced or step.makes_layer
-    return Plan(template, tuple(planned), pins_reason)
+    modules = dict.fromkeys(title for row in pins.archives for title in row.get("modules", ()))
+    return Plan(template, tuple(planned), pins_reason, tuple(modules))
 
 
 def _since(step: Step, last: Record | None) -> str:

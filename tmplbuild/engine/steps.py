@@ -168,6 +168,7 @@ def _handed(recipe: Recipe, digests: Digests, pins: Pins) -> dict[str, dict[str,
                     list(archive.components),
                     _own_keys(archive),
                     *([archive.vendor, list(archive.keys)] if archive.vendor else []),
+                    *([list(archive.modules)] if archive.modules else []),
                     *([archive.signed, list(archive.keys)] if recipe.configure.sources in _WITH_KEYS else []),
                 ]
                 for role, archive in lasting(recipe.archives).items()

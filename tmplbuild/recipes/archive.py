@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from tmplbuild.recipes.credentials import Credentials
-from tmplbuild.recipes.kinds import KeyId, Section, Sha256, Text
+from tmplbuild.recipes.kinds import KeyId, ModuleStream, Section, Sha256, Text
 
 
 class Archive(Section, frozen=True, kw_only=True):
@@ -21,6 +21,8 @@ class Archive(Section, frozen=True, kw_only=True):
         suites: suites that are used, of which a later version wins wherever it is.
         components: components of each suite; with "apt-deb" and "apt-rpm" alone, as others' suites are
             repositories.
+        modules: module streams whose packages are seen beside those of the archive's default streams
+            ("postgresql:16"); the template's dnf has them enabled. With "dnf" only.
         keys: fingerprints of the primary keys that may sign the archive; the certificates lie in
             keys/FINGERPRINT.asc beside the recipe or its parent. With "apk" SHA-256 digests of RSA public
             keys (of their SubjectPublicKeyInfo, DER), which lie in keys/SHA256.pub. Empty only with
@@ -51,6 +53,7 @@ class Archive(Section, frozen=True, kw_only=True):
     public: Annotated[str, Meta(pattern="^http://")]
     suites: Annotated[tuple[str, ...], Meta(min_length=1)]
     components: tuple[str, ...] = ()
+    modules: tuple[ModuleStream, ...] = ()
     keys: tuple[KeyId, ...]
     keys_missing: Text = ""
     signed: Literal["index", "packages", "both"] = "index"

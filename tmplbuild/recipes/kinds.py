@@ -26,6 +26,13 @@ KeyId = Annotated[
         description="an OpenPGP fingerprint, 40 hex digits, or the SHA-256 of an RSA public key, 64",
     ),
 ]
+ModuleStream = Annotated[
+    str,
+    Meta(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*:[A-Za-z0-9][A-Za-z0-9._+-]*$",
+        description="a module and its stream, such as postgresql:16",
+    ),
+]
 Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$", description="a SHA-256, 64 hex digits")]
 Url = Annotated[
     str,

@@ -123,6 +123,9 @@ def _archives(loaded: LoadedRecipe) -> Iterator[Row]:
             hint = "put the key where it looks for it, with configure.files"
             what = f"has no effect with {loaded.recipe.upgrade.manager}"
             yield "error", ("archives", role, "own_keys"), what, hint
+        if archive.modules and loaded.recipe.upgrade.manager != "dnf":
+            what = f"has no effect with {loaded.recipe.upgrade.manager}"
+            yield "error", ("archives", role, "modules"), what, "module streams are dnf's"
         if not archive.keyring:
             yield from _certificates(loaded, ("archives", role, "keys"), archive.keys)
         elif loaded.find(f"keys/{archive.keyring}") is None:
@@ -417,7 +420,8 @@ def _twice(loaded: LoadedRecipe) -> Iterator[Row]:
         ("upgrade", "mask"): recipe.upgrade.mask,
     }
     for role, archive in recipe.archives.items():
-        lists |= {("archives", role, "suites"): archive.suites, ("archives", role, "keys"): archive.keys}
+        for name in ("suites", "keys", "modules"):
+            lists[("archives", role, name)] = getattr(archive, name)
     for key, items in lists.items():
         for item, count in Counter(items).items():
             if count > 1:

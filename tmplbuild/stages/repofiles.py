@@ -1,7 +1,9 @@
-"""What dnf and zypper read: repositories as sections of INI files, and the keys that their files name.
+"""What dnf and zypper read: repositories as sections of INI files, and the keys that their files name; of
+dnf the module streams, too.
 
 Formats: dnf.conf(5), "Repo Options"; zypper's are the same in a directory of its own. `repo_gpgcheck` has the
-signature of repomd.xml checked, `gpgcheck` those of the packages.
+signature of repomd.xml checked, `gpgcheck` those of the packages. What `dnf module enable` keeps is a file
+for each module in /etc/dnf/modules.d (libdnf, ModulePersistor).
 """
 
 from __future__ import annotations
@@ -14,11 +16,29 @@ from tmplbuild.recipes.model import Archive
 
 _DNF, _ZYPPER = "/etc/yum.repos.d", "/etc/zypp/repos.d"
 _KEYS = "/etc/pki/rpm-gpg"
+_MODULES = "/etc/dnf/modules.d"
 
 
 def write_dnf(tree: Tree, archives: Mapping[str, Archive], beside: Callable[[str], bytes]) -> list[str]:
-    """Write what dnf reads: see `write`."""
-    return write(tree, archives, beside, _DNF)
+    """Write what dnf reads: see `write`, and `enable`."""
+    return write(tree, archives, beside, _DNF) + enable(tree, archives)
+
+
+def enable(tree: Tree, archives: Mapping[str, Archive]) -> list[str]:
+    """Have dnf see the module streams that the recipe enables, and of others the default ones. Returns the
+    paths written or removed."""
+    changed = []
+    streams = dict(title.split(":", 1) for archive in archives.values() for title in archive.modules)
+    wanted = {f"{_MODULES}/{module}.module": (module, stream) for module, stream in streams.items()}
+    for path in tree.glob(f"{_MODULES}/*.module"):
+        if path not in wanted:
+            tree.remove(path)
+            changed.append(path)
+    for path, (module, stream) in wanted.items():
+        text = f"[{module}]\nname={module}\nstream={stream}\nprofiles=\nstate=enabled\n"
+        tree.write(path, text, mode=0o644)
+        changed.append(path)
+    return changed
 
 
 def write_zypper(tree: Tree, archives: Mapping[str, Archive], beside: Callable[[str], bytes]) -> list[str]:

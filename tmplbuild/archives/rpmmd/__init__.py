@@ -26,8 +26,11 @@ __all__ = ["closure", "download", "gateway_routes", "open_pool", "read_archives"
 
 
 def open_pool(states: Sequence[ArchiveState], arch: str) -> Pool:
-    """All packages of verified repositories; worth keeping where several closures are asked for.
+    """All packages of verified repositories, but those of module streams that are not active; worth keeping
+    where several closures are asked for.
 
-    Raises VerifyError for a list that cannot be read.
+    Raises VerifyError for a list that cannot be read, ResolveError for a module stream that there is not.
     """
-    return Pool(open_lists(states), arch)
+    pool = Pool(open_lists(states), arch)
+    pool.choose_streams([title for state in states for title in state.modules])
+    return pool

@@ -1,13 +1,13 @@
-"""All packages of a recipe's repositories, and which of their module streams are left out."""
+"""All packages of a recipe's repositories, and which of them are seen where these have module streams."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 from tmplbuild.archives.libsolv import Repositories, Solvable
 from tmplbuild.archives.model import Package, safe_path
+from tmplbuild.archives.rpmmd import modules
 from tmplbuild.archives.rpmmd.reader import Lists
 from tmplbuild.errors import VerifyError
 
@@ -21,23 +21,43 @@ class Pool:
     lists: of each repository, in the recipe's order.
     arch: the tree's architecture.
 
-    Packages of module streams are left out: what a template has, it has in its distribution's own
-    version. Raises VerifyError for a list that cannot be read.
+    Raises VerifyError for a list that cannot be read.
     """
 
     def __init__(self, lists: Sequence[Lists], arch: str) -> None:
         self.arch = arch
         self.repositories = Repositories(arch)
         self._lists = tuple(lists)
-        for number, one in enumerate(lists):
+        self.modules = modules.Modules()
+        self._streams: tuple[modules.Stream, ...] = ()
+        for one in lists:
             if not self.repositories.add(one.primary):
                 raise VerifyError(
                     "a repository's list of packages cannot be read",
                     where=f"{one.suite}/repodata",
                     why="not primary.xml",
                 )
+
+    def choose_streams(self, wanted: Sequence[str]) -> None:
+        """Leave out what belongs to module streams that are not active, and what active ones displace.
+
+        Parameters:
+            wanted: the streams that the recipe names (postgresql:16); others are the archives' defaults.
+
+        Raises ResolveError, VerifyError for a list of modules that cannot be read.
+        """
+        for one in self._lists:
             if one.modules is not None:
-                self.repositories.hide(number, _modular(one.modules))
+                self.modules.read(one.modules, f"{one.suite}/repodata/modules.yaml")
+        self._streams = modules.active(self.modules, wanted, self.arch)
+        shown, gone, names = modules.seen(self.modules, self._streams)
+        if shown or gone:
+            self.repositories.hide(gone, names, shown)
+
+    def streams_of(self, listed: Iterable[Solvable]) -> list[str]:
+        """The module streams that packages are of."""
+        found = {self.repositories.nevra(one.number) for one in listed} if self._streams else set()
+        return sorted({one.title for one in self._streams if not found.isdisjoint(one.packages)})
 
     def package(self, listed: Solvable) -> Package:
         """A package in the words of all archives. Raises VerifyError for one without a SHA-256."""
@@ -86,16 +106,3 @@ class Pool:
 def _plain(listed: Solvable) -> bool:
     words = ((listed.name, _NAME), (listed.version, _VERSION), (listed.arch, _NAME))
     return all(len(word) <= _LONGEST and form.match(word) for word, form in words)
-
-
-def _modular(path: Path) -> frozenset[str]:
-    """The packages of all streams in a modules.yaml (modulemd v2): the items of `artifacts: rpms:`, which are
-    NAME-EPOCH:VERSION-RELEASE.ARCH and stand on a line each."""
-    found = set()
-    with path.open("rb") as file:
-        while line := file.readline(_LONGEST):
-            mark, _, item = line.strip().partition(b" ")
-            name = item.strip().strip(b"\"'").decode("ascii", "replace")
-            if mark == b"-" and ":" in name and "." in name and " " not in name:
-                found.add(name)
-    return frozenset(found)

@@ -35,13 +35,15 @@ def closure(pool: Pool, wishes: Wishes) -> Closure:
         )
     asked = {*wishes.include, *wishes.packages}
     packages = tuple(pool.packages(full))
-    told = tuple(
-        f"{name} is provided by {', '.join(found)}"
-        for name in sorted(asked - {one.name for one in packages})
-        if (found := [one for one in pool.repositories.providers(name) if one in {p.name for p in packages}])
-    )
-    manual = asked | {name for text in told for name in text.partition(" by ")[2].split(", ")}
-    return Closure(packages, frozenset(one.name for one in packages) - manual, told)
+    names = {one.name for one in packages}
+    providers = {
+        name: [one for one in pool.repositories.providers(name) if one in names]
+        for name in sorted(asked - names)
+    }
+    told = [f"{name} is provided by {', '.join(found)}" for name, found in providers.items() if found]
+    told += [f"the module stream {title} has some of the packages" for title in pool.streams_of(full)]
+    manual = asked.union(*providers.values())
+    return Closure(packages, frozenset(names - manual), tuple(told))
 
 
 def _solve(
@@ -78,6 +80,12 @@ def _refuse_unknown(pool: Pool, name: str, exclude: Sequence[str]) -> None:
         )
     if pool.repositories.named(name) or pool.repositories.providers(name):
         return
+    if streams := pool.modules.of_package(name):
+        raise ResolveError(
+            f"the package {name!r} is of a module stream that is not enabled",
+            where="archives.NAME.modules",
+            hint=f"enable one that has it: {', '.join(streams)}",
+        )
     near = difflib.get_close_matches(name, pool.repositories.names(), n=2, cutoff=0.6)
     raise ResolveError(
         f"there is no package {name!r} in the recipe's archives",

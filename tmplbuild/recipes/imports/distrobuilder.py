@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any, get_args
 
 import msgspec
-import yaml
 
 from tmplbuild.errors import RecipeError
 from tmplbuild.recipes.catalogue import VE_ARCHES
 from tmplbuild.recipes.imports.draft import Draft, Left, of_release
 from tmplbuild.recipes.model import File
+from tmplbuild.yamlfile import YamlError, documents
 
 _PONGO = re.compile(r"\{[{%]")
 _SHEBANG = re.compile(r"#!\s*/(?:usr/)?bin/(?:env )?(sh|bash|dash)\b.*\n?")
@@ -182,36 +182,15 @@ def _variables(draft: Draft, environment: _Environment) -> list[str]:
 
 def _decode(path: Path, text: str) -> tuple[_Definition, Any]:
     try:
-        raw = yaml.load(text, Loader=_Loader)
+        raw = next(documents(text, typed=True), None)
         return msgspec.convert(raw, _Definition), raw
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f":{mark.line + 1}" if mark is not None else ""
-        why = getattr(error, "problem", None) or str(error)
-        raise RecipeError("the file is not YAML", where=f"{path}{line}", why=why) from error
+    except YamlError as error:
+        line = f":{error.line}" if error.line else ""
+        raise RecipeError("the file is not YAML", where=f"{path}{line}", why=error.why) from error
     except msgspec.ValidationError as error:
         raise RecipeError(
             "the file is no definition of distrobuilder's", where=str(path), why=str(error)
         ) from error
-
-
-class _Loader(yaml.SafeLoader):
-    """Plain values as they are written: a release 24.10 is text, a mode 0644 too. No aliases, with which a
-    small file can stand for an endless one."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.events.AliasEvent):
-            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
-            raise yaml.composer.ComposerError(None, None, "aliases are not read", mark)
-        return super().compose_node(parent, index)
-
-
-_Loader.yaml_implicit_resolvers = {
-    sign: [
-        (tag, pattern) for tag, pattern in rows if tag in ("tag:yaml.org,2002:bool", "tag:yaml.org,2002:null")
-    ]
-    for sign, rows in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
 
 
 def _filter(draft: Draft, variant: str) -> Callable[[_Filtered], bool]:
