@@ -161,7 +161,9 @@ def _enterprise(name: str, title: str) -> Callable[[Iterable[Deb]], list[Rpm]]:
         rpmmd_packages.repo(f"/etc/yum.repos.d/{name}.repo", "baseos"),
     )
     own = [rpmmd_packages.release(f"{name}-release", lines, files)]
-    own += [Rpm("postgresql-server", version=version, requires=("setup",)) for version in ("16.1", "17.0")]
+    # the file is one that no list of packages names
+    needs = ("/usr/share/zoneinfo/UTC",)
+    own += [Rpm("postgresql-server", version=version, requires=needs) for version in ("16.1", "17.0")]
     return lambda debs: rpmmd_packages.packages(debs, "1.el9", own)
 
 

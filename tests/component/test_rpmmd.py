@@ -24,6 +24,7 @@ from tests.module_lists import default, stream
 from tests.rpm_factory import WHEN, File, Rpm
 from tests.rpmmd_factory import RpmMd
 from tmplbuild.archives import rpmmd
+from tmplbuild.archives.arrival import MoreWanted
 from tmplbuild.archives.cache import PackageCache
 from tmplbuild.archives.fetch import Fetcher
 from tmplbuild.archives.model import Closure
@@ -328,6 +329,68 @@ def test_requests_that_cannot_be_met(bed: Bed, packages: tuple[str, ...], option
     error = caught.value
     assert says in " ".join(map(str, (error.what, error.why, error.hint)))
     assert error.exit_code == 10
+
+
+# -- files that no list of packages names ---------------------------------------------------------------
+
+HIDDEN = "/usr/share/x/y"
+FILES = [
+    rpm("needs", requires=(HIDDEN,)),
+    rpm("has", files=(File(HIDDEN, b"here\n"),)),
+    rpm("either", requires=(f"({HIDDEN} or nothing-there)", "far")),
+    rpm("far", requires=("farther",)),
+    rpm("farther", requires=(HIDDEN,)),
+    rpm("never", requires=("/usr/share/x/nowhere",)),
+    rpm("run", files=(File("/usr/bin/run", b"", mode=0o100755),)),
+]
+
+
+def wide(bed: Bed, *packages: str) -> Closure:
+    """The closure as a build works it out: what it lacks is fetched, once."""
+    pool = rpmmd.open_pool(bed.read(), "x86_64")
+    wishes = Wishes(include=("base",), packages=packages)
+    with pytest.raises(MoreWanted, match="no list of packages names") as caught:
+        rpmmd.closure(pool, wishes)
+    assert not bed.server.asked("filelists")
+    bed.fetcher.download(caught.value.wanted, bed.cache, "indexes")
+    return rpmmd.closure(pool, wishes)
+
+
+@pytest.mark.parametrize("packages", [("needs",), ("either",), (HIDDEN,)])
+def test_a_file_that_no_list_of_packages_names(bed: Bed, packages: tuple[str, ...]) -> None:
+    bed.write(SMALL, FILES)
+    found = {one.name for one in wide(bed, *packages).packages}
+    more = {"needs": {"needs"}, "either": {"either", "far", "farther"}, HIDDEN: set()}
+    assert found == {"base", "libc", "has", *more[packages[0]]}
+    if shutil.which("dnf"):
+        assert {name.rsplit("-", 2)[0] for name in by_dnf(bed, ["base", *packages])} == found
+
+
+def test_the_lists_of_files_are_read_for_nothing_else(bed: Bed) -> None:
+    bed.write(SMALL, [*FILES, *MORE])
+    bed.closure("app")
+    assert "run" in {one.name for one in bed.closure("/usr/bin/run", exclude=("runner",)).packages}
+    bed.write(SMALL, [*FILES, rpm("broken", requires=("nothing-there",))], date=WHEN + 5)
+    with pytest.raises(ResolveError, match="nothing-there") as caught:
+        bed.closure("broken")
+    assert not isinstance(caught.value, MoreWanted)
+    assert not bed.server.asked("filelists")
+
+
+@pytest.mark.parametrize("name", ["never", "/usr/share/x/nowhere"])
+def test_a_file_that_nothing_has(bed: Bed, name: str) -> None:
+    bed.write(SMALL, FILES)
+    with pytest.raises(ResolveError, match="/usr/share/x/nowhere") as caught:
+        wide(bed, name)
+    assert not isinstance(caught.value, MoreWanted)
+
+
+def test_a_list_of_files_that_was_changed(bed: Bed) -> None:
+    bed.write(SMALL, FILES, options=("--general-compress-type=gz",))
+    (path,) = (bed.place / "www" / APPS / "repodata").glob("*filelists.xml*")
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    with pytest.raises((VerifyError, FetchError)):
+        wide(bed, "needs")
 
 
 # -- the family's own programs ------------------------------------------------------------------------

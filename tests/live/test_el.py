@@ -3,6 +3,7 @@ a real rpm and a real dnf. Lists and packages are signed, and both are verified.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,17 +30,22 @@ def test_a_template_from_the_archive(el: RpmMdShop) -> None:
     names = el.names()
     assert not [name for name in names if name.startswith(("./boot/", "./var/cache/dnf/", "./.tmplbuild"))]
     assert "./etc/yum.repos.d/almalinux.repo" in names
-    # of the streams the one that the recipe enables, though another one is newer
+    # it needs a file that no list of packages names; its stream is the enabled one, though another is newer
     assert rows["postgresql-server"] == "16.1-1.el9"
     assert "stream=16\nprofiles=\nstate=enabled\n" in el.read("/etc/dnf/modules.d/postgresql.module")
 
 
 def test_nothing_moved(el: RpmMdShop) -> None:
+    asked = len(el.server.asked("filelists"))
+    assert asked
+    done = el.shop.run("plan", el.flavour.name, *el.options, "--json")
+    assert json.loads(done.out)["modules"] == ["postgresql:16"]
     assert el.build().unchanged
+    assert len(el.server.asked("filelists")) == asked
 
 
 def test_a_package_that_moved_is_upgraded_by_the_trees_own_dnf(el: RpmMdShop) -> None:
-    newer = Rpm("postgresql-server", version="16.2", release=el.flavour.dist, requires=("setup",))
+    newer = Rpm("postgresql-server", version="16.2", release=el.flavour.dist)
     el.standin.publish([el.app("2"), newer])
     assert el.build().ran[0] == "upgrade"
     assert el.versions()["tree-like"] == f"2-{el.flavour.dist}"

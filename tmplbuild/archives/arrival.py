@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tmplbuild.archives import digest
 from tmplbuild.archives.cache import store_error
+from tmplbuild.errors import ResolveError
 from tmplbuild.events import Bytes, Emit
 
 _CHUNK = 1 << 20
@@ -38,6 +39,14 @@ class Wanted:
     sha256: str
     dest: Path
     check: Callable[[int], None] | None = field(default=None, compare=False)
+
+
+class MoreWanted(ResolveError):
+    """A closure cannot be worked out from what was read of the archives: the files `wanted` may help."""
+
+    def __init__(self, what: str, wanted: Sequence[Wanted], *, why: str) -> None:
+        super().__init__(what, why=why, hint="run once without --offline")
+        self.wanted = tuple(wanted)
 
 
 class Progress:

@@ -9,7 +9,7 @@ apart by their rank. `Repositories` is for those whose rules it has: it reads th
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -118,6 +118,16 @@ class Solvable:
     checksum: str
 
 
+@dataclass(frozen=True, slots=True)
+class Solution:
+    """The packages that were taken; or, where nothing works, the problems in libsolv's words, and whether
+    some package needs a file that no list names."""
+
+    taken: tuple[Solvable, ...]
+    problems: tuple[str, ...] = ()
+    lacks_file: bool = False
+
+
 class Repositories:
     """Repositories of rpm-md, read and resolved by libsolv's own rules.
 
@@ -133,19 +143,17 @@ class Repositories:
         self._hidden: set[int] = set()
         self._ready = False
 
-    def add(self, primary: Path) -> bool:
-        """Read a repository's uncompressed list of packages; False where libsolv cannot read it. The
-        newest version is taken, in whichever it is; of those that are alike that of the one added first."""
+    def add(self, primary: Path, files: Path | None = None) -> bool:
+        """Read a repository's uncompressed list of packages, and that of all their files; False where libsolv
+        cannot read one. The newest version is taken, in whichever it is; of those that are alike that of
+        the one added first."""
         repo = self._pool.add_repo(str(len(self._repos)))
-        fd = os.open(primary, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            stream = solv.xfopen_fd("primary.xml", fd)
-            good = bool(repo.add_rpmmd(stream, None))
-            stream.close()
-        finally:
-            os.close(fd)
         self._repos.append(repo)
-        return good
+        if not _read(primary, lambda stream: repo.add_rpmmd(stream, None)):
+            return False
+        # "FL" is libsolv's word for a list of files, of packages that it knows
+        flags = solv.Repo.REPO_EXTEND_SOLVABLES
+        return files is None or _read(files, lambda stream: repo.add_rpmmd(stream, "FL", flags))
 
     def hide(self, gone: Collection[str], names: Collection[str] = (), shown: Collection[str] = ()) -> None:
         """Leave packages out: those of `gone` and all that provide one of `names`, but none of `shown`.
@@ -172,9 +180,12 @@ class Repositories:
         return {one.name for repo in self._repos for one in repo.solvables}
 
     def providers(self, capability: str) -> list[str]:
-        """The names of the packages that provide a capability without a version, sorted."""
+        """The names of the packages that provide a capability without a version, or have a file, sorted."""
         self._prepare()
-        found = self._pool.whatprovides(self._pool.str2id(capability))
+        if capability.startswith("/"):
+            found = self._pool.select(capability, solv.Selection.SELECTION_FILELIST).solvables()
+        else:
+            found = self._pool.whatprovides(self._pool.str2id(capability))
         return sorted({one.name for one in found if one.id not in self._hidden})
 
     def solve(
@@ -185,13 +196,16 @@ class Repositories:
         exclude: Iterable[str] = (),
         prefer: Iterable[str] = (),
         recommends: bool = False,
-    ) -> tuple[list[Solvable], list[str]]:
-        """The packages that provide all `names` (a package of that name first) on top of `fixed`; where
-        nothing works, none and the problems in libsolv's words."""
+    ) -> Solution:
+        """The packages that provide all `names` (a package of that name first) on top of `fixed`."""
         self._prepare()
         job, of = self._pool.Job, solv.Job
         jobs = [job(of.SOLVER_SOLVABLE | of.SOLVER_INSTALL, number) for number in fixed]
         for name in names:
+            if name.startswith("/"):
+                files = self._pool.select(name, solv.Selection.SELECTION_FILELIST)
+                jobs += files.jobs(of.SOLVER_INSTALL)
+                continue
             how = of.SOLVER_SOLVABLE_NAME if self._of_name(name) else of.SOLVER_SOLVABLE_PROVIDES
             jobs.append(job(how | of.SOLVER_INSTALL, self._pool.str2id(name)))
         jobs += [job(of.SOLVER_SOLVABLE | of.SOLVER_LOCK, number) for number in sorted(self._hidden)]
@@ -203,8 +217,8 @@ class Repositories:
         solver.set_flag(solver.SOLVER_FLAG_IGNORE_RECOMMENDED, not recommends)
         problems = solver.solve(jobs)
         if problems:
-            return [], [str(problem) for problem in problems]
-        return [self._listed(one) for one in solver.transaction().newsolvables()], []
+            return Solution((), tuple(str(problem) for problem in problems), _lack_a_file(problems))
+        return Solution(tuple(self._listed(one) for one in solver.transaction().newsolvables()))
 
     def nevra(self, number: int) -> str:
         """A package as NAME-EPOCH:VERSION-RELEASE.ARCH."""
@@ -234,6 +248,27 @@ class Repositories:
             size=one.lookup_num(solv.SOLVABLE_DOWNLOADSIZE),
             checksum=f"{kind}:{checksum.hex()}" if checksum is not None else "",
         )
+
+
+def _read(path: Path, reads: Callable[[Any], Any]) -> bool:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        stream = solv.xfopen_fd("list.xml", fd)
+        good = bool(reads(stream))
+        stream.close()
+    finally:
+        os.close(fd)
+    return good
+
+
+def _lack_a_file(problems: Iterable[Any]) -> bool:
+    """Whether one of the rules that cannot be met is of a path, alone or in a condition."""
+    return any(
+        info.type == solv.Solver.SOLVER_RULE_PKG_NOTHING_PROVIDES_DEP and "/" in str(info.dep)
+        for problem in problems
+        for rule in problem.findallproblemrules()
+        for info in rule.allinfos()
+    )
 
 
 def _nevra(one: Any) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import tmplbuild.recipes as recipes
 from tmplbuild.archives import mirrors, packed
+from tmplbuild.archives.arrival import MoreWanted
 from tmplbuild.archives.cache import PackageCache
 from tmplbuild.archives.deb import local
 from tmplbuild.archives.fetch import Fetcher
@@ -302,10 +303,19 @@ def closures(world: World, states: tuple[ArchiveState, ...], pool: Any = None) -
     names: list[str] = []
     if files:
         pool, names = local.with_files(pool, files, world.cache)
-    base = family.closure(pool, Wishes.of_base(recipe))
-    full = family.closure(pool, Wishes.of(recipe, also=names))
+    base = _closure(world, pool, Wishes.of_base(recipe))
+    full = _closure(world, pool, Wishes.of(recipe, also=names))
     local.refuse_others(full, files)
     return base, full
+
+
+def _closure(world: World, pool: Any, wishes: Wishes) -> Closure:
+    family = families.of(world.loaded.recipe)
+    try:
+        return family.closure(pool, wishes)
+    except MoreWanted as more:
+        world.fetcher.download(more.wanted, world.cache, "indexes")
+    return family.closure(pool, wishes)
 
 
 def plan_of(world: World, resolved: Resolved, wish: Wish) -> Plan:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
+from tmplbuild.archives.arrival import MoreWanted
 from tmplbuild.archives.libsolv import Repositories, Solvable
 from tmplbuild.archives.model import Package, safe_path
 from tmplbuild.archives.rpmmd import modules
@@ -20,18 +21,22 @@ class Pool:
     """Parameters:
     lists: of each repository, in the recipe's order.
     arch: the tree's architecture.
+    files: read the lists of all files, too; those of packages name but what lies in some directories.
 
     Raises VerifyError for a list that cannot be read.
     """
 
-    def __init__(self, lists: Sequence[Lists], arch: str) -> None:
+    def __init__(self, lists: Sequence[Lists], arch: str, *, files: bool = False) -> None:
         self.arch = arch
         self.repositories = Repositories(arch)
         self._lists = tuple(lists)
         self.modules = modules.Modules()
+        self._wanted: tuple[str, ...] = ()
+        self._wide: Pool | None = self if files else None
         self._streams: tuple[modules.Stream, ...] = ()
         for one in lists:
-            if not self.repositories.add(one.primary):
+            every = one.files.unpacked() if files and one.files else None
+            if not self.repositories.add(one.primary, every):
                 raise VerifyError(
                     "a repository's list of packages cannot be read",
                     where=f"{one.suite}/repodata",
@@ -46,6 +51,7 @@ class Pool:
 
         Raises ResolveError, VerifyError for a list of modules that cannot be read.
         """
+        self._wanted = tuple(wanted)
         for one in self._lists:
             if one.modules is not None:
                 self.modules.read(one.modules, f"{one.suite}/repodata/modules.yaml")
@@ -53,6 +59,24 @@ class Pool:
         shown, gone, names = modules.seen(self.modules, self._streams)
         if shown or gone:
             self.repositories.hide(gone, names, shown)
+
+    def with_files(self, why: str) -> Pool | None:
+        """The same packages with all their files; None where that is this pool, or there are no such lists.
+
+        Parameters:
+            why: the lists are needed, for messages.
+
+        Raises MoreWanted where they have to be fetched first, VerifyError for one that cannot be read.
+        """
+        later = [(one.role, one.files) for one in self._lists if one.files]
+        if self._wide is self or not later:
+            return None
+        if missing := [files.wanted(role) for role, files in later if not files.is_here]:
+            raise MoreWanted("a file is needed that no list of packages names", missing, why=why)
+        if self._wide is None:
+            self._wide = Pool(self._lists, self.arch, files=True)
+            self._wide.choose_streams(self._wanted)
+        return self._wide
 
     def streams_of(self, listed: Iterable[Solvable]) -> list[str]:
         """The module streams that packages are of."""

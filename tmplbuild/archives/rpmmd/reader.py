@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from tmplbuild.archives import openpgp, suites
+from tmplbuild.archives import digest, openpgp, suites
 from tmplbuild.archives.arrival import Wanted
 from tmplbuild.archives.clock import refuse_future
 from tmplbuild.archives.deb.index import unpack
@@ -26,6 +26,7 @@ from tmplbuild.recipes.model import Archive
 
 _REPOMD_LIMIT = 4 << 20
 _LIST_LIMIT = 512 << 20  # bytes of an unpacked list; those of the largest distributions have some 200 MB
+_FILES_LIMIT = 2 << 30  # the same of a list of all files
 _KINDS = ("primary", "modules")
 _SUFFIXES = (".zst", ".xz", ".gz", ".bz2")
 
@@ -35,12 +36,36 @@ _Head: TypeAlias = Head[Repomd]
 @dataclass(frozen=True, slots=True)
 class Lists:
     """What a verified repository says of its packages: uncompressed files. `role` and `suite` are those
-    of the recipe; `modules` is None where it has no module streams."""
+    of the recipe; `modules` is None where it has no module streams. `files` is the list of all files, which
+    is not read but where one is missing: `plain_files`."""
 
     role: str
     suite: str
     primary: Path
     modules: Path | None
+    files: Later | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """A list that may be fetched: where it would lie, and what repomd.xml says of it."""
+
+    index: IndexFile
+    entry: repomd.Entry
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it was fetched."""
+        return self.index.local.exists()
+
+    def wanted(self, role: str) -> Wanted:
+        """It, to be fetched. Raises VerifyError for one that is larger than any."""
+        _refuse_larger(self.index.path, self.entry, _FILES_LIMIT)
+        return Wanted(role, (self.index.path,), self.index.size, self.index.sha256, self.index.local)
+
+    def unpacked(self) -> Path:
+        """The list that was fetched, uncompressed. Raises VerifyError."""
+        return _unpacked(self.index, self.entry, _FILES_LIMIT)
 
 
 def read_archives(archives: Mapping[str, Archive], arch: str, **options: Any) -> tuple[ArchiveState, ...]:
@@ -68,7 +93,15 @@ def _opened(role: str, suite: SuiteState) -> Lists:
             kind for kind in _KINDS if kind in found.files and found.files[kind].sha256 == index.sha256
         )
         plain[kind] = _unpacked(index, found.files[kind])
-    return Lists(role, suite.suite, plain["primary"], plain.get("modules"))
+    return Lists(role, suite.suite, plain["primary"], plain.get("modules"), _later(suite, found))
+
+
+def _later(suite: SuiteState, found: Repomd) -> Later | None:
+    entry = found.files.get("filelists")
+    if entry is None:
+        return None
+    local = suite.release.local.with_name(digest.file_name(entry.sha256))
+    return Later(IndexFile(f"{suite.suite}/{entry.path}", entry.sha256, entry.size, local), entry)
 
 
 def _verify(body: bytes, signature: bytes | None, suite: Suite, url: str) -> openpgp.Signed:
@@ -94,14 +127,19 @@ def _indexes(head: _Head) -> list[IndexFile]:
 def _wanted(head: _Head) -> list[Wanted]:
     role = head.suite.role
     for kind, entry in head.release.files.items():
-        if kind in _KINDS and max(entry.size, entry.plain_size) > _LIST_LIMIT:
-            raise VerifyError(
-                "a repository's list of packages is larger than any",
-                where=f"{head.suite.suite}/{entry.path}",
-                why=f"{entry.size} bytes, unpacked {entry.plain_size}, are declared",
-                hint="use another mirror (MIRROR=)",
-            )
+        if kind in _KINDS:
+            _refuse_larger(f"{head.suite.suite}/{entry.path}", entry, _LIST_LIMIT)
     return [Wanted(role, (one.path,), one.size, one.sha256, one.local) for one in _indexes(head)]
+
+
+def _refuse_larger(path: str, entry: repomd.Entry, limit: int) -> None:
+    if max(entry.size, entry.plain_size) > limit:
+        raise VerifyError(
+            "a repository's list of packages is larger than any",
+            where=path,
+            why=f"{entry.size} bytes, unpacked {entry.plain_size}, are declared",
+            hint="use another mirror (MIRROR=)",
+        )
 
 
 def _ready(heads: Sequence[_Head], fetcher: Fetcher) -> None:
@@ -110,13 +148,13 @@ def _ready(heads: Sequence[_Head], fetcher: Fetcher) -> None:
     fetcher.parallel([partial(_unpacked, index, by_hash[index.sha256]) for index in indexes.values()])
 
 
-def _unpacked(index: IndexFile, entry: repomd.Entry) -> Path:
+def _unpacked(index: IndexFile, entry: repomd.Entry, limit: int = 0) -> Path:
     """Unpack a list if no earlier run did; what lies there has been verified. Raises VerifyError."""
     plain = index.local.with_name(f"{index.sha256}.plain")
     if not plain.exists():
         suffix = next((end for end in _SUFFIXES if entry.path.endswith(end)), "")
         expect = Listed(entry.plain_sha256, entry.plain_size) if entry.plain_sha256 else None
-        unpack(index.local, suffix, plain, expect=expect, limit=_LIST_LIMIT, where=index.path)
+        unpack(index.local, suffix, plain, expect=expect, limit=limit or _LIST_LIMIT, where=index.path)
     return plain
 
 

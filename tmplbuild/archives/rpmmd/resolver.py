@@ -15,11 +15,27 @@ from tmplbuild.errors import ResolveError
 def closure(pool: Pool, wishes: Wishes) -> Closure:
     """The closure of what is wished, packages by name; the base (`include`) is always a part of it.
 
-    There are no priorities: `priorities` has no effect.
+    There are no priorities: `priorities` has no effect. Where a file is needed that no list of packages
+    names, and there is no other way, the lists of all files are read (as dnf 5 does it).
 
-    Raises ResolveError for a package that does not exist, or packages that cannot stand together;
-    VerifyError for one that its repository lists without a SHA-256.
+    Raises ResolveError for a package that does not exist, or packages that cannot stand together; MoreWanted
+    where the lists of all files have to be fetched first; VerifyError for a package that its repository
+    lists without a SHA-256.
     """
+    try:
+        return _closure(pool, wishes)
+    except _FileError as error:
+        wide = pool.with_files(error.what)
+        if wide is None:
+            raise
+    return _closure(wide, wishes)
+
+
+class _FileError(ResolveError):
+    """What nothing provides is a file."""
+
+
+def _closure(pool: Pool, wishes: Wishes) -> Closure:
     # what is named anyway settles the choices within the base
     base = _solve(pool, wishes.include, prefer=wishes.include)
     wishes.refuse_excluded(one.name for one in base)
@@ -54,21 +70,20 @@ def _solve(
     exclude: Sequence[str] = (),
     prefer: Sequence[str] = (),
     recommends: bool = False,
-) -> list[Solvable]:
+) -> Sequence[Solvable]:
     for name in names:
         _refuse_unknown(pool, name, exclude)
     numbers = [one.number for one in fixed]
-    found, problems = pool.repositories.solve(
-        names, numbers, exclude=exclude, prefer=prefer, recommends=recommends
-    )
-    if problems:
-        raise ResolveError(
-            f"the packages asked for cannot be installed together: {problems[0]}",
-            why="\n".join(problems[1:]),
+    found = pool.repositories.solve(names, numbers, exclude=exclude, prefer=prefer, recommends=recommends)
+    if found.problems:
+        kind = _FileError if found.lacks_file else ResolveError
+        raise kind(
+            f"the packages asked for cannot be installed together: {found.problems[0]}",
+            why="\n".join(found.problems[1:]),
             hint="take one of them out, exclude it, or prefer another alternative; an archive that is half "
             "updated looks like this too",
         )
-    return found
+    return found.taken
 
 
 def _refuse_unknown(pool: Pool, name: str, exclude: Sequence[str]) -> None:
@@ -86,6 +101,8 @@ def _refuse_unknown(pool: Pool, name: str, exclude: Sequence[str]) -> None:
             where="archives.NAME.modules",
             hint=f"enable one that has it: {', '.join(streams)}",
         )
+    if name.startswith("/"):
+        raise _FileError(f"no package of the recipe's archives has the file {name}")
     near = difflib.get_close_matches(name, pool.repositories.names(), n=2, cutoff=0.6)
     raise ResolveError(
         f"there is no package {name!r} in the recipe's archives",
