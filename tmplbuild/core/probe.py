@@ -25,7 +25,7 @@ _LIMITS = {"memory": Limits(memory_mib=512), "pids": Limits(pids=100), "cpu": Li
 _FIXES = {
     "root": "run it as root (sudo)",
     "kernel": "use Linux 5.8 or newer",
-    "userns": "set the sysctl user.max_user_namespaces above 0; in a chroot are none (unshare(2)): "
+    "userns": "set the sysctl user.max_user_namespaces above 0; in a chroot there are none (unshare(2)): "
     "leave it, or make it a container",
     "cgroup2": "mount it: mount -t cgroup2 none /sys/fs/cgroup/unified",
     "overlay": "use Linux 5.19 or newer, and a disk that is not itself an overlay (ext4, xfs, btrfs)",
