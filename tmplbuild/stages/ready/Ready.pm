@@ -33,7 +33,8 @@ sub import {
         # From the beginning, and on a descriptor of its own: a position is shared by all copies.
         open(my $fresh, '<', "/proc/self/fd/$program") or die "$0: $!";
         POSIX::close($program);
-        fcntl($fresh, $F_DUPFD_CLOEXEC, $program) == $program or die "$0: $!";
+        # "+ 0": perls before 5.36 take a number that was once printed for a buffer
+        fcntl($fresh, $F_DUPFD_CLOEXEC, $program + 0) == $program or die "$0: $!";
         $^T = time;
         return;
     }
