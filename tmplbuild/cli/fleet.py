@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tmplbuild.engine.elsewhere import Elsewhere
     from tmplbuild.fleet.grid import Tls
 
+_PARTS = ("base", "tree", "pack", "base+tree", "tree+pack", "base+tree+pack")
 _LISTEN = "tcp://127.0.0.1:8786"
 
 
@@ -58,11 +59,11 @@ def add(verbs: Verbs) -> None:
     task = verbs.add_parser(
         "task",
         help="do one part of a build for the fleet (workers run this)",
-        description="Take an order from the fleet's store and do a part of it: base, tree or pack. Workers "
-        "run this for each part that the scheduler gives them.",
+        description="Take an order from the fleet's store and do a part of it: base, tree or pack, or "
+        "neighbours in one go. Workers run this for each part that the scheduler gives them.",
     )
     task.add_argument("order", metavar="ORDER", help="name of the order: a digest")
-    task.add_argument("part", metavar="PART", choices=("base", "tree", "pack"), help="base, tree or pack")
+    task.add_argument("part", metavar="PART", choices=_PARTS, help="base, tree, pack; neighbours: tree+pack")
     add_store(task)
     task.set_defaults(run=run_task)
 

@@ -155,8 +155,8 @@ def _job(one: Seen, asked: Wish) -> Job:
     words += [flag for flag, given in flags.items() if given]
     if not asked.offline:
         words.append("--seen")  # the archives were asked just now, for all templates at once
-    first = next((row.step.key for row in one.plan.todo if row.step.makes_layer), None)
-    return Job(one.template, tuple(words), need_of(one), first)
+    layers = tuple(row.step.key for row in one.plan.todo if row.step.makes_layer)
+    return Job(one.template, tuple(words), need_of(one), layers)
 
 
 def _outcome(one: Seen, found: Ended) -> tuple[str, str]:

@@ -27,13 +27,13 @@ class Job:
 
     Parameters:
         words: the command line, without the program.
-        first_layer: key of the first layer that it makes; who needs the same one had better wait.
+        layers: keys of the layers that it makes, in order; who needs the same first one had better wait.
     """
 
     template: str
     words: tuple[str, ...]
     need: Need
-    first_layer: str | None = None
+    layers: tuple[str, ...] = ()
 
     @property
     def recipe(self) -> str:
@@ -102,9 +102,9 @@ class Workers:
         while waiting:
             running = [job for job, _ in self._running.values()]
             needs = [job.need for job in running]
-            made = {job.first_layer for job in running}
+            made = {job.layers[0] for job in running if job.layers}
             # one that would only wait for a layer that another one makes comes later, if there is a choice
-            order = sorted(waiting, key=lambda job: job.first_layer is not None and job.first_layer in made)
+            order = sorted(waiting, key=lambda job: bool(job.layers) and job.layers[0] in made)
             job = next((job for job in order if self._budget.allows(job.need, needs)), None)
             if job is None:
                 return

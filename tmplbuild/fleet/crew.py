@@ -15,6 +15,7 @@ from tmplbuild.engine.workers import Ended, Job
 from tmplbuild.engine.world import Wish
 from tmplbuild.errors import TmplbuildError
 from tmplbuild.events import Emit, Event, RunDone, TemplateEvent
+from tmplbuild.fleet.graph import shared_of
 from tmplbuild.ui.errors import error_object
 
 
@@ -23,20 +24,30 @@ class FleetCrew:
 
     Parameters:
         at_once: templates under way at once; the fleet's own queue need not hold the whole night.
+        common: is told the keys of the layers that more than one of the jobs makes.
         over: set when the run is interrupted.
     """
 
     def __init__(
-        self, settings: Settings, asked: Wish, emit: Emit, *, at_once: int, over: threading.Event
+        self,
+        settings: Settings,
+        asked: Wish,
+        emit: Emit,
+        *,
+        at_once: int,
+        common: Callable[[set[str]], None],
+        over: threading.Event,
     ) -> None:
         self._settings = settings
         self._asked = replace(asked, seen=not asked.offline)
         self._emit = emit
         self._at_once = at_once
+        self._common = common
         self._over = over
 
     def run(self, jobs: Sequence[Job], done: Callable[[Ended], None]) -> None:
         """Run all jobs; an interrupt is raised again when those under way have been let go."""
+        self._common(shared_of(job.layers for job in jobs))
         pool = ThreadPoolExecutor(self._at_once, "build")
         try:
             for future in as_completed([pool.submit(self._build, job) for job in jobs]):

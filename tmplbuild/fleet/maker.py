@@ -26,7 +26,7 @@ from tmplbuild.errors import BusyError, FetchError, StageError, StoreError, Tmpl
 from tmplbuild.events import Emit, Note, StageDone, StageFailed, StageStarted
 from tmplbuild.fleet import layers
 from tmplbuild.fleet.crew import FleetCrew
-from tmplbuild.fleet.graph import needs_of, submit, tasks_of
+from tmplbuild.fleet.graph import at_once, needs_of, submit, tasks_of
 from tmplbuild.fleet.grid import Grid, LostError
 from tmplbuild.fleet.identity import identity
 from tmplbuild.fleet.order import give, part_of, secrets_of
@@ -59,6 +59,7 @@ class Fleet:
         self._lock = threading.Lock()
         self._ears: dict[str, list[Callable[[Found], None]]] = {}
         self._sent: dict[Path, str] = {}
+        self.common: set[str] = set()  # keys of layers that several templates of this run need
         self.over = threading.Event()
         grid.listen(self._hear)
 
@@ -94,7 +95,9 @@ class Fleet:
     def crew(self, settings: Settings, asked: Wish, emit: Emit) -> Crew:
         """See `Elsewhere.crew`."""
         jobs = sum(one.jobs for one in self.grid.members() if one.version == identity())
-        return FleetCrew(settings, asked, emit, at_once=2 * jobs + 2, over=self.over)
+        return FleetCrew(
+            settings, asked, emit, at_once=at_once(jobs), common=self.common.update, over=self.over
+        )
 
     # -- what comes back -------------------------------------------------------------------------
 
@@ -200,7 +203,14 @@ class _Job:
         if self.avoid:  # a machine that is started again has another address, and another chance
             only = [one.address for one in grid.members() if one.address not in self.avoid]
         again = "" if attempt == 1 else f"~{attempt}-{digest(only)[:8]}"
-        tasks = tasks_of(self.plan, self.order, needs=self._needs, urgency=self._urgency(), again=again)
+        tasks = tasks_of(
+            self.plan,
+            self.order,
+            shared=self.fleet.common,
+            needs=self._needs,
+            urgency=self._urgency(),
+            again=again,
+        )
         futures: list[Any] = []
         for task in tasks:
             self.fleet.attend(task.key, self._hear)

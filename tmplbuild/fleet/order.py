@@ -31,7 +31,8 @@ from tmplbuild.recipes import travel
 
 PARTS = ("base", "tree", "pack")
 """What a build is divided into: the bootstrap, which several templates may share; the tree; and what looks at
-it: check, pack and boot test, which share what they find."""
+it: check, pack and boot test, which share what they find. Neighbours that one machine does in one go are
+named together, as "tree+pack"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,20 +45,22 @@ class Opened:
 
 
 def part_of(steps: tuple[Step, ...], part: str) -> tuple[Step, ...]:
-    """The steps of a part."""
+    """The steps of a part, or of several."""
     last = next(at for at, step in enumerate(steps) if step.name in LOOKS_ONLY)
-    return {"base": steps[:1], "tree": steps[1:last], "pack": steps[last:]}[part]
+    found = {"base": steps[:1], "tree": steps[1:last], "pack": steps[last:]}
+    return tuple(step for name in part.split("+") for step in found[name])
 
 
 def secrets_of(world: World, part: str) -> tuple[str, ...]:
     """The names of the secrets that a part needs where it is done."""
-    if part == "pack":
+    names = part.split("+")
+    if names == ["pack"]:
         return ()
     recipe = world.loaded.recipe
     logins = [archive.credentials for archive in recipe.archives.values()]
     told = [text for one in logins for text in (one.user, one.password, one.certificate, one.key)]
     found = {secrets.name_of(text) for text in told}
-    if part == "tree":
+    if "tree" in names:
         found |= {secrets.name_of(user.password) for user in recipe.configure.users.values()}
         found |= {name for hook in recipe.hooks.values() for name in hook.secrets}
     return tuple(sorted(name for name in found if name))

@@ -45,6 +45,7 @@ def perform(tool: str, key: str, order: str, part: str, *before: Found) -> Found
 
     Parameters:
         tool: who gave the order: see `tmplbuild.fleet.identity`.
+        part: see `tmplbuild.fleet.order.PARTS`.
         key: the task's, under which its events go.
         before: what came of the parts that it rests on, so that Dask does them first and, if it can, here.
     """

@@ -51,7 +51,7 @@ def run(order: str, part: str, store: str, settings: Settings, emit: Emit) -> Fo
         found: Found = {}
         try:
             done = task.run()
-            if part == "pack":
+            if part.endswith("pack"):
                 found |= task.packed()
         except TmplbuildError as error:
             return found | {"error": error_object(error), "logs": task.logs()}
