@@ -7,7 +7,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -79,7 +79,7 @@ class _Task:
         plan = Plan(opened.plan.template, (*before, *here, *after), "")
         self._fetch_packages(plan)
         with ThreadPoolExecutor(1, "push") as pool:
-            pushed = []
+            pushed: list[Future[None]] = [pool.submit(self._share_packages, plan)]
             known = {row.step.name: row for row in (*before, *here)}
 
             def heard(event: Event) -> None:
@@ -91,7 +91,6 @@ class _Task:
             done = execute(Plan(plan.template, (*before, *here), ""), shop)
             for future in pushed:
                 future.result()
-        self._share_packages(plan)
         return done[first:]
 
     def _seen(self, row: Planned) -> Planned:
