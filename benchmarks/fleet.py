@@ -27,7 +27,7 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.nightly import SMALL
-from benchmarks.ratio import Way, compare, holds
+from benchmarks.ratio import Way, compare, holds, peak_kib
 from tests.moving_archive import MovingArchive
 from tests.workshop import Run, Workshop
 
@@ -53,6 +53,11 @@ class Party:
         """CPU seconds that it and those of its children which have ended have taken (proc(5), stat)."""
         text = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2]
         return sum(map(int, text.split()[11:15])) / os.sysconf("SC_CLK_TCK")
+
+    @property
+    def peak_kib(self) -> int:
+        """The most memory that it has had, KiB."""
+        return peak_kib(self._process.pid)
 
     def end(self) -> None:
         """Have it end, and wait for it."""

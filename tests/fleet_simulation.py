@@ -19,7 +19,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import dask
 import distributed
@@ -49,6 +49,7 @@ _QUIET: dict[str, Any] = {  # what would wake a hundred workers each second and 
     "distributed.scheduler.active-memory-manager.start": False,
 }
 _HEARTBEAT_S = 60
+_IDLE_S = 10.0
 _NOBODY = "127.0.0.1:0"
 
 
@@ -142,6 +143,18 @@ class Night:
         return self.makespan_s / self.bound_s
 
 
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A scheduler's process: `cpu_s` during the night, `idle_cpu` CPU seconds a second before it, memory."""
+
+    makespan_s: float
+    cpu_s: float
+    idle_cpu: float
+    tasks: dict[str, int]
+    idle_kib: int
+    peak_kib: int
+
+
 def simulate(
     templates: Sequence[Template],
     workers: Sequence[str],
@@ -165,6 +178,54 @@ def simulate(
     finally:
         asyncio.set_event_loop(None)
         loop.close()
+
+
+class Process(Protocol):
+    """A scheduler's process."""
+
+    address: str
+
+    @property
+    def cpu(self) -> float:
+        """CPU seconds so far."""
+
+    @property
+    def peak_kib(self) -> int:
+        """The most memory that it has had, KiB."""
+
+
+async def work_through(
+    scheduler: Process,
+    templates: Sequence[Template],
+    workers: Sequence[str],
+    *,
+    costs: Costs,
+    seconds: float,
+) -> Measured:
+    """The same night in real time, with a scheduler that is a process of its own, reached by TCP.
+
+    Parameters:
+        seconds: how long it is to take at least: all durations are made shorter by one factor.
+    """
+    global _world
+    logging.getLogger("distributed").setLevel(logging.ERROR)
+    bound = lower_bound(templates, workers, costs)
+    _world = _World({one.order: one for one in templates}, costs, speed=bound / seconds)
+    kept, part.perform = part.perform, perform  # type: ignore[assignment]
+    with dask.config.set({key: value for key, value in _QUIET.items() if "scheduler" not in key}):
+        team = [_worker(scheduler.address, f"w{n}", arch) for n, arch in enumerate(workers)]
+        await asyncio.gather(*team)
+        async with distributed.Client(scheduler.address, asynchronous=True) as client:
+            grid = Grid(client)
+            idle, idle_kib = scheduler.cpu, scheduler.peak_kib
+            await asyncio.sleep(_IDLE_S)
+            idle = (scheduler.cpu - idle) / _IDLE_S
+            begin, cpu = time.monotonic(), scheduler.cpu
+            tasks = await _crew(grid, templates, len(workers), _urgency)
+            took, cpu, peak = time.monotonic() - begin, scheduler.cpu - cpu, scheduler.peak_kib
+        await asyncio.gather(*(worker.close() for worker in team))
+    part.perform = kept
+    return Measured(took, cpu, idle, tasks, idle_kib, peak)
 
 
 def lower_bound(templates: Sequence[Template], workers: Sequence[str], costs: Costs) -> float:
@@ -194,6 +255,7 @@ class _World:
 
     templates: dict[str, Template]
     costs: Costs
+    speed: float = 1.0
     made: set[str] = field(default_factory=set)  # keys of tasks whose results are in the store
     have: set[tuple[str, str]] = field(default_factory=set)  # workers, and the bases that they have
     runs: dict[str, int] = field(default_factory=dict)
@@ -215,7 +277,7 @@ async def perform(tool: str, key: str, order: str, steps: str, *before: dict[str
         seconds += template.takes(steps)
         seconds += costs.pull_s if base not in _world.have and not steps.startswith("base") else 0.0
     worker.log_event(TOPIC, {"key": key, "part": steps, "worker": worker.name, "events": []})
-    await asyncio.sleep(seconds)
+    await asyncio.sleep(seconds / _world.speed)
     worker.log_event(TOPIC, {"key": key, "part": steps, "worker": worker.name, "events": []})
     _world.made.add(key)
     _world.have.add(base)
