@@ -22,6 +22,8 @@ from typing import TypeAlias
 import pysequoia
 from pysequoia.packet import HashAlgorithm, Packet, PacketPile, SignatureType, Tag
 
+from tmplbuild.archives import barekey
+from tmplbuild.archives.barekey import BareKey
 from tmplbuild.archives.clock import utc
 from tmplbuild.errors import VerifyError
 
@@ -72,14 +74,26 @@ def verify_clear(data: bytes, keys: Sequence[str], keys_dir: KeysDir, *, now: fl
     armored = data[data.rindex(b"-----BEGIN PGP SIGNATURE-----") :]
     checker = _Checker(Keyring(keys, keys_dir), now, where)
     packets = _signatures(armored, where, checker.what)
+    checker.keyring.refuse_bare()
     return checker.check(packets, lambda: pysequoia.verify(data, checker.keyring.store))
 
 
 def verify_detached(
-    data: bytes, signature: bytes, keys: Sequence[str], keys_dir: KeysDir, *, now: float, where: str
+    data: bytes,
+    signature: bytes,
+    keys: Sequence[str],
+    keys_dir: KeysDir,
+    *,
+    now: float,
+    where: str,
+    weak: Sequence[str] = (),
 ) -> Signed:
-    """Check a file against its detached signatures (Release and Release.gpg); as `verify_clear`."""
-    return Keyring(keys, keys_dir).verify_detached(data, signature, now=now, where=where)
+    """Check a file against its detached signatures (Release and Release.gpg); as `verify_clear`.
+
+    Parameters:
+        weak: as `Keyring` takes it.
+    """
+    return Keyring(keys, keys_dir, weak).verify_detached(data, signature, now=now, where=where)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +114,7 @@ def certificates(raw: bytes, where: str) -> list[Certificate]:
         for cert in pysequoia.Cert.split_bytes(raw):
             packets = list(PacketPile.from_bytes(bytes(cert)))
             keys = [one.fingerprint.upper() for one in packets if one.tag in _KEYS and one.fingerprint]
-            bodies = tuple((_number(one.tag), bytes(one.body)) for one in packets)
-            found.append(Certificate(cert, cert.fingerprint.upper(), tuple(keys), bodies))
+            found.append(Certificate(cert, cert.fingerprint.upper(), tuple(keys), _packets(cert)))
     except RuntimeError as error:
         reason = str(error).partition("\n")[0]
         raise VerifyError("a keyring cannot be read", where=where, why=reason) from None
@@ -126,26 +139,51 @@ class Keyring:
 
     Parameters:
         keys, keys_dir: as `verify_clear` takes them.
+        weak: those among the keys of which DSA, and signatures over SHA-1, are accepted.
+
+    A certificate that vouches for itself by a signature of an old kind is read as a bare key, which counts
+    for detached signatures alone: see `tmplbuild.archives.barekey`.
     """
 
-    def __init__(self, keys: Sequence[str], keys_dir: KeysDir) -> None:
+    def __init__(self, keys: Sequence[str], keys_dir: KeysDir, weak: Sequence[str] = ()) -> None:
         self._keys = keys
         self._keys_dir = keys_dir
+        self._weak = weak
+
+    @functools.cached_property
+    def _read(self) -> dict[str, pysequoia.Cert | BareKey]:
+        return {key: _certificate(self._keys_dir, key, weak=key in self._weak) for key in self._keys}
 
     @functools.cached_property
     def certs(self) -> list[pysequoia.Cert]:
         """The certificates. Raises VerifyError for one that cannot be used."""
-        return [_certificate(self._keys_dir, key) for key in self._keys]
+        return [one for one in self._read.values() if not isinstance(one, BareKey)]
+
+    @functools.cached_property
+    def bare(self) -> dict[str, BareKey]:
+        """The bare keys by fingerprint, lower case. Raises as `certs` does."""
+        return {one.fingerprint.lower(): one for one in self._read.values() if isinstance(one, BareKey)}
 
     @functools.cached_property
     def expiry(self) -> dict[str, float]:
         """When each key and subkey expires, by fingerprint."""
-        return {key: end for cert in self.certs for key, end in _expiry(cert).items()}
+        found = {key: end for cert in self.certs for key, end in _expiry(cert).items()}
+        return found | {key: one.expires for key, one in self.bare.items()}
 
     @functools.cached_property
     def primary(self) -> dict[str, str]:
         """The primary key of each key and subkey, by fingerprint."""
-        return {key: cert.fingerprint for cert in self.certs for key in _expiry(cert)}
+        found = {key: cert.fingerprint for cert in self.certs for key in _expiry(cert)}
+        return found | {key: key for key in self.bare}
+
+    def fingerprints(self) -> list[str]:
+        """Those of the primary keys, upper case."""
+        return sorted({key.upper() for key in self.primary.values()})
+
+    def refuse_bare(self) -> None:
+        """Raise WeakError where a certificate counts as a bare key alone."""
+        for key in self.bare.values():
+            raise _weak_certificate(f"{key.fingerprint}.asc", "its signature over its own names is too old")
 
     def store(self, _ids: list[str]) -> list[pysequoia.Cert]:
         """What pysequoia asks for certificates."""
@@ -176,6 +214,11 @@ class Keyring:
         made = 0
         failure: VerifyError | None = None
         for packet in packets:
+            if (bare := checker.bare_of(packet)) is not None:
+                if bare.signed(data, bytes(packet.body), now):
+                    signers.append(bare.fingerprint)
+                    made = max(made, _made(packet))
+                continue
             sig = _sig(packet, where, what)
 
             def verify(sig: pysequoia.Sig = sig) -> pysequoia.Decrypted:
@@ -183,7 +226,7 @@ class Keyring:
 
             try:
                 signers += checker.check([packet], verify).signers
-                made = max(made, int(packet.signature_created.timestamp()) if packet.signature_created else 0)
+                made = max(made, _made(packet))
             except VerifyError as error:
                 failure = failure or error
         if not signers:
@@ -229,6 +272,10 @@ class _Checker:
     def _alive(self, primary: str, signing_key: str) -> bool:
         return all(self.now < self.keyring.expiry.get(key.lower(), 0.0) for key in (primary, signing_key))
 
+    def bare_of(self, packet: Packet) -> BareKey | None:
+        """The bare key that a signature names."""
+        return self.keyring.bare.get(self._key_of(packet))
+
     def refusal(self, packets: list[Packet]) -> VerifyError:
         """Why none of the signatures counts: the most telling reason."""
         ours = [(packet, key) for packet in packets if (key := self._key_of(packet))]
@@ -237,12 +284,12 @@ class _Checker:
             return VerifyError(
                 f"{self.what} is signed, but by none of the recipe's keys",
                 where=self.where,
-                why=f"it is signed by {names}; the recipe pins "
-                + ", ".join(cert.fingerprint.upper() for cert in self.keyring.certs),
+                why=f"it is signed by {names}; the recipe pins " + ", ".join(self.keyring.fingerprints()),
                 hint="if the distribution has new keys, add them to the recipe (archives.NAME.keys and "
                 "keys/FINGERPRINT.asc) after checking them on its site",
             )
-        if weak := [packet for packet, _ in ours if packet.hash_algorithm in _WEAK]:
+        weak = [packet for packet, _ in ours if packet.hash_algorithm in _WEAK]
+        if weak and not any(bare.weak for packet in weak if (bare := self.bare_of(packet))):
             return WeakError(
                 f"{self.what}'s signature uses a broken hash",
                 where=self.where,
@@ -295,7 +342,11 @@ def _issuer(packet: Packet) -> str:
     return (packet.issuer_fingerprint or packet.issuer_key_id or "an unnamed key").upper()
 
 
-def _certificate(keys_dir: KeysDir, fingerprint: str) -> pysequoia.Cert:
+def _made(packet: Packet) -> int:
+    return int(packet.signature_created.timestamp()) if packet.signature_created else 0
+
+
+def _certificate(keys_dir: KeysDir, fingerprint: str, *, weak: bool = False) -> pysequoia.Cert | BareKey:
     folders = (keys_dir,) if isinstance(keys_dir, Path) else keys_dir
     paths = [folder / f"{fingerprint}.asc" for folder in folders]
     path = next((path for path in paths if path.exists()), paths[0])
@@ -321,7 +372,20 @@ def _certificate(keys_dir: KeysDir, fingerprint: str) -> pysequoia.Cert:
             why=f"the key in it is {cert.fingerprint.upper()}",
             hint=hint,
         )
-    return _usable(cert, str(path))
+    bare = barekey.of(_packets(cert), weak=weak)
+    try:
+        usable = _usable(cert, str(path))
+        return bare if weak and bare is not None else usable
+    except WeakError:
+        if bare is None or (bare.is_dsa and not weak):
+            raise
+    if bare.revoked:
+        raise _revoked(str(path))
+    return bare
+
+
+def _packets(cert: pysequoia.Cert) -> tuple[tuple[int, bytes], ...]:
+    return tuple((_number(one.tag), bytes(one.body)) for one in PacketPile.from_bytes(bytes(cert)))
 
 
 def _usable(cert: pysequoia.Cert, where: str) -> pysequoia.Cert:
@@ -330,14 +394,19 @@ def _usable(cert: pysequoia.Cert, where: str) -> pysequoia.Cert:
         revoked = cert.is_revoked
         _ = cert.expiration  # asks for a binding signature that today's policy accepts
     except RuntimeError as error:
-        raise WeakError(
-            "a pinned key vouches for itself by a signature that is not accepted any more",
-            where=where,
-            why=_deepest(error),
-        ) from None
+        raise _weak_certificate(where, _deepest(error)) from None
     if revoked:
-        raise VerifyError("a pinned key has been revoked", where=where, hint="pin the key's successor")
+        raise _revoked(where)
     return cert
+
+
+def _revoked(where: str) -> VerifyError:
+    return VerifyError("a pinned key has been revoked", where=where, hint="pin the key's successor")
+
+
+def _weak_certificate(where: str, why: str) -> WeakError:
+    what = "a pinned key vouches for itself by a signature that is not accepted any more"
+    return WeakError(what, where=where, why=why)
 
 
 def _deepest(error: RuntimeError) -> str:

@@ -1,25 +1,27 @@
 """Signatures by bare public keys, checked only: the one module that imports `cryptography`.
 
-For what OpenPGP's library does not tell of: Alpine's RSA signatures, and certifications of OpenPGP keys by
-others. RSA is PKCS #1 v1.5 (RFC 8017, 8.2.2), EdDSA is Ed25519 (RFC 8032, 5.1.7). A public key in PEM is a
-SubjectPublicKeyInfo (RFC 7468, 13).
+For what OpenPGP's library does not tell of: Alpine's RSA signatures, certifications of OpenPGP keys by
+others, and keys that a recipe accepts and that library's policy does not. RSA is PKCS #1 v1.5 (RFC 8017,
+8.2.2), EdDSA is Ed25519 (RFC 8032, 5.1.7). A public key in PEM is a SubjectPublicKeyInfo (RFC 7468, 13).
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import padding
+from cryptography.hazmat.primitives.asymmetric import dsa, padding
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey, RSAPublicNumbers
-from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, encode_dss_signature
 
 _HASHES: dict[str, hashes.HashAlgorithm] = {
     "sha1": hashes.SHA1(),  # Alpine's packages and older indexes
     "sha256": hashes.SHA256(),
+    "sha384": hashes.SHA384(),
     "sha512": hashes.SHA512(),
 }
 _SHORTEST = 2048
@@ -75,6 +77,26 @@ def ed25519_verifies(public: bytes, signature: bytes, message: bytes) -> bool:
     try:
         Ed25519PublicKey.from_public_bytes(public).verify(signature, message)
     except (InvalidSignature, ValueError):
+        return False
+    return True
+
+
+def dsa_verifies(domain: Sequence[int], signature: tuple[int, int], digest: bytes, kind: str) -> bool:
+    """Whether a signature is by a DSA key over data with this digest.
+
+    Parameters:
+        domain: the key's p, q, g and y.
+        kind: the hash: "sha1", "sha256", "sha384" or "sha512".
+
+    Raises ValueError for a key that is of no size of FIPS 186-4.
+    """
+    p, q, g, y = domain
+    if p.bit_length() > 3072:
+        raise ValueError("its modulus is too long")
+    try:
+        key = dsa.DSAPublicNumbers(y, dsa.DSAParameterNumbers(p, q, g)).public_key()
+        key.verify(encode_dss_signature(*signature), digest, Prehashed(_HASHES[kind]))
+    except InvalidSignature:
         return False
     return True
 

@@ -104,6 +104,7 @@ class Form(Generic[R]):
         wanted: what is to be downloaded of a head.
         ready: unpacks and scans what was downloaded, and tells of what weakens the archive.
         components: refuses a recipe that names components which no suite has.
+        weak_keys: whether the recipe's keys of that name count.
     """
 
     title: str
@@ -117,6 +118,7 @@ class Form(Generic[R]):
     wanted: Callable[[Head[R]], list[Wanted]]
     ready: Callable[[Sequence[Head[R]], Fetcher], None]
     components: Callable[[Sequence[Head[R]]], None] = lambda heads: None
+    weak_keys: bool = False
 
 
 def read(
@@ -164,6 +166,8 @@ def read(
             cache.remember(head.suite.memory, head.facts)
             cache.remember(form.accepted(head.suite, head.release), {"date": str(head.release.date)})
     _tell_frozen(heads, fetcher)
+    if form.weak_keys:
+        _tell_weak(archives, fetcher)
     return tuple(
         ArchiveState(
             role, tuple(_state(form, head) for head in heads if head.suite.role == role), archive.modules
@@ -250,6 +254,8 @@ def _signed(
         return form.verify(body, signature, suite, url)
     except openpgp.WeakError as error:
         error.hint = f'{error.hint}: archives.{suite.role}.frozen = {{ "{suite.suite}" = "{sha256}" }}'
+        if form.weak_keys:
+            error.hint += f"; or its key be named in archives.{suite.role}.weak_keys, knowing that"
         raise
 
 
@@ -316,6 +322,13 @@ def _tell_frozen(heads: Sequence[Head[R]], fetcher: Fetcher) -> None:
     if names:
         text = f"believed by the digest that the recipe pins, not by a signature: {', '.join(names)}"
         fetcher.emit(Note(text, level="warning"))
+
+
+def _tell_weak(archives: Mapping[str, Archive], fetcher: Fetcher) -> None:
+    for role, archive in archives.items():
+        if archive.weak_keys:
+            text = f"signatures that can be forged are accepted of {', '.join(archive.weak_keys)} ({role})"
+            fetcher.emit(Note(text, level="warning"))
 
 
 def _state(form: Form[R], head: Head[R]) -> SuiteState:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from tmplbuild.recipes.credentials import Credentials
-from tmplbuild.recipes.kinds import KeyId, ModuleStream, Section, Sha256, Text
+from tmplbuild.recipes.kinds import Fingerprint, KeyId, ModuleStream, Section, Sha256, Text
 
 
 class Archive(Section, frozen=True, kw_only=True):
@@ -28,6 +28,8 @@ class Archive(Section, frozen=True, kw_only=True):
             keys (of their SubjectPublicKeyInfo, DER), which lie in keys/SHA256.pub. Empty only with
             `keys_missing`.
         keys_missing: why no key can be pinned yet, and what to do: until `keys` has one, nothing is built.
+        weak_keys: those of `keys` of which DSA, and signatures over SHA-1, are accepted all the same: whoever
+            can pay for it may forge them. With "slackpkg", "dnf" and "zypper".
         signed: what the signatures are on: "index" (the signed file of each suite vouches for the packages),
             "packages" (the index is not signed, each package is), or "both". With "dnf", "zypper" and
             "pacman".
@@ -56,6 +58,7 @@ class Archive(Section, frozen=True, kw_only=True):
     modules: tuple[ModuleStream, ...] = ()
     keys: tuple[KeyId, ...]
     keys_missing: Text = ""
+    weak_keys: tuple[Fingerprint, ...] = ()
     signed: Literal["index", "packages", "both"] = "index"
     credentials: Credentials = Credentials()
     keyring: Annotated[str, Meta(pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]*)?$", description="a file name")] = ""

@@ -34,6 +34,7 @@ _WHOLE_TREE = {"/", "/*", "/**", "/**/*"}
 # The files of others' keys need names that a recipe does not know.
 _OWN_KEYS = frozenset({"apt-deb", "apt-rpm", "dnf", "zypper"})
 _PACKAGE_SIGNED = frozenset({"dnf", "zypper", "pacman", "slackpkg"})  # elsewhere packages have no signatures
+_WEAK_KEYS = frozenset({"dnf", "zypper", "slackpkg"})
 _WITH_COMPONENTS = frozenset({"apt-deb", "apt-rpm"})  # other archives' suites are not divided any further
 
 
@@ -123,6 +124,15 @@ def _archives(loaded: LoadedRecipe) -> Iterator[Row]:
             hint = "put the key where it looks for it, with configure.files"
             what = f"has no effect with {loaded.recipe.upgrade.manager}"
             yield "error", ("archives", role, "own_keys"), what, hint
+        for at, old in enumerate(archive.weak_keys):
+            where = ("archives", role, "weak_keys", at)
+            if old not in archive.keys:
+                yield "error", where, "is none of the archive's keys", did_you_mean(old, archive.keys)
+            elif loaded.recipe.upgrade.manager not in _WEAK_KEYS:
+                yield "error", where, f"has no effect with {loaded.recipe.upgrade.manager}", ""
+            else:
+                what = "signatures of this key are accepted that can be forged"
+                yield "warning", where, what, "take a stronger key as soon as the distribution has one"
         if archive.modules and loaded.recipe.upgrade.manager != "dnf":
             what = f"has no effect with {loaded.recipe.upgrade.manager}"
             yield "error", ("archives", role, "modules"), what, "module streams are dnf's"

@@ -105,8 +105,8 @@ def _later(suite: SuiteState, found: Repomd) -> Later | None:
 
 
 def _verify(body: bytes, signature: bytes | None, suite: Suite, url: str) -> openpgp.Signed:
-    keys = suite.archive.keys
-    return openpgp.verify_detached(body, signature or b"", keys, suite.keys_dir, now=suite.now, where=url)
+    keys = openpgp.Keyring(suite.archive.keys, suite.keys_dir, suite.archive.weak_keys)
+    return keys.verify_detached(body, signature or b"", now=suite.now, where=url)
 
 
 def _check(release: Repomd, suite: Suite, url: str) -> None:
@@ -169,4 +169,5 @@ _FORM = Form(
     indexes=_indexes,
     wanted=_wanted,
     ready=_ready,
+    weak_keys=True,
 )

@@ -36,7 +36,7 @@ def vouchers(archives: Mapping[str, Archive], keys_dir: openpgp.KeysDir, now: fl
         keys_dir, now: as `tmplbuild.archives.openpgp.verify_detached` takes them.
     """
     return {
-        role: partial(_vouch, openpgp.Keyring(archive.keys, keys_dir), now)
+        role: partial(_vouch, openpgp.Keyring(archive.keys, keys_dir, archive.weak_keys), now)
         for role, archive in archives.items()
         if archive.signed != "index"
     }

@@ -65,8 +65,8 @@ def package(role: str, entry: Entry) -> Package:
 
 
 def _verify(body: bytes, signature: bytes | None, suite: Suite, url: str) -> openpgp.Signed:
-    keys = suite.archive.keys
-    signed = openpgp.verify_detached(body, signature or b"", keys, suite.keys_dir, now=suite.now, where=url)
+    keys = openpgp.Keyring(suite.archive.keys, suite.keys_dir, suite.archive.weak_keys)
+    signed = keys.verify_detached(body, signature or b"", now=suite.now, where=url)
     # the list does not say when it was made, its signature does
     return replace(signed, content=_STAMP + str(signed.made).encode() + b"\n" + signed.content)
 
@@ -111,4 +111,5 @@ _FORM: Form[Checksums] = Form(
     indexes=_indexes,
     wanted=_wanted,
     ready=_ready,
+    weak_keys=True,
 )

@@ -15,7 +15,7 @@ from tmplbuild.recipes.model import Archive
 def vouchers(archives: Mapping[str, Archive], keys_dir: openpgp.KeysDir, now: float) -> dict[str, Voucher]:
     """What the packages of each archive have to pass whose recipe says that they are signed."""
     return {
-        role: partial(_vouch, openpgp.Keyring(archive.keys, keys_dir), now)
+        role: partial(_vouch, openpgp.Keyring(archive.keys, keys_dir, archive.weak_keys), now)
         for role, archive in archives.items()
         if archive.signed != "index"
     }
