@@ -5,7 +5,8 @@
 All use the same package files from this machine: ours its warm package cache (index look-up and
 closure are counted, each run is a process of its own), the others a local archive made of the same
 files, without signatures. "ours, second" is a recipe whose base is there already and that adds a few
-packages. Needs root, mmdebstrap and debootstrap.
+packages. Before each run, whoever's it is, all is written to disk, and the package files are read, so that
+they are in memory; each tree has a part of the disk of its own. Needs root, mmdebstrap and debootstrap.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.ratio import Way, compare, holds
+from benchmarks.ratio import Way, compare, holds, quiet
 from tests.deb_trees import Choice, Maker, debootstrap, local_archive, mmdebstrap, open_source
+from tmplbuild.core.linux import spread
 
 SECOND = ("ifupdown", "iproute2", "iputils-ping", "netbase", "nano", "less", "procps", "cron")
 
@@ -61,13 +63,19 @@ def _run(recipe: str, place: Path, cache: Path, runs: int) -> int:
         layer = f"second{next(number)}"
         subprocess.run([*command, "--place", str(first), "--layer", layer, "--once", "second"], check=True)
 
+    def before() -> None:
+        for path in (*(place / "archive").rglob("*.deb"), *cache.rglob("*.prepared")):
+            path.read_bytes()
+        quiet()
+
+    spread(place)  # all trees alike: see there what it is good for
     found = compare(
         f"bootstrap of {len(choice.full.packages)} packages of {recipe}",
         [
-            Way("ours", ours),
-            Way("mmdebstrap", lambda: mmdebstrap(choice, archive, place / f"mm{next(number)}")),
-            Way("debootstrap", lambda: debootstrap(choice, archive, place / f"deb{next(number)}")),
-            Way("ours, second", second),
+            Way("ours", ours, before),
+            Way("mmdebstrap", lambda: mmdebstrap(choice, archive, place / f"mm{next(number)}"), before),
+            Way("debootstrap", lambda: debootstrap(choice, archive, place / f"deb{next(number)}"), before),
+            Way("ours, second", second, before),
         ],
         runs=runs,
         warmups=0,

@@ -1,7 +1,8 @@
 """Alternating runs of two or more ways to do a thing, their medians, and the ratio of each to the first.
 
-Machines drift: a figure from yesterday says little. Here all ways run in turn (A B C, A B C, ...)
-in one go, so that a slow minute slows all of them, and only the ratio of medians is believed.
+Machines drift: a figure from yesterday says little. Here all ways run in turn (A B C, C B A, ...)
+in one go, so that a slow minute slows all of them, and only the ratio of medians is believed. Those that
+write much have `quiet` called before each run: what one leaves to be written is no other's burden.
 
     from benchmarks.ratio import Way, compare
     compare("pack", [Way("ours", ours), Way("gzip -6", ["sh", "-c", "tar -c . | gzip -6 > x"])])
@@ -71,7 +72,7 @@ def measure(ways: Sequence[Way], *, runs: int = 5, warmups: int = 1) -> list[Mea
     walls: dict[str, list[float]] = {way.name: [] for way in ways}
     cpus: dict[str, list[float]] = {way.name: [] for way in ways}
     for turn in range(warmups + runs):
-        for way in ways:
+        for way in ways if turn % 2 == 0 else reversed(ways):  # nobody always comes after the same one
             wall, cpu = _once(way)
             if turn >= warmups:
                 walls[way.name].append(wall)
@@ -104,6 +105,20 @@ def holds(what: str, value: float, *, at_least: float | None = None, at_most: fl
     goal = f"at least {at_least:g}" if at_least is not None else f"at most {at_most:g}"
     print(f"  {'ok  ' if good else 'MISS'} {what}: {value:.2f} (goal: {goal})")
     return good
+
+
+def quiet(most_s: float = 30) -> None:
+    """Wait until what was written is on disk, and a moment more for what the system does about it."""
+    os.sync()
+    end = time.monotonic() + most_s
+    while _unwritten_kib() > 4096 and time.monotonic() < end:
+        time.sleep(0.1)
+    time.sleep(2)
+
+
+def _unwritten_kib() -> int:
+    rows = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
+    return sum(int(rows[name].split()[0]) for name in ("Dirty", "Writeback"))
 
 
 def peak_kib(pid: int | None = None) -> int:

@@ -21,6 +21,7 @@ from tmplbuild.archives.fetch import Fetcher
 from tmplbuild.archives.model import ArchiveState, Closure, Package
 from tmplbuild.archives.wishes import Wishes
 from tmplbuild.core import Core, Rootfs, Tree
+from tmplbuild.core.linux import spread
 from tmplbuild.engine.bench import VeShell
 from tmplbuild.events import Emit, silent
 from tmplbuild.managers import manager
@@ -125,6 +126,7 @@ class Maker:
 
     def __post_init__(self) -> None:
         self.place.mkdir(parents=True, exist_ok=True)
+        spread(self.place)  # as the layer store does
         self.core = Core(self.place / "run")
 
     @property

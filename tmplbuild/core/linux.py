@@ -12,6 +12,7 @@ import os
 import socket
 import struct
 from collections.abc import Iterable
+from pathlib import Path
 
 CLONE_NEWNS = 0x00020000
 CLONE_NEWCGROUP = 0x02000000
@@ -44,6 +45,7 @@ _AT_EMPTY_PATH = 0x1000
 _AT_RECURSIVE = 0x8000
 _AT_FDCWD = -100
 _MOVE_MOUNT_F_EMPTY_PATH = 4
+_TOP = 0x00020000  # FS_TOPDIR_FL of linux/fs.h
 _FSCONFIG_SET_FLAG, _FSCONFIG_SET_STRING, _FSCONFIG_CMD_CREATE = 0, 1, 6
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -229,6 +231,26 @@ def set_fs_ids(uid: int, gid: int) -> None:
 def syncfs(fd: int) -> None:
     """Write all of a file system to disk, that of `fd`. Raises OSError when the disk refuses."""
     _check(_libc.syncfs(ctypes.c_int(fd)), "syncfs")
+
+
+def spread(folder: Path) -> None:
+    """Have the file system take the directories in `folder` for unrelated trees, each with a place of its own
+    (chattr(1), T).
+
+    ext4 looks for free inodes beside those of the parent directory, and passes by all that were deleted in
+    the last minutes, again for each new file: where many trees come and go, one costs a quarter more. Nothing
+    happens where a file system does not know of it.
+    """
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        word = struct.calcsize("l") << 16  # the size of the argument is part of the call's number
+        (flags,) = struct.unpack("i", fcntl.ioctl(fd, 0x80006601 | word, bytes(4)))
+        if not flags & _TOP:
+            fcntl.ioctl(fd, 0x40006602 | word, struct.pack("i", flags | _TOP))
+    except OSError:
+        pass  # EPERM, ENOTTY, EOPNOTSUPP: it was only advice
+    finally:
+        os.close(fd)
 
 
 def set_personality(persona: int) -> None:

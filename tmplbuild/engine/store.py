@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from tmplbuild.core import Rootfs
+from tmplbuild.core.linux import spread
 from tmplbuild.core.process import run as run_process
 from tmplbuild.errors import StoreError
 
@@ -78,6 +79,7 @@ class Store:
         try:
             for name in ("layers", "drafts", "failed", "artifacts", "facts", "records", "logs", "trash"):
                 (state_dir / name).mkdir(parents=True, exist_ok=True)
+            spread(state_dir / "drafts")  # where layers are made
         except OSError as error:
             raise StoreError(
                 "the layer store cannot be used",
