@@ -1,6 +1,7 @@
 """Requests over HTTP and what comes back, piece by piece. The only module that knows requests.
 
-requests honours the proxy variables of the environment (http_proxy, https_proxy, no_proxy).
+It is loaded with the first request: a run that finds everything in the cache does without. requests honours
+the proxy variables of the environment (http_proxy, https_proxy, no_proxy).
 """
 
 from __future__ import annotations
@@ -9,20 +10,17 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from email.utils import parsedate_to_datetime
-from http.client import HTTPException
-from http.client import responses as STATUS_WORDS
 from types import TracebackType
-from typing import Any
-
-import requests
-from urllib3.exceptions import HTTPError
+from typing import TYPE_CHECKING, Any
 
 from tmplbuild import __version__
 from tmplbuild.archives.logins import Login
 from tmplbuild.archives.parallel import Stopped
 from tmplbuild.archives.trouble import reason
 from tmplbuild.errors import FetchError
+
+if TYPE_CHECKING:
+    import requests
 
 CHUNK = 1 << 17
 _WINDOW_S = 60.0
@@ -93,13 +91,17 @@ class Transport:
             raise FetchError(
                 "a file is not in the cache", where=url, why="offline", hint="run once without --offline"
             )
+        from http.client import responses as words
+
+        from requests.exceptions import RequestException
+
         with self._lock:
             self.requests += 1
         try:
             response = self._session().get(
                 url, headers=dict(headers), stream=True, timeout=self._timeout, **self._login(url)
             )
-        except requests.exceptions.RequestException as error:
+        except RequestException as error:
             raise Again(f"{url}: {reason(error)}") from None
         with self._lock:
             self._open.add(response)
@@ -109,13 +111,17 @@ class Transport:
             return closing
         closing.close()
         # what a server says beside the number may be what it was told
-        said = f"{url}: HTTP {status} {STATUS_WORDS.get(status, '')}".rstrip()
+        said = f"{url}: HTTP {status} {words.get(status, '')}".rstrip()
         if status in _PASSING:
             raise Again(said, _retry_after(response))
         raise Denied(said) if status in _DENIED else Missing(said)
 
     def chunks(self, response: requests.Response, url: str) -> Iterator[bytes]:
         """The body as it comes. A server that trickles is given up like one that is silent (Again)."""
+        from http.client import HTTPException
+
+        from urllib3.exceptions import HTTPError
+
         begun, came = self._clock(), 0
         try:
             while chunk := _piece(response):
@@ -155,6 +161,8 @@ class Transport:
         return {**words, "verify": login.authority} if login.authority else words
 
     def _session(self) -> requests.Session:
+        import requests
+
         session: requests.Session | None = getattr(self._local, "session", None)
         if session is None:
             session = self._local.session = requests.Session()
@@ -201,6 +209,8 @@ def _piece(response: requests.Response) -> bytes:
 
 def _retry_after(response: requests.Response) -> float:
     """What the server asks to wait, in seconds (RFC 9110, 10.2.3); 0 if it does not say."""
+    from email.utils import parsedate_to_datetime
+
     raw = response.headers.get("Retry-After", "").strip()
     if raw.isdigit():
         return float(min(int(raw[:9]), 3600))

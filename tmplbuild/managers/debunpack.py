@@ -1,23 +1,23 @@
 """Unpacking packages into a tree as dpkg does, all of them at once.
 
 Directories and links come first, one package after the other, since it matters who makes them;
-then the files, several packages at a time. What dpkg keeps, this keeps: a directory that is there
-with its mode, a link to a directory where a package has a directory, and the files of
-other packages that are not replaced. Diversions (dpkg-divert(1)) and overrides of owner and mode
-(dpkg-statoverride(1)) that the tree's database holds are obeyed.
+then the files, several packages at a time, each in a process (core/crew.py). What dpkg keeps, this
+keeps: a directory that is there with its mode, a link to a directory where a package has a directory,
+and the files of other packages that are not replaced. Diversions (dpkg-divert(1)) and overrides of owner
+and mode (dpkg-statoverride(1)) that the tree's database holds are obeyed.
 """
 
 from __future__ import annotations
 
 import os
 import stat
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from tmplbuild.archives.deb.prepared import Entry, open_contents
+from tmplbuild.core.crew import share
 from tmplbuild.core.placing import Placer
 from tmplbuild.core.tarread import Source
 from tmplbuild.errors import StageError, StoreError, VerifyError
@@ -58,6 +58,12 @@ class Outcome:
     taken: dict[str, set[str]] = field(default_factory=dict)
     new_conffiles: dict[str, set[str]] = field(default_factory=dict)
 
+    def add(self, other: Outcome) -> None:
+        """Take in what another part of the packages brought."""
+        for mine, theirs in ((self.taken, other.taken), (self.new_conffiles, other.new_conffiles)):
+            for name, paths in theirs.items():
+                mine.setdefault(name, set()).update(paths)
+
 
 def in_parallel(work: Callable[[T], R], items: Sequence[T], workers: int) -> list[R]:
     """`work` on each item in threads; decompression, hashing and file calls run side by side.
@@ -90,7 +96,7 @@ def unpack(
         packages: in order; where two make the same directory, the first one's mode counts.
         plan: what `debplan.settle` said of them.
         installed: reads what the tree holds; called only if a file is there already.
-        workers: threads.
+        workers: processes.
 
     Raises StageError for a file that belongs to another package, VerifyError for a damaged
     prepared package, StoreError if the disk refuses.
@@ -101,12 +107,14 @@ def unpack(
             job.folders_and_links(placer, index, package)
     # the largest first, so that no worker is left with one at the end
     order = sorted(range(len(packages)), key=lambda index: -packages[index].prepared.contents.size)
-    in_parallel(lambda index: job.files(index, packages[index]), order, workers)
-    return job.outcome
+    whole = job.outcome
+    for found in share(lambda index: job.files(index, packages[index]), order, workers):
+        whole.add(found)
+    return whole
 
 
 class _Job:
-    """One `unpack`: what all its threads share."""
+    """One `unpack`. Of its second pass, each process has a copy."""
 
     def __init__(self, root_fd: int, plan: Plan, rules: Rules, installed: Callable[[], Installed]) -> None:
         self._root = root_fd
@@ -114,7 +122,6 @@ class _Job:
         self._rules = rules
         self._read_installed = installed
         self._installed: Installed | None = None
-        self._lock = threading.Lock()
         self.outcome = Outcome()
 
     # -- first pass ------------------------------------------------------------------------------
@@ -158,7 +165,8 @@ class _Job:
 
     # -- second pass -----------------------------------------------------------------------------
 
-    def files(self, index: int, package: DebPackage) -> None:
+    def files(self, index: int, package: DebPackage) -> Outcome:
+        self.outcome = Outcome()
         skipped = self._plan.skipped[index]
         conffiles = set(package.conffiles())
         with Placer(self._root) as placer:
@@ -181,6 +189,7 @@ class _Job:
                     why=str(error),
                     hint="Remove the file; it will be made again.",
                 ) from error
+        return self.outcome
 
     def _file(
         self, placer: Placer, package: DebPackage, entry: Entry, content: _Content, conffile: bool
@@ -191,8 +200,7 @@ class _Job:
         except FileExistsError:
             if conffile and self._owner(package, entry) is None:
                 # not ours to overwrite: dpkg compares the two when it configures the package
-                with self._lock:
-                    self.outcome.new_conffiles.setdefault(package.instance, set()).add(entry.path)
+                self.outcome.new_conffiles.setdefault(package.instance, set()).add(entry.path)
                 path += ".dpkg-new"
                 if placer.lstat(path) is not None:
                     placer.remove(path)
@@ -224,10 +232,9 @@ class _Job:
 
     def _owner(self, package: DebPackage, entry: Entry) -> str | None:
         """The installed package that has the entry's path in its list."""
-        with self._lock:
-            if self._installed is None:
-                self._installed = self._read_installed()
-            owner = self._installed.owner.get(entry.path)
+        if self._installed is None:
+            self._installed = self._read_installed()
+        owner = self._installed.owner.get(entry.path)
         return None if owner == package.instance else owner
 
     def _give_way(self, placer: Placer, path: str, package: DebPackage, entry: Entry) -> None:
@@ -238,8 +245,7 @@ class _Job:
             name = owner.partition(":")[0]
             if not package.replaces(name, self._installed.versions[owner]):
                 raise conflict(entry.path, package, name)
-            with self._lock:
-                self.outcome.taken.setdefault(owner, set()).add(entry.path)
+            self.outcome.taken.setdefault(owner, set()).add(entry.path)
         try:
             placer.remove(path)
         except OSError as error:

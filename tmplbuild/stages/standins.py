@@ -17,6 +17,7 @@ from tmplbuild.stages.context import Shell
 
 _PLACE = "/run/tmplbuild"
 _TREE = f"{_PLACE}/tree"  # the tree without stand-ins
+_MOUNTS = f"{_PLACE}/mounts"
 _TIMEOUT_S = 60
 # Scripts that ask whether this is a tree being made are told yes; libc6 then lets init alone. What moves the
 # configuration of an earlier version (dpkg-maintscript-helper(1)) finds none where a package is new, and is
@@ -88,10 +89,9 @@ def put_up(
     stubs |= dict.fromkeys(kept, (_READY / "caller.pl").read_text())
     lines: list[str] = []
     if stubs:  # each calls the program that it stands for
-        lines += [f"mkdir -p {_TREE}", f"mount --bind / {_TREE}"]
+        lines.append(f"mount --bind / {_TREE}")
     if kept:
         lines.append(_write(f"{_PLACE}/Ready.pm", (_READY / "Ready.pm").read_text()))
-    lines += [_idle(path) for path in never]
     for number, (path, stub) in enumerate(stubs.items()):
         name, there, real = f"{_PLACE}/{number}", shlex.quote(path), shlex.quote(_TREE + path)
         stub = _filled(stub, place=_PLACE, name=name, real=real, program=_TREE + path)
@@ -103,12 +103,9 @@ def put_up(
             lines.append(_filled(_KEEP, place=_PLACE, name=name, turn=turn, real=real))
         else:
             stub = f"#!/bin/sh\n{stub}"
-        lines += [
-            _write(f"{name}.stub", stub),
-            f"chmod 755 {name}.stub",
-            f"mount --bind {name}.stub {there}",
-            "fi",
-        ]
+        lines += [_write(f"{name}.stub", stub), _bind(f"{name}.stub", path), "fi"]
+    lines += [f"set -- {_PLACE}/*.stub", 'test ! -e "$1" || chmod 755 "$@"']
+    lines += [_idle(path) for path in never]
     _do(shell, lines, "prepare for the scripts", env)
 
 
@@ -118,7 +115,9 @@ def silence(shell: Shell, programs: Sequence[str]) -> None:
 
 
 def _do(shell: Shell, lines: Sequence[str], what: str, env: Mapping[str, str] | None = None) -> None:
-    script = "\n".join(["set -e", *lines]).encode()
+    """Run these lines, and mount what they say to be mounted, all of it by one program."""
+    before = ["set -e", f"mkdir -p {_TREE}", f"> {_MOUNTS}"]
+    script = "\n".join([*before, *lines, f"mount -a -T {_MOUNTS}"]).encode()
     shell.run(["/bin/sh", "-s"], what=what, env=env, stdin=script, timeout_s=_TIMEOUT_S)
 
 
@@ -133,8 +132,12 @@ def _write(path: str, text: str) -> str:
 
 
 def _idle(path: str) -> str:
-    there = shlex.quote(path)
-    return f"test ! -e {there} || mount --bind /bin/true {there}"
+    return f"test ! -e {shlex.quote(path)} || {_bind('/bin/true', path)}"
+
+
+def _bind(path: str, there: str) -> str:
+    escaped = "".join(rf"\{ord(sign):03o}" if sign in " \t\n\\" else sign for sign in there)  # fstab(5)
+    return f"printf '%s\\n' {shlex.quote(f'{path} {escaped} none bind')} >> {_MOUNTS}"
 
 
 def settle(shell: Shell, timeout_s: float) -> None:
