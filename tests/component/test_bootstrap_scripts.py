@@ -264,7 +264,7 @@ data
 def test_a_program_kept_ready_is_what_it_would_be_by_itself(yard: Yard) -> None:
     call = "echo in | WORD='a b' CALLER=$$ answer {} >> /etc/out 2>> /etc/err || echo $? >> /etc/status"
     lines = [
-        "test ! -e /run/tmplbuild/tree || until test -S /run/tmplbuild/0.door; do sleep 0.01; done",
+        "test ! -e /run/tmplbuild/Ready.pm || until test -S /run/tmplbuild/0.door; do sleep 0.01; done",
         "cd /usr/share; umask 077; exec 3>> /etc/third",
         *(call.format(words) for words in ("'x y' ''", "die", "killed")),
         "setpriv --reuid 1 --clear-groups answer < /dev/null || echo $? >> /etc/status",

@@ -12,7 +12,6 @@ import os
 import socket
 import struct
 from collections.abc import Iterable
-from pathlib import Path
 
 CLONE_NEWNS = 0x00020000
 CLONE_NEWCGROUP = 0x02000000
@@ -233,7 +232,7 @@ def syncfs(fd: int) -> None:
     _check(_libc.syncfs(ctypes.c_int(fd)), "syncfs")
 
 
-def spread(folder: Path) -> None:
+def spread(folder: str | os.PathLike[str]) -> None:
     """Have the file system take the directories in `folder` for unrelated trees, each with a place of its own
     (chattr(1), T).
 

@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Sequence
 
-from tmplbuild.archives.deb.prepared import prepare
+from tmplbuild.archives.deb.prepared import is_prepared, prepare
 from tmplbuild.archives.model import Package
 from tmplbuild.core.tree import Tree
 from tmplbuild.errors import StageError
@@ -72,7 +72,10 @@ def understood(ctx: Ctx, packages: Sequence[Package]) -> list[DebPackage]:
     """
     ctx.emit(Progress("prepare the packages"))
     files = [(package, ctx.package_file(package)) for package in packages]
-    made = in_parallel(lambda item: understand(item[0], prepare(item[1], item[0].sha256)), files, _workers())
+    # Only what is new takes long; the rest would be read twice as slowly by threads that wait for each other.
+    new = [(package, file) for package, file in files if not is_prepared(file)]
+    in_parallel(lambda item: prepare(item[1], item[0].sha256), new, _workers())
+    made = [understand(package, prepare(file, package.sha256)) for package, file in files]
     return sorted(made, key=lambda package: package.instance)
 
 
@@ -137,6 +140,11 @@ def run_preinst(shell: Shell, packages: Sequence[DebPackage], timeout_s: float) 
         raise _blamed(
             error, f"the preinst script of package {failed[1]} failed", failed[1], failed[2]
         ) from error
+
+
+def takes_turns(package: DebPackage) -> bool:
+    """Whether its script asks debconf (`TAKE_TURNS`), itself (debconf-devel(7)) or by pam-auth-update(8)."""
+    return any(word in package.script("postinst") for word in (b"debconf/confmodule", b"pam-auth-update"))
 
 
 def configure(

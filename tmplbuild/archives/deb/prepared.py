@@ -98,6 +98,11 @@ def prepare(deb: Path, sha256: str) -> Prepared:
     return load(target, sha256)
 
 
+def is_prepared(deb: Path) -> bool:
+    """Whether `prepare` has been here before."""
+    return deb.with_name(deb.name + SUFFIX).exists()
+
+
 def load(path: Path, sha256: str) -> Prepared:
     """Read the catalogue of a prepared package.
 

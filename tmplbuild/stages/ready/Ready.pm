@@ -45,11 +45,14 @@ sub import {
 sub serve {
     my ($caller, $turn) = @_;
     my ($pid) = unpack 'i', getsockopt($caller, $SOL_SOCKET, $SO_PEERCRED);
+    my ($name, @arguments) = split /\0/, do { local $/; <$caller> // '' }, -1;
+    pop @arguments;    # each ends with a NUL
     if ($turn) {
         open(our $lock, '>>', $turn) or return;    # until the end of the process
         flock($lock, $LOCK_EX) or return;
     }
     become($pid) or return;
+    ($0, @ARGV) = ($name, @arguments);
     my $child = fork // return;
     return 1 if !$child;
     syswrite $caller, "begun\n";
@@ -67,14 +70,11 @@ sub become {
         return if $other{$same} ne $own{$same};
     }
     ignore(map { hex $_->{SigIgn} } \%own, \%other);
-    my (undef, $name, @arguments) = split /\0/, slurp("/proc/$pid/cmdline"), -1;
-    pop @arguments;    # each ends with a NUL
     my $environment = slurp("/proc/$pid/environ");
     chdir "/proc/$pid/cwd" or return;
     take_descriptors($pid) or return;
     umask oct $other{Umask};
     %ENV = map { split /=/, $_, 2 } grep { /=/ } split /\0/, $environment;
-    ($0, @ARGV) = ($name, @arguments);
     return 1;
 }
 
