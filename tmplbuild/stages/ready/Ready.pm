@@ -91,14 +91,14 @@ sub ignore {
 # Makes another process's descriptors ours, under the same numbers.
 sub take_descriptors {
     my ($pid) = @_;
-    my $handle = syscall $SYS_PIDFD_OPEN, $pid, 0;
+    my $handle = syscall $SYS_PIDFD_OPEN, $pid + 0, 0;    # "+ 0": as above
     return if $handle < 0;
     my %taken;
     for my $number (numbers("/proc/$pid/fd")) {
         my ($flags) = slurp("/proc/$pid/fdinfo/$number") =~ /^flags:\s*(\d+)/m;
         next if oct($flags) & $O_CLOEXEC;
         return if $number >= $LOW;
-        $taken{$number} = syscall $SYS_PIDFD_GETFD, $handle, $number, 0;
+        $taken{$number} = syscall $SYS_PIDFD_GETFD, $handle, $number + 0, 0;
         return if $taken{$number} < 0;
     }
     for my $number (0 .. $LOW - 1) {
