@@ -135,6 +135,28 @@ def test_a_password_is_kept_where_tcb_has_it(bench: FakeBench) -> None:
     assert text(bench, "etc/tcb/old/shadow") == f"old:{HASH}:::::::\n"
 
 
+DEFS = "SUB_UID_MIN\t\t   100000\nSUB_UID_COUNT  1000\n# SUB_GID_COUNT 7\nUID_MIN 1000\n"
+
+
+def test_people_get_subordinate_ids_as_useradd_gives_them(bench: FakeBench) -> None:
+    """The first gap that is large enough; nothing where the distribution has no such file."""
+    put(bench.root / "etc/login.defs", DEFS)
+    put(bench.root / "etc/subuid", "old:100000:1000\nodd:101500:10\nbad:x:y\n")
+    people = {"one": User(), "two": User(), "svc": User(system=True), "old": User(), "root": User()}
+    for _ in range(2):
+        made(bench, people)
+        lines = text(bench, "etc/subuid").splitlines()
+        assert lines[3:] == ["one:101510:1000", "two:102510:1000"]
+        assert not (bench.root / "etc/subgid").exists()
+    put(bench.root / "etc/subgid", "")
+    made(bench, {"three": User()})
+    assert text(bench, "etc/subgid") == "three:100000:65536\n"
+    put(bench.root / "etc/login.defs", "SUB_GID_MAX 165536\nSUB_UID_COUNT 0\n")
+    made(bench, {"four": User()})
+    assert text(bench, "etc/subgid") == "three:100000:65536\n", "there is no room left"
+    assert "four" not in text(bench, "etc/subuid")
+
+
 @pytest.mark.parametrize(
     ("accounts", "words"),
     [
@@ -197,7 +219,7 @@ def test_a_package_beside_the_recipe_is_asked_for_by_its_digest(tmp_path: Path) 
     [
         ('[install]\nfiles = ["gone.deb"]\n', "gone.deb is not there"),
         ('[install.digests]\n"my.deb" = "' + "0" * 64 + '"\n', "is none of install.files"),
-        (EXTRA + '[upgrade]\nmanager = "dnf"\n', "build_only: has no effect"),
+        (EXTRA + '[upgrade]\nmanager = "apk"\n', "apk has to know what its key is called"),
         ("[archives.tiny]\nbuild_only = true\n", "no archive would be left in the template"),
     ],
 )

@@ -10,6 +10,7 @@ from tmplbuild.core.tree import Tree
 from tmplbuild.errors import HostError, StageError
 from tmplbuild.leftovers.accounts import GROUP, GSHADOW, PASSWD, SHADOW, TCB, complete
 from tmplbuild.recipes.additions import User
+from tmplbuild.stages import subordinate
 
 _PEOPLE = range(1000, 60000)
 _SYSTEM = range(999, 99, -1)
@@ -30,7 +31,8 @@ def make(tree: Tree, users: Mapping[str, User], secret: Callable[[str], str]) ->
 
 
 def _make(tree: Tree, name: str, user: User, secret: Callable[[str], str]) -> str:
-    fields = _fields(tree, name) or _new(tree, name, user)
+    known = _fields(tree, name)
+    fields = known or _new(tree, name, user)
     uid, gid, home = int(fields[2]), int(fields[3]), fields[5]
     if user.uid is not None and user.uid != uid:
         raise _refused(name, PASSWD, f"it is there, and its uid is {uid}, not {user.uid}")
@@ -44,6 +46,8 @@ def _make(tree: Tree, name: str, user: User, secret: Callable[[str], str]) -> st
         fields[6] = user.shell
     _set(tree, PASSWD, name, ":".join(fields))
     complete(tree, (name,), ())
+    if known is None and not user.system:
+        subordinate.give(tree, name, uid)
     for group in user.groups:
         for path, at in ((GROUP, 3), (GSHADOW, 3)):
             _join(tree, path, at, group, name, must=path == GROUP)

@@ -10,7 +10,7 @@ from __future__ import annotations
 BOOTSTRAP = 1
 UNPACK = 3
 INSTALL = 2
-CONFIGURE = 2
+CONFIGURE = 3
 STRIP = 1
 CLEAN = 1
 UPGRADE = 1
