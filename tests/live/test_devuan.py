@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.devuan_archive import DevuanArchive
+from tests.derived_archive import DEVUAN, DerivedArchive
 from tests.workshop import Workshop
 from tmplbuild.engine.steps import NAMES
 
@@ -17,7 +17,7 @@ NAME = "devuan-5-x86_64"
 
 
 def test_a_recipe_of_devuan_becomes_a_template_that_sysvinit_boots(tmp_path: Path, packages: Path) -> None:
-    archive = DevuanArchive(tmp_path, packages)
+    archive = DerivedArchive(DEVUAN, tmp_path, packages)
     shop = Workshop(tmp_path / "shop", packages)
     archive.export_key(shop.recipe("devuan", archive.recipe()))
     with archive.serve() as server:
