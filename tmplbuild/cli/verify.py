@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import json
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tmplbuild.cli.options import Verbs, screen_of, settings_of
@@ -37,6 +38,12 @@ def add(verbs: Verbs) -> None:
         action="append",
         help="with --rebuild: take the packages from here, as `tmplbuild build` does (repeatable)",
     )
+    parser.add_argument(
+        "--packages",
+        metavar="DIR",
+        type=Path,
+        help="with --rebuild: packages that lay beside recipes, where these have others by now",
+    )
     parser.set_defaults(run=run_verify)
 
 
@@ -66,10 +73,17 @@ def run_verify(args: argparse.Namespace) -> int:
     from tmplbuild.publish.verify import verify
 
     settings = settings_of(args)
+    if args.packages is not None and not args.packages.is_dir():
+        raise UsageError("--packages is no directory", where=str(args.packages))
     key = key_of(args, settings.publish.key)
     with screen_of(args) as emit:
         report = verify(
-            args.place, key=key, emit=emit, jobs=settings.jobs, rebuild=settings if args.rebuild else None
+            args.place,
+            key=key,
+            emit=emit,
+            jobs=settings.jobs,
+            rebuild=settings if args.rebuild else None,
+            packages=args.packages,
         )
     if args.json:
         print(json.dumps({"event": "verified", **dataclasses.asdict(report)}))

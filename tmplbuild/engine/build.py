@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tmplbuild.changes.facts import Facts
     from tmplbuild.engine.chronicle import Chronicle
     from tmplbuild.engine.execute import Done
+    from tmplbuild.recipes import LoadedRecipe
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,18 +39,21 @@ class Result:
     summary: dict[str, object]
 
 
-def build(name: str, *, settings: Settings, emit: Emit, **wish: Any) -> Result:
+def build(
+    name: str, *, settings: Settings, emit: Emit, loaded: LoadedRecipe | None = None, **wish: Any
+) -> Result:
     """Build a template or bring it up to date.
 
     Parameters:
         name: the recipe's name, or the path of its file.
+        loaded: the recipe, if it has been read already.
         wish: see `tmplbuild.engine.world.Wish`.
 
     Raises the error of whatever failed; the template in the cache is then as it was before.
     """
     start = time.monotonic()
     asked = Wish(**wish)
-    world = open_world(name, asked, settings, emit)
+    world = open_world(name, asked, settings, emit, loaded=loaded)
     with template_lock(settings.state_dir, world.template):
         if asked.elsewhere is None:
             world.core.gc()  # needs root, and says so before anything is made in a user's directories

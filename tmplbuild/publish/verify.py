@@ -101,12 +101,21 @@ class Checker:
         return file
 
 
-def verify(place: str, *, key: str, emit: Emit, jobs: int = 4, rebuild: Settings | None = None) -> Report:
+def verify(
+    place: str,
+    *,
+    key: str,
+    emit: Emit,
+    jobs: int = 4,
+    rebuild: Settings | None = None,
+    packages: Path | None = None,
+) -> Report:
     """Check the mirror at an address or in a directory.
 
     Parameters:
         key: fingerprint that must have signed everything; "" to look at hashes alone.
         rebuild: build the current builds again, with these settings.
+        packages: a directory that has packages which lay beside recipes.
 
     Raises UsageError for what is no mirror, FetchError where it cannot be reached, VerifyError where it has
     no index.json that can be believed; all else becomes a fault of the report.
@@ -133,17 +142,19 @@ def verify(place: str, *, key: str, emit: Emit, jobs: int = 4, rebuild: Settings
         with checker.noting(str(index.get("page", own.NAME))):
             check_pages(checker, index)
         if rebuild is not None:
-            _rebuild(checker, index, rebuild, emit)
+            _rebuild(checker, index, rebuild, emit, packages)
         return checker.report
 
 
-def _rebuild(checker: Checker, index: dict[str, Any], settings: Settings, emit: Emit) -> None:
+def _rebuild(
+    checker: Checker, index: dict[str, Any], settings: Settings, emit: Emit, packages: Path | None
+) -> None:
     from tmplbuild.publish.rebuild import rebuild  # which needs all that builds
 
     for template in index["templates"]:
         for build in template["builds"][:1]:
             with checker.noting(build["path"]):
-                rebuild(checker.remote, template, build, settings, emit)
+                rebuild(checker.remote, template, build, settings, emit, packages)
                 checker.report.rebuilt += 1
 
 

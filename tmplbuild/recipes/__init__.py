@@ -4,7 +4,7 @@ from tmplbuild.recipes.catalogue import VE_ARCHES, Entry, entries, find, is_path
 from tmplbuild.recipes.chain import Offer, offered
 from tmplbuild.recipes.difference import Difference, difference
 from tmplbuild.recipes.lint import Finding, lint
-from tmplbuild.recipes.load import LoadedRecipe, load, with_local_digests, without_boot_test
+from tmplbuild.recipes.load import LoadedRecipe, load, with_local_digests, with_packages, without_boot_test
 from tmplbuild.recipes.release import as_upgrade, begins_packed, without_release_steps
 from tmplbuild.recipes.schema import schema
 from tmplbuild.recipes.show import show
@@ -33,6 +33,7 @@ __all__ = [
     "skeleton",
     "with_features",
     "with_local_digests",
+    "with_packages",
     "without_boot_test",
     "without_release_steps",
 ]

@@ -38,7 +38,8 @@ class LoadedRecipe:
     OpenVZ's (x86_64); the template's name is `recipe.image.name`. `chain` are the files read, the
     most distant parent first; `origin` gives for each key path ("install.packages[3]") the place
     that sets it (what is not there is a default). `variant` is the one that was asked for, `features` are
-    all that were laid, in order.
+    all that were laid, in order. `packages` are those of `install.files` that are not taken from beside the
+    recipe, by name.
     """
 
     name: str
@@ -50,6 +51,7 @@ class LoadedRecipe:
     origin: Mapping[str, Place]
     variant: str = ""
     features: tuple[str, ...] = ()
+    packages: Mapping[str, Path] = dataclasses.field(default_factory=dict)
 
     @property
     def dir(self) -> Path:
@@ -131,10 +133,14 @@ class LoadedRecipe:
                 result[user.password] = hashlib.sha256(secrets.find(name).data).hexdigest()
         return result
 
+    def local_package(self, name: str) -> Path | None:
+        """Where one of `install.files` lies; None where it is not there."""
+        return self.packages.get(name) or self.find(name)
+
     def local_packages(self) -> dict[Path, str]:
         """The packages beside the recipe, with their digests. See `with_local_digests`."""
         install = self.recipe.install
-        found = {name: self.find(name) for name in install.files}
+        found = {name: self.local_package(name) for name in install.files}
         return {path: install.digests[name] for name, path in found.items() if path is not None}
 
 
@@ -146,7 +152,7 @@ def with_local_digests(loaded: LoadedRecipe) -> LoadedRecipe:
     install = loaded.recipe.install
     digests = dict(install.digests)
     for name in install.files:
-        path = loaded.find(name)
+        path = loaded.local_package(name)
         if path is None:
             raise RecipeError(f"{name} is not there", where=f"{loaded.path}: install.files")
         with path.open("rb") as file:
@@ -157,8 +163,16 @@ def with_local_digests(loaded: LoadedRecipe) -> LoadedRecipe:
                 where=str(path),
                 why=f"its sha256 is {found}, and install.digests says {digests[name]}",
             )
-    changed = msgspec.structs.replace(install, digests=digests)
-    return dataclasses.replace(loaded, recipe=msgspec.structs.replace(loaded.recipe, install=changed))
+    return with_packages(loaded, digests, loaded.packages)
+
+
+def with_packages(
+    loaded: LoadedRecipe, digests: Mapping[str, str], packages: Mapping[str, Path]
+) -> LoadedRecipe:
+    """The recipe with these digests of its local packages, some of which lie elsewhere than beside it."""
+    install = msgspec.structs.replace(loaded.recipe.install, digests=dict(digests))
+    recipe = msgspec.structs.replace(loaded.recipe, install=install)
+    return dataclasses.replace(loaded, recipe=recipe, packages=packages)
 
 
 def nearest_first(chain: Sequence[Path]) -> list[Path]:
