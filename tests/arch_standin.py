@@ -134,10 +134,10 @@ class ArchStandin:
     def _keyring(self) -> Part:
         trusted = "".join(f"{key}:4:\n" for key in self.keys.masters).encode()
         contents = {".gpg": self.keys.keyring, "-trusted": trusted, "-revoked": b""}
-        # Debian's pacman-key looks at the second place
-        places = ("/usr/share/pacman/keyrings/archlinux", "/usr/share/keyrings/archlinux")
-        files = [File(f"{place}{end}", data) for place in places for end, data in contents.items()]
-        return Part("archlinux-keyring", files=tuple(files))
+        place = "/usr/share/pacman/keyrings"
+        files = [File(f"{place}/archlinux{end}", data) for end, data in contents.items()]
+        # where Debian's pacman-key looks
+        return Part("archlinux-keyring", files=(*files, link("/usr/share/keyrings", "pacman/keyrings")))
 
     def _filesystem(self) -> Part:
         files = (

@@ -178,6 +178,14 @@ class SlackwareStandin:
         more = {path: top / path for path in ("GPG-KEY", "patches/PACKAGES.TXT")}
         self._index(top, files | later, "", more, own=files)
 
+    def lend(self, packages: Iterable[Txz]) -> None:
+        """Write another tree, below `place`/lent, signed by the same key."""
+        top = self.place / "lent/tree"
+        files = {f"{one.series}/{one.filename}": one for one in packages}
+        for path, one in files.items():
+            self._put(top / path, one)
+        self._index(top, files, "")
+
     def serve(self) -> ArchiveServer:
         """A server whose address with /slackware is the archive's (a context manager)."""
         return ArchiveServer(self.place)

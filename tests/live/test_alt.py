@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from tests import alt_packages
+from tests import alt_packages, beside
 from tests.alt_standin import AltStandin, as_failing
-from tests.aptrpm_factory import Key, publish_key, sign, throw_away_key
+from tests.aptrpm_factory import Key, Repository, publish_key, sign, throw_away_key
 from tests.archive_server import ArchiveServer
-from tests.rpm_factory import Rpm
+from tests.rpm_factory import WHEN, File, Rpm, build_rpm
 from tests.workshop import Run, Workshop
 from tmplbuild.archives.aptrpm import setversion
 from tmplbuild.core import Tree
@@ -178,9 +178,22 @@ def test_the_next_night_packages_moved(alt: Alt, branch: Callable[..., None]) ->
         '[image]\nname = "nightly"\n[archives.altlinux]\nadd.suites = ["p11/branch/x86_64-i586"]\n'
         '[install]\nadd.packages = ["i586-hello"]\n',
     )
+    key = throw_away_key("lent")
+    lent = Repository(alt.standin.place / "lent", key)
+
+    def lend(version: str) -> None:
+        lent.add(Rpm(beside.NEEDS, version, arch="noarch"), Rpm(beside.PACKAGE, "0.9"))
+        lent.write("lent/x86_64", label="lent", date=WHEN + int(version))
+
+    lend("1")
+    tables = beside.LENT.format(url=alt.server.url) + 'suites = ["lent/x86_64"]\ncomponents = ["classic"]\n'
+    tables += f'keys = ["{publish_key(key, alt.recipes / "altlinux/keys")}"]\n'
+    one = Rpm(beside.PACKAGE, requires=(beside.NEEDS,), files=(File("/usr/share/beside", b"beside\n"),))
+    beside.add(alt.recipes / "altlinux/nightly.toml", {"beside.rpm": build_rpm(one)}, tables)
     alt.build(name)
     packages = {row["name"]: row["arch"] for row in _manifest(alt, "nightly")["packages"]}
     assert (packages["i586-hello"], packages["rpm"]) == ("i586", "x86_64"), "two architectures in one tree"
+    lend("2")
 
     def newer(rpm: Rpm) -> Rpm:
         return replace(rpm, release="alt9") if rpm.name == "tcb" else rpm
@@ -189,7 +202,13 @@ def test_the_next_night_packages_moved(alt: Alt, branch: Callable[..., None]) ->
     again = alt.build(name)
     assert again.ran[0] == "upgrade"
     manifest = json.loads((alt.shop.templates / "nightly.manifest.json").read_text())
-    assert "1.0-alt9" in {row["version"] for row in manifest["packages"] if row["name"] == "tcb"}
+    versions = {row["name"]: row["version"] for row in manifest["packages"]}
+    assert versions["tcb"] == "1.0-alt9"
+    assert (versions[beside.PACKAGE], versions[beside.NEEDS]) == ("1.0-alt1", "2-alt1")
+    with alt.shop.tree("nightly", "clean-again") as tree:
+        assert tree.read_text("/usr/share/beside") == "beside\n"
+        lists = [tree.read_text(path) for path in tree.glob("/etc/apt/sources.list.d/*")]
+        assert not any(beside.ADDRESS in text for text in lists)
 
 
 def test_a_template_for_i586(alt: Alt) -> None:

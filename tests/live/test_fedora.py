@@ -9,28 +9,30 @@ from pathlib import Path
 import pytest
 
 from tests.rpm_factory import build_rpm
-from tests.rpmmd_shop import RpmMdShop, opened, why
+from tests.rpmmd_shop import WithMore, why, with_more
 from tests.rpmmd_standin import FEDORA, Standin, fedora
 
 pytestmark = [pytest.mark.root, pytest.mark.network, pytest.mark.live, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
-def f44(tmp_path_factory: pytest.TempPathFactory, packages: Path) -> Iterator[RpmMdShop]:
-    with opened(FEDORA, tmp_path_factory.mktemp("fedora"), packages) as made:
+def f44(tmp_path_factory: pytest.TempPathFactory, packages: Path) -> Iterator[WithMore]:
+    with with_more(FEDORA, tmp_path_factory.mktemp("fedora"), packages) as made:
         yield made
 
 
-def test_a_template_from_the_archive(f44: RpmMdShop) -> None:
+def test_a_template_from_the_archive(f44: WithMore) -> None:
     assert f44.first.ran[-1] == "boot"
+    f44.look("1")
     assert {"rpm", "dnf5", "systemd", "fedora-release-container", "tree-like"} <= f44.versions().keys()
     own = f44.read("/etc/yum.repos.d/fedora.repo")
     # the packages' signatures are checked by the template's own dnf as well
     assert own.count("repo_gpgcheck=0\ngpgcheck=1\n") == 2
-    assert not f44.server.asked("repomd.xml.asc")
+    asked = {seen.path for seen in f44.server.asked("repomd.xml.asc")}
+    assert asked == {"/lent/x86_64/repodata/repomd.xml.asc"}, "the distribution has no such file"
 
 
-def test_a_mirror_that_changes_packages_changes_nothing(f44: RpmMdShop) -> None:
+def test_a_mirror_that_changes_packages_changes_nothing(f44: WithMore) -> None:
     """What is listed is the mirror's word; a package that the release's key did not sign is not used."""
     template = f44.shop.templates / f"{f44.template}.tar.gz"
     before = template.stat()
@@ -48,9 +50,10 @@ def test_a_mirror_that_changes_packages_changes_nothing(f44: RpmMdShop) -> None:
     f44.standin.relist(suite)
     assert f44.build().ran[0] == "upgrade"
     assert f44.versions()["tree-like"] == f"2-{f44.flavour.dist}"
+    f44.look("2")
 
 
-def test_a_release_becomes_the_next_one(f44: RpmMdShop, packages: Path) -> None:
+def test_a_release_becomes_the_next_one(f44: WithMore, packages: Path) -> None:
     next_one = fedora("45")
     standin = Standin(next_one, f44.standin.place, packages)
     standin.publish([f44.app("3")])

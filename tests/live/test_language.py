@@ -177,6 +177,7 @@ def test_the_tree_has_what_the_recipe_asks_for(lang: Lang) -> None:
         assert "deploy:x:1200:1200::/home/deploy:/bin/bash\n" in text("etc/passwd")
         assert f"deploy:{HASH}:" in text("etc/shadow")
         assert "adm:x:4:deploy\n" in text("etc/group")
+        assert text("etc/subuid") == text("etc/subgid") == "deploy:100000:65536\n"
         keys = members["./home/deploy/.ssh/authorized_keys"]
         assert (keys.mode, keys.uid, keys.gid) == (0o600, 1200, 1200)
         assert text("etc/hooked").startswith("tune debian 12 bookworm\namd64 blue\n")

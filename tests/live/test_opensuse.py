@@ -8,20 +8,21 @@ from pathlib import Path
 
 import pytest
 
-from tests.rpmmd_shop import RpmMdShop, opened
+from tests.rpmmd_shop import WithMore, with_more
 from tests.rpmmd_standin import LEAP_15, LEAP_16, Standin
 
 pytestmark = [pytest.mark.root, pytest.mark.network, pytest.mark.live, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
-def leap(tmp_path_factory: pytest.TempPathFactory, packages: Path) -> Iterator[RpmMdShop]:
-    with opened(LEAP_15, tmp_path_factory.mktemp("leap"), packages) as made:
+def leap(tmp_path_factory: pytest.TempPathFactory, packages: Path) -> Iterator[WithMore]:
+    with with_more(LEAP_15, tmp_path_factory.mktemp("leap"), packages) as made:
         yield made
 
 
-def test_a_template_from_the_archive(leap: RpmMdShop) -> None:
+def test_a_template_from_the_archive(leap: WithMore) -> None:
     assert leap.first.ran[-1] == "boot"
+    leap.look("1")
     assert {"rpm", "zypper", "systemd", "Leap-release", "tree-like"} <= leap.versions().keys()
     names = leap.names()
     assert not [name for name in names if name.startswith(("./var/cache/zypp/", "./var/log/zypp/"))]
@@ -33,16 +34,17 @@ def test_a_template_from_the_archive(leap: RpmMdShop) -> None:
     assert "zypper" not in pulled_in
 
 
-def test_a_package_that_moved_is_upgraded_by_the_trees_own_zypper(leap: RpmMdShop) -> None:
+def test_a_package_that_moved_is_upgraded_by_the_trees_own_zypper(leap: WithMore) -> None:
     leap.publish("2")
     assert leap.build().ran[0] == "upgrade"
     assert leap.versions()["tree-like"] == f"2-{leap.flavour.dist}"
+    leap.look("2")
     # rpm put the package's new configuration beside the one that the recipe had edited, or the old one away
     assert leap.read("/etc/tree-like.conf") == "version = 2\nours = 1\n"
     assert not [name for name in leap.names() if name.endswith((".rpmnew", ".rpmsave", ".rpmorig"))]
 
 
-def test_a_release_becomes_the_next_one(leap: RpmMdShop, packages: Path) -> None:
+def test_a_release_becomes_the_next_one(leap: WithMore, packages: Path) -> None:
     sixteen = Standin(LEAP_16, leap.standin.place, packages)
     sixteen.publish([leap.app("3")])
     done = leap.upgrade(sixteen)

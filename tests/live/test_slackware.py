@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import beside
 from tests.rpm_factory import File
 from tests.slackware_standin import SlackwareStandin, Txz
 from tests.small_system import Part
@@ -27,6 +28,13 @@ def standin(tmp_path_factory: pytest.TempPathFactory, packages: Path) -> Slackwa
 def slackware(standin: SlackwareStandin, packages: Path) -> Iterator[StandinShop]:
     recipes = standin.recipes(standin.place / "recipes")
     with standin.serve() as server:
+        standin.lend([Txz(Part(beside.NEEDS))])
+        tables = beside.LENT.format(url=server.url) + 'suites = ["tree"]\nsigned = "both"\n'
+        tables += f'keys = ["{standin.key.fingerprint}"]\n'
+        package = Txz(Part(beside.PACKAGE, files=(File("/usr/share/beside", b"beside\n"),)))
+        beside.add(
+            recipes / "slackware/15.0.toml", {package.filename: package.made()}, tables, [beside.NEEDS]
+        )
         mirror = f"slackware={server.url}/slackware"
         made = StandinShop(standin.place, packages, "slackware-15.0", recipes, mirror)
         yield made
@@ -58,6 +66,13 @@ def test_a_template_that_boots_by_scripts_in_rc_d(slackware: StandinShop) -> Non
     assert "./.tmplbuild" not in names
 
 
+def test_packages_from_elsewhere(slackware: StandinShop) -> None:
+    versions = slackware.versions()
+    assert versions[beside.PACKAGE] == versions[beside.NEEDS] == "1.0-1"
+    assert slackware.text("./usr/share/beside") == "beside\n"
+    assert beside.ADDRESS not in slackware.text("./etc/slackpkg/mirrors")
+
+
 def test_nothing_moved(slackware: StandinShop) -> None:
     assert slackware.build().unchanged
 
@@ -69,6 +84,7 @@ def test_a_patch_is_upgraded_to_and_its_configuration_taken(
     done = slackware.build()
     assert done.ran[0] == "upgrade"
     assert slackware.versions()["tree-like"] == "1.0-2"
+    assert slackware.versions()[beside.PACKAGE] == "1.0-1"
     assert slackware.text("./etc/tree-like.conf") == "build = 2\n"
 
 

@@ -219,18 +219,19 @@ def test_a_package_is_known_by_its_control_member(key: RsaKey) -> None:
     data = apk.build(key)
     stanza = apk.stanza(len(data))
     (entry,) = index.entries(stanza.encode(), 0, "x")
-    assert {hashed(data, step) for step in (1000, 777, 1 << 20)} == {entry.checksum}
-    assert digest.of(data, f"apk:{'0' * 40}") == f"apk:{entry.checksum}"
+    checksum = entry.digest.removeprefix("apk:")
+    assert {hashed(data, step) for step in (1000, 777, 1 << 20)} == {checksum}
+    assert digest.of(data, f"apk:{'0' * 40}") == entry.digest
     draw = random.Random(5)
     first = data.index(b"\x1f\x8b", 10)
     for _ in range(60):
         bad = bytearray(data)
         at = draw.randrange(first, len(bad))
         bad[at] ^= 1 << draw.randrange(8)
-        assert hashed(bytes(bad), 4096) != entry.checksum, at
-    assert hashed(data[:-1], 4096) != entry.checksum
-    assert hashed(data + data[first:], 4096) != entry.checksum
-    assert hashed(data + b"x", 4096) != entry.checksum
+        assert hashed(bytes(bad), 4096) != checksum, at
+    assert hashed(data[:-1], 4096) != checksum
+    assert hashed(data + data[first:], 4096) != checksum
+    assert hashed(data + b"x", 4096) != checksum
 
 
 # -- choices ----------------------------------------------------------------------------------------
@@ -368,10 +369,24 @@ def test_the_sources_that_apk_reads(tmp_path: Path) -> None:
     assert text == "http://x.example/alpine/v3.22/main\nhttp://x.example/alpine/v3.22/community\n"
 
 
-def test_a_key_is_not_given_to_the_tree_under_a_name_that_apk_does_not_look_for(tmp_path: Path) -> None:
+def test_a_key_is_given_to_the_tree_under_the_name_that_apk_looks_for(tmp_path: Path) -> None:
     write(tmp_path, "heir/1", 'extends = "alpine/3.22"\n[archives.alpine]\nown_keys = true\n')
     errors = [str(row.fault) for row in lint(load("heir-1", roots=[tmp_path, shipped_root()]))]
-    assert any("own_keys: has no effect with apk" in error for error in errors)
+    assert any("vendor: apk has to know what its key is called" in error for error in errors)
+    archive = Archive(
+        mirrors=("http://x.example",),
+        public="http://x.example/repo/",
+        suites=("x86_64",),
+        keys=("a" * 64,),
+        own_keys=True,
+        vendor="me@x.example-1.rsa.pub",
+    )
+    (tmp_path / "tree").mkdir()
+    with UserTree(tmp_path / "tree") as tree:
+        made = apksources.write(tree, {"mine": archive}, lambda name: name.encode())
+    assert made == ["/etc/apk/repositories", "/etc/apk/keys/me@x.example-1.rsa.pub"]
+    assert (tmp_path / "tree/etc/apk/repositories").read_text() == "http://x.example/repo\n"
+    assert (tmp_path / "tree" / made[1][1:]).read_text() == f"keys/{'a' * 64}.pub"
 
 
 @pytest.mark.parametrize("name", ["alpine-3.22", "alpine-3.23", "alpine-edge"])

@@ -87,7 +87,7 @@ def test_packages_are_chosen_by_name_and_by_series() -> None:
         name: Package(name, "1-1", "x86_64", "slackware", f"s/{name}.txz", 0, f"md5:{'0' * 32}")
         for name in ("bash", "kernel-huge", "wget")
     }
-    pool = Pool(found, {"a": ["bash", "kernel-huge"], "n": ["wget"]})
+    pool = Pool(found, {"a": ["bash", "kernel-huge"], "n": ["wget"]}, "x86_64")
     options = {"packages": ("series-a", "wget"), "exclude": ("kernel-huge",)}
     chosen = slackware.closure(pool, Wishes(include=("bash",), **options))
     assert [one.name for one in chosen.packages] == ["bash", "wget"]

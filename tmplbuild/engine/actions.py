@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tmplbuild import secrets
-from tmplbuild.archives.deb import local
+from tmplbuild.archives import local
 from tmplbuild.archives.gateway import Gateway
 from tmplbuild.archives.model import Package
 from tmplbuild.archives.packages import download
@@ -34,7 +34,6 @@ from tmplbuild.managers import manager
 from tmplbuild.recipes.additions import Hook
 from tmplbuild.recipes.lending import borrowed, lasting
 from tmplbuild.stages import (
-    aptsources,
     boot,
     bootstrap,
     check,
@@ -49,6 +48,7 @@ from tmplbuild.stages import (
     unpack,
     upgrade,
 )
+from tmplbuild.stages.borrowed import borrowed as lend
 from tmplbuild.stages.work import work_of
 
 
@@ -141,8 +141,9 @@ def _actions(
 ) -> dict[str, Action]:
     recipe, pins = world.loaded.recipe, resolved.pins
     table = manager(recipe.upgrade.manager)
-    base = {package.sha256 for package in pins.base.packages}
-    new = tuple(package for package in pins.full.packages if package.sha256 not in base)
+    # by name as well: where only a file's name says what it is (Slackware), two may have the same bytes
+    base = {(package.name, package.sha256) for package in pins.base.packages}
+    new = tuple(one for one in pins.full.packages if (one.name, one.sha256) not in base)
     key_of = {row.step.name: row.step.key for row in plan.steps}
     artifact = world.store.artifact(key_of["pack"])
     todo = {row.step.name for row in plan.todo}  # what these need is looked for before any of them runs
@@ -169,11 +170,12 @@ def _actions(
         have = {package.sha256 for package in pins.full.packages}
         fetch(tuple(package for package in pins.target.packages if package.sha256 not in have))
         wanted, auto = pins.target.versions(), pins.target.auto
-        with aptsources.borrowed(ctx, borrowed(recipe.archives)):
+        held = [package.name for package in pins.target.packages if package.archive == local.ROLE]
+        with lend(ctx, recipe.configure.sources, borrowed(recipe.archives)):
             if resolved.source is not None:
                 return release.run(ctx, recipe.upgrade, recipe.install, table, wanted, auto)
             more, recommends = added_of(recipe, pins), recipe.install.recommends
-            return upgrade.run(ctx, recipe.upgrade, table, wanted, more, recommends=recommends)
+            return upgrade.run(ctx, recipe.upgrade, table, wanted, more, held=held, recommends=recommends)
 
     def do_check(ctx: Bench) -> dict[str, Any]:
         addresses = {address for row in world.mirrors.values() for address in row}

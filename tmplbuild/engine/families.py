@@ -10,6 +10,7 @@ from typing import Any, Protocol, cast
 from tmplbuild.archives.cache import PackageCache
 from tmplbuild.archives.fetch import Fetcher, Voucher
 from tmplbuild.archives.gateway import Route
+from tmplbuild.archives.local import LocalFile
 from tmplbuild.archives.model import ArchiveState, Closure
 from tmplbuild.archives.openpgp import KeysDir
 from tmplbuild.archives.wishes import Wishes
@@ -32,6 +33,10 @@ class Family(Protocol):
     ) -> tuple[ArchiveState, ...]: ...
 
     def open_pool(self, states: Sequence[ArchiveState], arch: str) -> Any: ...
+
+    def with_local(
+        self, pool: Any, files: Sequence[LocalFile], cache: PackageCache
+    ) -> tuple[Any, list[str]]: ...
 
     def closure(self, pool: Any, wishes: Wishes) -> Closure: ...
 

@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import tmplbuild.recipes as recipes
-from tmplbuild.archives import mirrors, packed
+from tmplbuild.archives import local, mirrors, packed
 from tmplbuild.archives.arrival import MoreWanted
 from tmplbuild.archives.cache import PackageCache
-from tmplbuild.archives.deb import local
 from tmplbuild.archives.fetch import Fetcher
 from tmplbuild.archives.logins import logins
 from tmplbuild.archives.model import ArchiveState, Closure
@@ -299,13 +298,11 @@ def closures(world: World, states: tuple[ArchiveState, ...], pool: Any = None) -
     recipe = world.loaded.recipe
     family = families.of(recipe)
     pool = family.open_pool(states, world.loaded.arch) if pool is None else pool
-    files = world.loaded.local_packages()
-    names: list[str] = []
-    if files:
-        pool, names = local.with_files(pool, files, world.cache)
+    files = local.taken_in(world.loaded.local_packages(), world.cache)
+    pool, names = family.with_local(pool, files, world.cache) if files else (pool, [])
     base = _closure(world, pool, Wishes.of_base(recipe))
     full = _closure(world, pool, Wishes.of(recipe, also=names))
-    local.refuse_others(full, files)
+    local.refuse_others(full, files, names)
     return base, full
 
 

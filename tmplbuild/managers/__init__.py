@@ -42,6 +42,10 @@ def _no_failure(said: bytes) -> str:
     return ""
 
 
+def _same(argv: Argv, names: Sequence[str]) -> Argv:
+    return argv
+
+
 @dataclass(frozen=True, slots=True)
 class Manager:
     """How one package manager is spoken to.
@@ -65,6 +69,8 @@ class Manager:
         owners: the package by real path of each file that packages own.
         listed: the same of a tree at rest, as far as its database is read as files; empty where it is not.
             It may know less than `owners`: what is packed ahead by it only saves time.
+        hold: makes of `upgrade` a call that leaves packages of these names alone, which are newer than any
+            archive's; the same call where it does so anyway.
         prepare: run in a booted VE before anything else; empty where nothing is to be prepared.
         silent: those of the audits that only say something when a thing is wrong, whatever their status.
         settle: waits until nothing works on the package database any more; empty where all ends in time.
@@ -97,6 +103,7 @@ class Manager:
     purging: Argv = ()
     manual: Argv = ()
     mark_auto: Argv = ()
+    hold: Callable[[Argv, Sequence[str]], Argv] = _same
 
 
 _TABLES = {

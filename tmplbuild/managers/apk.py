@@ -38,8 +38,10 @@ TABLE = Manager(
     purge=(*_APK, "del"),
     install=(*_APK, "add"),
     manual=("cat", apkdb.WORLD),
+    hold=lambda argv, names: tuple(word for word in argv if word != "--available"),
     progress=_progress,
     failure=failure,
     installed=filed.installed(apkdb.packages),
     owners=filed.owners(apkdb.packages),
+    listed=filed.listed(apkdb.packages),
 )

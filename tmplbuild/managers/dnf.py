@@ -46,6 +46,7 @@ TABLE = Manager(
     install=(*_CHANGE, "install"),
     manual=("dnf", "--quiet", "repoquery", "--userinstalled", "--qf", "%{name}\\n"),
     mark_auto=("sh", "-c", rpm.MARK_AUTO, "mark"),
+    hold=lambda argv, names: (*argv, f"--exclude={','.join(names)}"),
     progress=_progress,
     failure=rpm.failure,
     installed=rpm.installed,

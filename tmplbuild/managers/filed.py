@@ -42,10 +42,21 @@ def installed(read: Read) -> Callable[[Place], list[Installed]]:
 def owners(read: Read) -> Callable[[Place], dict[str, str]]:
     """What a table has as `owners`."""
 
+    of_tree = listed(read)
+
     def found(place: Place) -> dict[str, str]:
         with place.tree() as tree:
-            real = RealPaths(tree)
-            return {real(path): one.name for one in read(tree) for path in one.files}
+            return of_tree(tree)
+
+    return found
+
+
+def listed(read: Read) -> Callable[[Tree], dict[str, str]]:
+    """What a table has as `listed`."""
+
+    def found(tree: Tree) -> dict[str, str]:
+        real = RealPaths(tree)
+        return {real(path): one.name for one in read(tree) for path in one.files}
 
     return found
 

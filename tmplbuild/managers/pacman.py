@@ -49,4 +49,5 @@ TABLE = Manager(
     failure=failure,
     installed=filed.installed(pacmandb.packages),
     owners=filed.owners(pacmandb.packages),
+    listed=filed.listed(pacmandb.packages),
 )

@@ -51,4 +51,5 @@ TABLE = Manager(
     failure=failure,
     installed=filed.installed(pkgtools.packages),
     owners=filed.owners(pkgtools.packages),
+    listed=filed.listed(pkgtools.packages),
 )

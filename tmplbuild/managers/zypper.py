@@ -25,6 +25,18 @@ names=$(zypper --quiet --no-refresh packages --unneeded | sed -n 's/^i[^|]*|[^|]
 _ASKED_FOR = f"""
 rpm -qa --qf '%{{NAME}}\\n' | grep -v -x -F -f {rpm.ZYPP_AUTO} -e {rpm.PUBKEY} || [ $? = 1 ]
 """
+# what a repository has in an older version, dist-upgrade would take back
+_HOLD = f"""
+names=$1 locks=/etc/zypp/locks
+shift
+had=$(ls $locks 2> /dev/null)
+{" ".join(_ZYPPER)} --no-refresh addlock $names || exit
+"$@"
+status=$?
+{" ".join(_ZYPPER)} --no-refresh removelock $names || exit
+[ "$had" ] || rm -f $locks
+exit $status
+"""
 _WHOLE = (
     f"{' '.join((*_ZYPPER, '--no-refresh', 'verify', '--dry-run', '--no-recommends'))} | tee /dev/stderr | "
 )
@@ -66,6 +78,7 @@ TABLE = Manager(
     install=(*_ZYPPER, "install", *_SPARING),
     manual=("sh", "-c", _ASKED_FOR),
     mark_auto=("sh", "-c", rpm.MARK_AUTO, "mark"),
+    hold=lambda argv, names: ("sh", "-c", _HOLD, "hold", " ".join(names), *argv),
     progress=_progress,
     failure=failure,
     installed=rpm.installed,

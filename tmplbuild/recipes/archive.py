@@ -41,14 +41,16 @@ class Archive(Section, frozen=True, kw_only=True):
         frozen: the sha256 of a suite's signed file (InRelease, base/release), by suite, for one that never
             changes any more and whose signature is too old to be accepted: it is believed by this digest.
         vendor: what apt-rpm calls the keys that it accepts for this archive (vendors.list(5)): the mark
-            of its lines in the sources list.
+            of its lines in the sources list. With "apk" the name that its signatures have for the first of
+            `keys`, which is its file's in /etc/apk/keys: needed with `own_keys` and `build_only`.
         arches: architectures that this archive is for; empty: all. Of a recipe for another one the
             archive is no part, so that each architecture may have an archive of its own.
         build_only: packages are taken from it, and it is in no sources list of the template; while the
-            booted tree is upgraded it is. With "apt-deb" only.
+            booted tree is upgraded it is (but with "slackpkg", which knows one tree).
         own_keys: give the template the pinned certificates as /etc/apt/keyrings/ROLE-FINGERPRINT.asc
-            (apt-rpm: in its keyring), for an archive whose keys the distribution's keyring package does
-            not bring.
+            (apt-rpm: in its keyring; apk: /etc/apk/keys; pacman: as a keyring of its own), for an archive
+            whose keys the distribution's keyring package does not bring. dnf and zypper are always given
+            them.
     """
 
     mirrors: Annotated[tuple[str, ...], Meta(min_length=1)]
@@ -64,7 +66,9 @@ class Archive(Section, frozen=True, kw_only=True):
     keyring: Annotated[str, Meta(pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]*)?$", description="a file name")] = ""
     certified_by: Annotated[int, Meta(ge=1)] = 3
     frozen: dict[str, Sha256] = {}
-    vendor: Annotated[str, Meta(pattern="^[A-Za-z0-9._-]*$", description="a vendor's id")] = ""
+    vendor: Annotated[
+        str, Meta(pattern="^([A-Za-z0-9][A-Za-z0-9._@+-]*)?$", description="a vendor's id, a key's file name")
+    ] = ""
     arches: tuple[str, ...] = ()
     build_only: bool = False
     own_keys: bool = False

@@ -31,8 +31,8 @@ _UNIT = re.compile(
 _PACKAGE = re.compile(r"^[A-Za-z0-9][A-Za-z0-9+._-]+$")
 _BRACES = re.compile(r"\{([A-Za-z_]+)\}")
 _WHOLE_TREE = {"/", "/*", "/**", "/**/*"}
-# The files of others' keys need names that a recipe does not know.
-_OWN_KEYS = frozenset({"apt-deb", "apt-rpm", "dnf", "zypper"})
+# slackpkg knows one tree, and the keys that it has imported.
+_OWN_KEYS = frozenset({"apt-deb", "apt-rpm", "dnf", "zypper", "apk", "pacman"})
 _PACKAGE_SIGNED = frozenset({"dnf", "zypper", "pacman", "slackpkg"})  # elsewhere packages have no signatures
 _WEAK_KEYS = frozenset({"dnf", "zypper", "slackpkg"})
 _WITH_COMPONENTS = frozenset({"apt-deb", "apt-rpm"})  # other archives' suites are not divided any further
@@ -121,7 +121,7 @@ def _archives(loaded: LoadedRecipe) -> Iterator[Row]:
             hint = f"put it beside {loaded.path} as keys/FINGERPRINT.asc, and its fingerprint into `keys`"
             yield "error", ("archives", role, "keys"), why, hint
         if archive.own_keys and loaded.recipe.upgrade.manager not in _OWN_KEYS:
-            hint = "put the key where it looks for it, with configure.files"
+            hint = "slackpkg knows one tree, and the keys that it has imported"
             what = f"has no effect with {loaded.recipe.upgrade.manager}"
             yield "error", ("archives", role, "own_keys"), what, hint
         for at, old in enumerate(archive.weak_keys):

@@ -53,21 +53,26 @@ def _build_only(loaded: LoadedRecipe) -> Iterator[Row]:
     only = borrowed(loaded.recipe.archives)
     for role in only:
         key: KeyPath = ("archives", role, "build_only")
-        if loaded.recipe.upgrade.manager != "apt-deb":
-            yield "error", key, "has no effect", "only trees made of Debian's packages know it"
         if len(only) == len(loaded.recipe.archives):
             yield "error", key, "no archive would be left in the template", ""
+    if loaded.recipe.upgrade.manager == "apk":
+        for role, archive in loaded.recipe.archives.items():
+            if (archive.own_keys or archive.build_only) and not archive.vendor:
+                hint = (
+                    "the name behind .SIGN.RSA in APKINDEX.tar.gz, such as somebody@example.org-5f0e.rsa.pub"
+                )
+                yield "error", ("archives", role, "vendor"), "apk has to know what its key is called", hint
 
 
 def _local(loaded: LoadedRecipe) -> Iterator[Row]:
     install = loaded.recipe.install
     for at, name in enumerate(install.files):
         key: KeyPath = ("install", "files", at)
-        if loaded.find(name) is None:
+        if loaded.local_package(name) is None:
             hint = f"it is looked for beside {loaded.path} and its parents"
             yield "error", key, f"{name} is not there", hint
-        elif loaded.recipe.upgrade.manager != "apt-deb" or begins_packed(loaded.recipe):
-            yield "error", key, "local packages can only be given to trees made of Debian's packages", ""
+        elif begins_packed(loaded.recipe):
+            yield "error", key, "local packages can only be given to trees that are made of packages", ""
     for name in install.digests:
         if name not in install.files:
             hint = did_you_mean(name, install.files)

@@ -104,7 +104,8 @@ class Install(Section, frozen=True, kw_only=True):
     Keys:
         packages: what is installed, with all that it depends on.
         files: packages beside the recipe by their paths, of which nobody's signature is asked; what they
-            depend on comes from the archives. With "apt-deb" only.
+            depend on comes from the archives. Each must be newer than what these have of its name (with
+            "slackpkg" they must have none).
         digests: the sha256 that each of `files` must have, by its path; what lies there, if not given.
         exclude: never taken, even where something recommends it; where something needs it, it is an error.
         prefer: of several packages that satisfy a dependency the first one named here is taken.

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from tmplbuild.archives import local
 from tmplbuild.archives.model import Package
 from tmplbuild.managers import apk, apkdb
 from tmplbuild.recipes.model import Bootstrap, Install
@@ -46,6 +47,8 @@ def _install(
     with ctx.tree() as tree:
         asked = apkdb.asked_for(tree)
     names = handed.lay_in(ctx, packages)
+    if any(one.archive == local.ROLE for one in packages):
+        options = (*options, "--allow-untrusted")  # apk does not ask who signed which
     handed.run(ctx, (*_ADD, *options), names, timeout_s=timeout_s, failure=apk.failure)
     with ctx.tree() as tree:
         wanted = sorted(asked | {one.name for one in packages} - auto)

@@ -28,6 +28,12 @@ def write(tree: Tree, archives: Mapping[str, Archive], beside: Callable[[str], b
     return changed
 
 
+def lent(tree: Tree, archives: Mapping[str, Archive], beside: Callable[[str], bytes]) -> dict[str, str]:
+    """See `tmplbuild.stages.borrowed.Lender`. Without a vendor's mark no signature is looked at."""
+    rows = [line for archive in archives.values() for line in _rows("rpm", archive)]
+    return {f"{_SOURCES}/tmplbuild-borrowed.list": "".join(rows)}
+
+
 def write_sources(tree: Tree, archives: Mapping[str, Archive]) -> list[str]:
     """Write the recipe's archives as the only sources in force. Returns the paths written or changed.
 
@@ -57,9 +63,13 @@ def lines(archives: Mapping[str, Archive]) -> str:
                 where=f"archives.{role}.vendor",
                 hint='say what its keys are called in vendors.list, such as vendor = "p11"',
             )
-        head = f"rpm [{archive.vendor}] {archive.public}"
-        rows += [f"{head} {suite} {' '.join(archive.components)}\n" for suite in archive.suites]
+        rows += _rows(f"rpm [{archive.vendor}]", archive)
     return "".join(rows)
+
+
+def _rows(kind: str, archive: Archive) -> list[str]:
+    components = " ".join(archive.components)
+    return [f"{kind} {archive.public} {suite} {components}\n" for suite in archive.suites]
 
 
 def write_vendor(tree: Tree, archive: Archive, beside: Callable[[str], bytes]) -> list[str]:

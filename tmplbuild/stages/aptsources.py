@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 
 from tmplbuild.core.tree import Tree
 from tmplbuild.recipes.lending import with_own_keys
 from tmplbuild.recipes.model import Archive
-from tmplbuild.stages.context import Ctx
 
 _PARTS = "/etc/apt/sources.list.d"
 _KEYRINGS = "/etc/apt/keyrings"
@@ -31,34 +29,28 @@ def write_deb822(tree: Tree, archives: Mapping[str, Archive], beside: Callable[[
     return [path, *_write_keys(tree, archives, beside)]
 
 
-@contextmanager
-def borrowed(ctx: Ctx, archives: Mapping[str, Archive]) -> Iterator[None]:
-    """While the block runs, the tree's sources have these archives beside their own."""
-    path = f"{_PARTS}/tmplbuild-borrowed.sources"
-    lent = {role: with_own_keys(archive) for role, archive in archives.items()}
-    made: list[str] = []
-    if lent:
-        with ctx.tree() as tree:
-            had = tree.exists(_KEYRINGS)
-            made = [path, *_write_keys(tree, lent, ctx.beside)]
-            tree.write(path, deb822_style(lent, ""), mode=0o644)
-    yield
-    if lent:
-        with ctx.tree() as tree:
-            for path in made:
-                tree.remove(path)
-            if not had:
-                tree.remove(_KEYRINGS)
+def lent(
+    tree: Tree, archives: Mapping[str, Archive], beside: Callable[[str], bytes]
+) -> dict[str, str | bytes]:
+    """See `tmplbuild.stages.borrowed.Lender`."""
+    own = {role: with_own_keys(archive) for role, archive in archives.items()}
+    return {f"{_PARTS}/tmplbuild-borrowed.sources": deb822_style(own, ""), **_keys(own, beside)}
 
 
 def _write_keys(tree: Tree, archives: Mapping[str, Archive], beside: Callable[[str], bytes]) -> list[str]:
     """Give the tree the certificates of archives that come with keys of their own."""
-    made = []
-    for role, archive in archives.items():
-        for key, path in zip(archive.keys, _own_keys(role, archive), strict=False):
-            tree.write(path, beside(f"keys/{key}.asc"), mode=0o644)
-            made.append(path)
-    return made
+    found = _keys(archives, beside)
+    for path, certificate in found.items():
+        tree.write(path, certificate, mode=0o644)
+    return list(found)
+
+
+def _keys(archives: Mapping[str, Archive], beside: Callable[[str], bytes]) -> dict[str, bytes]:
+    return {
+        path: beside(f"keys/{key}.asc")
+        for role, archive in archives.items()
+        for key, path in zip(archive.keys, _own_keys(role, archive), strict=False)
+    }
 
 
 def _own_keys(role: str, archive: Archive) -> list[str]:

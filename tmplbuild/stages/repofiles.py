@@ -17,6 +17,7 @@ from tmplbuild.recipes.model import Archive
 _DNF, _ZYPPER = "/etc/yum.repos.d", "/etc/zypp/repos.d"
 _KEYS = "/etc/pki/rpm-gpg"
 _MODULES = "/etc/dnf/modules.d"
+_BORROWED = "tmplbuild-borrowed.repo"
 
 
 def write_dnf(tree: Tree, archives: Mapping[str, Archive], beside: Callable[[str], bytes]) -> list[str]:
@@ -46,6 +47,18 @@ def write_zypper(tree: Tree, archives: Mapping[str, Archive], beside: Callable[[
     return write(tree, archives, beside, _ZYPPER)
 
 
+def lent_dnf(tree: Tree, archives: Mapping[str, Archive], beside: Callable[[str], bytes]) -> dict[str, str]:
+    """See `tmplbuild.stages.borrowed.Lender`."""
+    return {f"{_DNF}/{_BORROWED}": sections(archives, signed=False)}
+
+
+def lent_zypper(
+    tree: Tree, archives: Mapping[str, Archive], beside: Callable[[str], bytes]
+) -> dict[str, str]:
+    """See `tmplbuild.stages.borrowed.Lender`."""
+    return {f"{_ZYPPER}/{_BORROWED}": sections(archives, signed=False)}
+
+
 def write(
     tree: Tree, archives: Mapping[str, Archive], beside: Callable[[str], bytes], folder: str
 ) -> list[str]:
@@ -70,18 +83,24 @@ def write(
     return changed
 
 
-def sections(archives: Mapping[str, Archive]) -> str:
-    """One section a suite, called by its archive's role, and by number where that has several."""
+def sections(archives: Mapping[str, Archive], *, signed: bool = True) -> str:
+    """One section a suite, called by its archive's role, and by number where that has several.
+
+    Parameters:
+        signed: whether signatures are looked at.
+    """
     rows = []
     for role, archive in archives.items():
         for number, suite in enumerate(archive.suites, 1):
             name = role if len(archive.suites) == 1 else f"{role}-{number}"
-            keys = " ".join(f"file://{_key_file(key)}" for key in archive.keys)
-            rows.append(
-                f"[{name}]\nname={name}\nbaseurl={archive.public.rstrip('/')}/{suite}/\nenabled=1\n"
-                f"repo_gpgcheck={int(archive.signed != 'packages')}\ngpgcheck=1\ngpgkey={keys}\n"
-            )
+            text = f"[{name}]\nname={name}\nbaseurl={archive.public.rstrip('/')}/{suite}/\nenabled=1\n"
+            rows.append(text + (_signed_by(archive) if signed else "repo_gpgcheck=0\ngpgcheck=0\n"))
     return "\n".join(rows)
+
+
+def _signed_by(archive: Archive) -> str:
+    keys = " ".join(f"file://{_key_file(key)}" for key in archive.keys)
+    return f"repo_gpgcheck={int(archive.signed != 'packages')}\ngpgcheck=1\ngpgkey={keys}\n"
 
 
 def _key_file(key: str) -> str:

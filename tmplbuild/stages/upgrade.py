@@ -20,6 +20,7 @@ def run(
     target: Mapping[str, str],
     added: Sequence[str] = (),
     *,
+    held: Sequence[str] = (),
     recommends: bool = False,
 ) -> dict[str, Any]:
     """Boot the tree, dist-upgrade it, make sure its package database is whole, stop it cleanly.
@@ -27,6 +28,7 @@ def run(
     Parameters:
         target: version by package name that the pinned archives hold for this template.
         added: packages that the recipe asks for since the tree was made: they are installed as such.
+        held: packages that no archive has: they stay as they are.
         recommends: whether these bring what they recommend.
 
     Returns the packages that changed. Raises StageError when the VE does not become ready, a
@@ -38,9 +40,10 @@ def run(
         prepare(ve, manager)
         if idle:
             standins.silence(ve, idle)
+        moving = manager.hold(manager.upgrade, held) if held else manager.upgrade
         steps: list[tuple[str, Argv]] = [
             ("read the package lists", manager.update),
-            ("dist-upgrade", manager.upgrade),  # what it fetches was fetched and verified before
+            ("dist-upgrade", moving),  # what it fetches was fetched and verified before
         ]
         if added:
             with_more = manager.recommends if recommends else ()

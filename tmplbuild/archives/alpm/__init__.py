@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tmplbuild.archives.alpm.local import with_local
 from tmplbuild.archives.alpm.pool import Pool
 from tmplbuild.archives.alpm.reader import read_archives
 from tmplbuild.archives.alpm.resolver import resolve
@@ -13,7 +14,7 @@ from tmplbuild.archives.alpm.signature import vouchers
 from tmplbuild.archives.model import ArchiveState, Closure
 from tmplbuild.archives.wishes import Wishes
 
-__all__ = ["closure", "gateway_routes", "open_pool", "read_archives", "vouchers"]
+__all__ = ["closure", "gateway_routes", "open_pool", "read_archives", "vouchers", "with_local"]
 
 
 def open_pool(states: Sequence[ArchiveState], arch: str) -> Pool:
@@ -21,7 +22,7 @@ def open_pool(states: Sequence[ArchiveState], arch: str) -> Pool:
 
     Raises VerifyError for a database that cannot be read.
     """
-    return Pool.of(states)
+    return Pool.of(states, arch)
 
 
 def closure(pool: Pool, wishes: Wishes) -> Closure:

@@ -114,7 +114,7 @@ def entries(body: bytes, repository: int, where: str) -> Iterator[Entry]:
                     raise _bad(where, f"{member.name[:100]} is too large")
                 text = b"".join(reader.chunks()).decode("utf-8", "replace")
                 number += 1
-                yield _entry(_sections(text), (repository, number), where)
+                yield entry_of(_sections(text), (repository, number), where)
     except VerifyError:
         raise
     except Exception as error:  # each kind of compression has errors of its own
@@ -132,7 +132,9 @@ def _sections(text: str) -> Mapping[str, list[str]]:
     return found
 
 
-def _entry(fields: Mapping[str, list[str]], place: tuple[int, int], where: str) -> Entry:
+def entry_of(fields: Mapping[str, list[str]], place: tuple[int, int], where: str) -> Entry:
+    """The package of a `desc`, by the names of its sections. Raises VerifyError."""
+
     def one(name: str) -> str:
         return fields.get(name, [""])[0]
 

@@ -19,15 +19,16 @@ class Pool:
     """`named` has the packages by name, `providers` those that provide a name, `groups` those of a group."""
 
     homes: tuple[tuple[str, str], ...] = ()
+    arch: str = ""
     named: dict[str, list[Entry]] = field(default_factory=lambda: defaultdict(list))
     providers: dict[str, list[Entry]] = field(default_factory=lambda: defaultdict(list))
     groups: dict[str, list[Entry]] = field(default_factory=lambda: defaultdict(list))
 
     @classmethod
-    def of(cls, states: Sequence[ArchiveState]) -> Pool:
+    def of(cls, states: Sequence[ArchiveState], arch: str = "") -> Pool:
         """The packages of read repositories. Raises VerifyError."""
         rows = [(state.role, suite) for state in states for suite in state.suites]
-        pool = cls(tuple((role, suite.suite) for role, suite in rows))
+        pool = cls(tuple((role, suite.suite) for role, suite in rows), arch)
         for number, (_, suite) in enumerate(rows):
             pool.add(entries(suite.release.local.read_bytes(), number, suite.release.path))
         return pool
@@ -40,6 +41,12 @@ class Pool:
                 self.providers[one.name].append(entry)
             for group in entry.groups:
                 self.groups[group].append(entry)
+
+    def copy(self) -> Pool:
+        """Another one with the same packages."""
+        tables = (self.named, self.providers, self.groups)
+        copies = [defaultdict(list, {name: list(row) for name, row in one.items()}) for one in tables]
+        return Pool(self.homes, self.arch, *copies)
 
     def package(self, entry: Entry) -> Package:
         """A package in the words of all archives."""

@@ -4,24 +4,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from tmplbuild.archives.apk.index import Entry
+from tmplbuild.archives.apk.local import with_local
+from tmplbuild.archives.apk.pool import Pool
 from tmplbuild.archives.apk.reader import package, read_archives, read_suite
 from tmplbuild.archives.apk.routes import gateway_routes
 from tmplbuild.archives.apk.solver import Universe, solve
 from tmplbuild.archives.model import ArchiveState, Closure, Package
 from tmplbuild.archives.wishes import Wishes
 
-__all__ = ["closure", "gateway_routes", "open_pool", "read_archives"]
-
-
-@dataclass(frozen=True, slots=True)
-class Pool:
-    """All packages of verified repositories, and where each of these is: its role and its directory."""
-
-    universe: Universe
-    homes: tuple[tuple[str, str], ...]
+__all__ = ["closure", "gateway_routes", "open_pool", "read_archives", "with_local"]
 
 
 def open_pool(states: Sequence[ArchiveState], arch: str) -> Pool:
@@ -31,7 +24,7 @@ def open_pool(states: Sequence[ArchiveState], arch: str) -> Pool:
     """
     rows = [(state.role, suite) for state in states for suite in state.suites]
     entries = [entry for number, (_, suite) in enumerate(rows) for entry in read_suite(suite, number)]
-    return Pool(Universe(entries), tuple((role, suite.suite) for role, suite in rows))
+    return Pool(Universe(entries), tuple((role, suite.suite) for role, suite in rows), arch)
 
 
 def closure(pool: Pool, wishes: Wishes) -> Closure:

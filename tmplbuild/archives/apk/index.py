@@ -47,21 +47,23 @@ class Index:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A package as the list has it. `checksum` is the SHA-1 of its control member in hex, `size` the
-    file's in bytes; `priority` is its provider's, `place` where it stands in all lists: an earlier one is
-    preferred."""
+    """A package as the list has it. `digest` identifies its file ("apk:" and the SHA-1 of its control member
+    in hex; "" where the list has another one), `size` is the file's in bytes; `priority` is its provider's,
+    `place` where it stands in all lists: an earlier one is preferred. `filename` is empty where the file
+    is called as the repository would call it."""
 
     name: str
     version: str
     arch: str
     origin: str
-    checksum: str
+    digest: str
     size: int
     depends: tuple[Dep, ...]
     provides: tuple[Dep, ...]
     install_if: tuple[Dep, ...]
     priority: int
     place: tuple[int, int]
+    filename: str = ""
 
 
 def taken_apart(body: bytes, where: str) -> tuple[tuple[Signature, ...], bytes]:
@@ -118,12 +120,13 @@ def entries(text: bytes, repository: int, where: str) -> Iterator[Entry]:
             if line[1:2] != ":":
                 raise _bad(where, f"a line of it is {line[:80]!r}")
             fields[line[0]] = line[2:]
-        entry = _entry(fields, (repository, number))
+        entry = entry_of(fields, (repository, number))
         if entry is not None:
             yield entry
 
 
-def _entry(fields: dict[str, str], place: tuple[int, int]) -> Entry | None:
+def entry_of(fields: dict[str, str], place: tuple[int, int]) -> Entry | None:
+    """The package of a stanza, by its letters; None where these are not understood."""
     try:
         checksum, size = fields["C"], int(fields["S"])
         name, number = fields["P"], fields["V"]
@@ -137,7 +140,7 @@ def _entry(fields: dict[str, str], place: tuple[int, int]) -> Entry | None:
             version=number,
             arch=fields.get("A", ""),
             origin=fields.get("o", "") or name,
-            checksum=digest.hex() if len(digest) == 20 else "",
+            digest=f"apk:{digest.hex()}" if len(digest) == 20 else "",
             size=size,
             depends=depends.parse(fields.get("D", "")),
             provides=depends.parse(fields.get("p", "")),

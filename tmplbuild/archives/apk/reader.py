@@ -42,10 +42,10 @@ def read_suite(suite: SuiteState, repository: int = 0) -> list[Entry]:
 
 
 def package(role: str, suite: str, entry: Entry) -> Package:
-    """A package in the words of all archives. Raises VerifyError for one whose checksum is of no known
+    """A package in the words of all archives. Raises VerifyError for one whose digest is of no known
     kind."""
-    filename = f"{suite}/{entry.name}-{entry.version}.apk"
-    if not entry.checksum:
+    filename = f"{suite}/{entry.filename or f'{entry.name}-{entry.version}.apk'}"
+    if not entry.digest:
         raise VerifyError(
             f"the package {entry.name} cannot be verified",
             where=filename,
@@ -58,7 +58,7 @@ def package(role: str, suite: str, entry: Entry) -> Package:
         archive=role,
         filename=filename,
         size=entry.size,
-        sha256=f"apk:{entry.checksum}",
+        sha256=entry.digest,
     )
 
 

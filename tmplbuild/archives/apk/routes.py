@@ -31,7 +31,7 @@ class _Packages:
                     package(self.state.role, suite.suite, entry)
                     for suite in self.state.suites
                     for entry in read_suite(suite)
-                    if entry.checksum
+                    if entry.digest
                 ]
                 self._found = {row.filename: row for row in rows}
             return self._found.get(path)

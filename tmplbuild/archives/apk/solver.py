@@ -36,9 +36,10 @@ class Universe:
     """All packages of the archives, by what they provide."""
 
     def __init__(self, entries: Iterable[Entry]) -> None:
+        self.entries = tuple(entries)
         self.providers: dict[str, list[Provider]] = defaultdict(list)
         self.conditional: list[Entry] = []
-        for entry in entries:
+        for entry in self.entries:
             self.providers[entry.name].append(Provider(entry, entry.version))
             for one in entry.provides:
                 self.providers[one.name].append(Provider(entry, one.version))

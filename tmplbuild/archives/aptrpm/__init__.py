@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tmplbuild.archives.aptrpm.local import with_local
 from tmplbuild.archives.aptrpm.pool import Pool
 from tmplbuild.archives.aptrpm.reader import open_lists, read_archives
 from tmplbuild.archives.aptrpm.resolver import closure
@@ -21,7 +22,7 @@ from tmplbuild.archives.aptrpm.routes import gateway_routes
 from tmplbuild.archives.model import ArchiveState
 from tmplbuild.archives.packages import download
 
-__all__ = ["closure", "download", "gateway_routes", "open_pool", "read_archives"]
+__all__ = ["closure", "download", "gateway_routes", "open_pool", "read_archives", "with_local"]
 
 
 def open_pool(states: Sequence[ArchiveState], arch: str) -> Pool:

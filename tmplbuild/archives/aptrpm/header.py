@@ -9,6 +9,7 @@ that is wrong is a VerifyError that names the byte.
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
 
 from tmplbuild.errors import VerifyError
 
@@ -26,7 +27,9 @@ REQUIREFLAGS, REQUIRENAME, REQUIREVERSION = 1048, 1049, 1050
 CONFLICTFLAGS, CONFLICTNAME, CONFLICTVERSION = 1053, 1054, 1055
 OBSOLETENAME, OBSOLETEFLAGS, OBSOLETEVERSION = 1090, 1114, 1115
 DIRINDEXES, BASENAMES, DIRNAMES = 1116, 1117, 1118
-DISTTAG = 1155
+DISTTAG, SOURCEPACKAGE = 1155, 1106
+RECOMMENDNAME, RECOMMENDVERSION, RECOMMENDFLAGS = 5046, 5047, 5048
+SUPPLEMENTNAME, SUPPLEMENTVERSION, SUPPLEMENTFLAGS = 5052, 5053, 5054
 APT_FILENAME, APT_FILESIZE, APT_MD5, APT_SHA256 = 1000000, 1000001, 1000005, 1000007
 APT_BLAKE2B, APT_DIRECTORY = 1000009, 1000010
 
@@ -55,10 +58,10 @@ class Header:
     Raises VerifyError for an index that does not fit.
     """
 
-    __slots__ = ("_data", "_index", "_start", "at", "end", "where")
+    __slots__ = ("_index", "_start", "at", "data", "end", "where")
 
     def __init__(self, data: bytes | memoryview, at: int, where: str) -> None:
-        self._data = view = memoryview(data)
+        self.data = view = memoryview(data)
         self.at = at
         self.where = where
         entries, size = preamble(view, at, where)
@@ -117,11 +120,11 @@ class Header:
         kind, offset, count = found
         start = self._start + offset
         if kind in (CHAR, INT8):
-            return tuple(self._data[start : start + self._bounded(tag, count)])
+            return tuple(self.data[start : start + self._bounded(tag, count)])
         if kind not in _FIXED:
             raise self.bad(f"tag {tag} holds no numbers")
         letter = _FIXED[kind][0]
-        return struct.unpack_from(f">{self._bounded(tag, count)}{letter}", self._data, start)
+        return struct.unpack_from(f">{self._bounded(tag, count)}{letter}", self.data, start)
 
     def number(self, tag: int) -> int | None:
         """One number, None where there is none."""
@@ -141,7 +144,7 @@ class Header:
         if kind != BINARY:
             raise self.bad(f"tag {tag} is not binary")
         start = self._start + offset
-        return bytes(self._data[start : start + count])
+        return bytes(self.data[start : start + count])
 
     def paths(self) -> list[bytes]:
         """The files that the header names."""
@@ -176,11 +179,29 @@ class Header:
         size = 64 * count + 64
         while True:
             stop = min(start + size, self.end)
-            pieces = bytes(self._data[start:stop]).split(b"\0", count)
+            pieces = bytes(self.data[start:stop]).split(b"\0", count)
             if len(pieces) > count or stop == self.end:
                 pieces.pop()
                 return pieces
             size *= 4
+
+
+def with_more(head: Header, texts: Mapping[int, str], numbers: Mapping[int, int]) -> bytes:
+    """A header's bytes with further tags: strings and 32-bit numbers."""
+    raw = bytes(head.data[head.at : head.end])
+    split = PREAMBLE + _SIZES.unpack_from(raw, 8)[0] * ENTRY
+    index, data = bytearray(raw[PREAMBLE:split]), bytearray(raw[split:])
+
+    def add(tag: int, kind: int, value: bytes) -> None:
+        index.extend(struct.pack(">IIII", tag, kind, len(data), 1))
+        data.extend(value)
+
+    for tag, number in numbers.items():
+        data.extend(bytes(-len(data) % 4))
+        add(tag, INT32, struct.pack(">I", number))
+    for tag, text in texts.items():
+        add(tag, STRING, text.encode("utf-8", "surrogateescape") + b"\0")
+    return MAGIC + _SIZES.pack(len(index) // ENTRY, len(data)) + index + data
 
 
 def preamble(view: memoryview, at: int, where: str) -> tuple[int, int]:

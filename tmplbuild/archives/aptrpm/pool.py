@@ -54,7 +54,7 @@ class Pool:
         self._providing: dict[bytes, list[int]] = {}
         self._entries: dict[int, Entry] = {}
         self._satisfying: dict[tuple[str, int, str], tuple[int, ...]] = {}
-        self._runs = {name.encode() for name in (arch, "noarch", *_ALSO_RUNS.get(arch, ()))}
+        self._runs = {name.encode() for name in runs(arch)}
         count = 0
         for index, item in enumerate(self.lists):
             count += self._scan(index, item)
@@ -165,6 +165,11 @@ class Pool:
                 yield found.number
         if dep.name.startswith("/"):
             yield from self._files.get(_encoded(dep.name), ())
+
+
+def runs(arch: str) -> tuple[str, ...]:
+    """The architectures whose packages a tree of this one can have, its own first."""
+    return (arch, "noarch", *_ALSO_RUNS.get(arch, ()))
 
 
 def _encoded(name: str) -> bytes:

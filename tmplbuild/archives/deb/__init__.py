@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tmplbuild.archives.deb.local import with_local
 from tmplbuild.archives.deb.pool import Pool
 from tmplbuild.archives.deb.reader import open_indexes, read_archives
 from tmplbuild.archives.deb.resolver import closure
@@ -20,7 +21,7 @@ from tmplbuild.archives.deb.routes import gateway_routes
 from tmplbuild.archives.model import ArchiveState
 from tmplbuild.archives.packages import download
 
-__all__ = ["closure", "download", "gateway_routes", "open_pool", "read_archives"]
+__all__ = ["closure", "download", "gateway_routes", "open_pool", "read_archives", "with_local"]
 
 
 def open_pool(states: Sequence[ArchiveState], arch: str) -> Pool:

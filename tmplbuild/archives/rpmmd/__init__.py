@@ -16,13 +16,14 @@ from collections.abc import Sequence
 
 from tmplbuild.archives.model import ArchiveState
 from tmplbuild.archives.packages import download
+from tmplbuild.archives.rpmmd.local import with_local
 from tmplbuild.archives.rpmmd.pool import Pool
 from tmplbuild.archives.rpmmd.reader import open_lists, read_archives
 from tmplbuild.archives.rpmmd.resolver import closure
 from tmplbuild.archives.rpmmd.routes import gateway_routes
 from tmplbuild.archives.rpmmd.signature import vouchers
 
-__all__ = ["closure", "download", "gateway_routes", "open_pool", "read_archives", "vouchers"]
+__all__ = ["closure", "download", "gateway_routes", "open_pool", "read_archives", "vouchers", "with_local"]
 
 
 def open_pool(states: Sequence[ArchiveState], arch: str) -> Pool:

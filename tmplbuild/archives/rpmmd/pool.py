@@ -29,9 +29,9 @@ class Pool:
     def __init__(self, lists: Sequence[Lists], arch: str, *, files: bool = False) -> None:
         self.arch = arch
         self.repositories = Repositories(arch)
-        self._lists = tuple(lists)
+        self.lists = tuple(lists)
         self.modules = modules.Modules()
-        self._wanted: tuple[str, ...] = ()
+        self.wanted: tuple[str, ...] = ()
         self._wide: Pool | None = self if files else None
         self._streams: tuple[modules.Stream, ...] = ()
         for one in lists:
@@ -51,8 +51,8 @@ class Pool:
 
         Raises ResolveError, VerifyError for a list of modules that cannot be read.
         """
-        self._wanted = tuple(wanted)
-        for one in self._lists:
+        self.wanted = tuple(wanted)
+        for one in self.lists:
             if one.modules is not None:
                 self.modules.read(one.modules, f"{one.suite}/repodata/modules.yaml")
         self._streams = modules.active(self.modules, wanted, self.arch)
@@ -68,14 +68,14 @@ class Pool:
 
         Raises MoreWanted where they have to be fetched first, VerifyError for one that cannot be read.
         """
-        later = [(one.role, one.files) for one in self._lists if one.files]
+        later = [(one.role, one.files) for one in self.lists if one.files]
         if self._wide is self or not later:
             return None
         if missing := [files.wanted(role) for role, files in later if not files.is_here]:
             raise MoreWanted("a file is needed that no list of packages names", missing, why=why)
         if self._wide is None:
-            self._wide = Pool(self._lists, self.arch, files=True)
-            self._wide.choose_streams(self._wanted)
+            self._wide = Pool(self.lists, self.arch, files=True)
+            self._wide.choose_streams(self.wanted)
         return self._wide
 
     def streams_of(self, listed: Iterable[Solvable]) -> list[str]:
@@ -85,7 +85,7 @@ class Pool:
 
     def package(self, listed: Solvable) -> Package:
         """A package in the words of all archives. Raises VerifyError for one without a SHA-256."""
-        home = self._lists[listed.repository]
+        home = self.lists[listed.repository]
         if not _plain(listed):
             raise VerifyError(
                 "a package has a name that is none",

@@ -5,32 +5,25 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from tmplbuild.archives.model import ArchiveState, Closure, Package
+from tmplbuild.archives.model import ArchiveState, Closure
+from tmplbuild.archives.slackware.local import with_local
+from tmplbuild.archives.slackware.pool import Pool
 from tmplbuild.archives.slackware.reader import package, read_archives, read_suite
 from tmplbuild.archives.slackware.routes import gateway_routes
 from tmplbuild.archives.slackware.signature import vouchers
 from tmplbuild.archives.wishes import Wishes
 from tmplbuild.errors import ResolveError
 
-__all__ = ["closure", "gateway_routes", "open_pool", "read_archives", "vouchers"]
+__all__ = ["closure", "gateway_routes", "open_pool", "read_archives", "vouchers", "with_local"]
 
 SERIES = "series-"
 """Before the name of a series: all of its packages."""
 
 
-@dataclass(frozen=True, slots=True)
-class Pool:
-    """The packages by name: of several suites that have one, the last one's."""
-
-    found: dict[str, Package]
-    series: dict[str, list[str]]
-
-
 def open_pool(states: Sequence[ArchiveState], arch: str) -> Pool:
     """All packages of verified suites. Raises VerifyError for a list that cannot be read."""
-    pool = Pool({}, {})
+    pool = Pool({}, {}, arch)
     for state in states:
         for suite in state.suites:
             for entry in read_suite(suite):

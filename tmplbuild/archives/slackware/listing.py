@@ -17,7 +17,7 @@ from tmplbuild.archives.model import safe_path
 from tmplbuild.errors import VerifyError
 
 _LINE = re.compile(r"([0-9a-f]{32}) [ *]\./(\S.*)")
-_FILE = re.compile(
+FILE = re.compile(
     r"(?P<name>[A-Za-z0-9][A-Za-z0-9+._-]*)-(?P<version>[^-\s/]+)-(?P<arch>[^-\s/]+)-(?P<build>[^-\s/]+)\.t[xglb]z"
 )
 _HEAD = re.compile(
@@ -74,7 +74,7 @@ def packages(text: bytes, listed: Checksums, suite: str, where: str) -> Iterator
         if key == "PACKAGE NAME":
             file = value.strip()
         elif key == "PACKAGE LOCATION" and file:
-            match = _FILE.fullmatch(file)
+            match = FILE.fullmatch(file)
             if match is None:
                 raise _bad("PACKAGES.TXT", where, f"a package's file is called {file[:100]!r}")
             folder = value.strip().removeprefix("./").rstrip("/")
