@@ -5,7 +5,7 @@
 overhead  one template of debian-12's packages, ten of which have moved: brought up to date, and built anew
           from today's packages, by this machine alone and by a fleet of one worker on loopback with its
           store in a directory. Whole runs of the command; scheduler and worker run already, as at night
-speedup   eight small templates with a moved package each, by a fleet of one worker and by one of two; each
+speedup   six small templates with a moved package each, by a fleet of one worker and by one of two; each
           worker has one CPU of its own, so that two of them are two machines of one processor
 
 The archive is a local one (tests/moving_archive.py) on a local server. Needs root, two CPUs, and the network
@@ -146,9 +146,9 @@ def overhead(place: Path, cache: Path, runs: int) -> bool:
 
 
 def speedup(place: Path, cache: Path, runs: int) -> bool:
-    """Eight templates, by one worker and by two."""
+    """Six templates, by one worker and by two."""
     cpus = sorted(os.sched_getaffinity(0))[:2]
-    archive = MovingArchive(place / "eight", cache)
+    archive = MovingArchive(place / "six", cache)
     one = Fleet(place / "one-worker", cache, [[cpus[0]]])
     two = Fleet(place / "two-workers", cache, [[cpu] for cpu in cpus])
     within = ["base-files", "procps", "iproute2", "libproc2-0", "net-tools", "ifupdown"]
@@ -156,13 +156,13 @@ def speedup(place: Path, cache: Path, runs: int) -> bool:
     with archive.serve() as server, one.running(), two.running():
         ways = []
         for fleet, title in ((one, "one worker"), (two, "two workers")):
-            names = [f"e{number}" for number in range(8)]
+            names = [f"e{number}" for number in range(6)]
             texts = {name: SMALL.format(name=name) for name in names}
             paths = [recipe(fleet.shop, archive, server.url, name, text) for name, text in texts.items()]
             fleet.order("update", *paths)
             ways.append(Way(title, partial(fleet.order, "update", *paths), before=move))
         single, double = compare(
-            "a package moved in eight templates, workers of one CPU each", ways, runs=runs, warmups=0
+            "a package moved in six templates, workers of one CPU each", ways, runs=runs, warmups=0
         )
     return holds("times faster with two workers", single.wall / double.wall, at_least=1.6)
 
