@@ -274,20 +274,22 @@ LEAP_15 = _leap(
 LEAP_16 = _leap("16.0", ("distribution/leap/16.0/repo/oss/x86_64",))
 
 
-def _mageia(debs: Iterable[Deb]) -> list[Rpm]:
+def _heir(distro: str, version: str, package: str, dist: str) -> Callable[[Iterable[Deb]], list[Rpm]]:
+    """The packages of an heir of Mandriva; `package` is the one that says what the system is."""
+    title = f"{distro} {version} (a stand-in)"
     lines = (
-        'NAME="Mageia"\nVERSION="10"\nID=mageia\nVERSION_ID=10\nID_LIKE="mandriva fedora"\n'
-        'PRETTY_NAME="Mageia 10 (a stand-in)"\n'
+        f'NAME="{distro}"\nVERSION="{version}"\nID={distro.lower()}\nVERSION_ID="{version}"\n'
+        f'ID_LIKE="mandriva fedora"\nPRETTY_NAME="{title}"\n'
     )
     files = (
-        File("/etc/mageia-release", b"Mageia release 10 (a stand-in)\n"),
-        rpmmd_packages.repo("/etc/yum.repos.d/mageia-x86_64.repo", "mageia-x86_64"),
+        File(f"/etc/{distro.lower()}-release", f"{title}\n".encode()),
+        rpmmd_packages.repo(f"/etc/yum.repos.d/{distro.lower()}-x86_64.repo", f"{distro.lower()}-x86_64"),
     )
     own = [
-        rpmmd_packages.release("mageia-release-common", lines, files),
+        rpmmd_packages.release(package, lines, files),
         Rpm("basesystem-minimal", arch="noarch", requires=("basesystem",)),
     ]
-    return rpmmd_packages.packages(debs, "1.mga10", own, rpmmd_packages.EMPTY_MAGEIA)
+    return lambda debs: rpmmd_packages.packages(debs, dist, own, rpmmd_packages.EMPTY_MAGEIA)
 
 
 # The packages lie beside `repodata` and urpmi's `media_info`; lists are called by their digests.
@@ -297,25 +299,9 @@ MAGEIA = Flavour(
     dist="1.mga10",
     signed="packages",
     recipe='extends = "mageia/10"\n[archives.mageia]\nkeys = ["{key}"]\n' + _COMMON,
-    packages=_mageia,
+    packages=_heir("Mageia", "10", "mageia-release-common", "1.mga10"),
     layout=Layout(folder="", options=("--general-compress-type=gz",)),
 )
-
-
-def _openmandriva(debs: Iterable[Deb]) -> list[Rpm]:
-    lines = (
-        'NAME="OpenMandriva ROME"\nVERSION="26.90 (a stand-in)"\nID="openmandriva"\nVERSION_ID="26.90"\n'
-        'ID_LIKE="mandriva"\nPRETTY_NAME="OpenMandriva ROME 26.90 (a stand-in)"\n'
-    )
-    files = (
-        File("/etc/openmandriva-release", b"OpenMandriva release 26.90 (a stand-in)\n"),
-        rpmmd_packages.repo("/etc/yum.repos.d/openmandriva-rolling-x86_64.repo", "rolling-x86_64"),
-    )
-    own = [
-        rpmmd_packages.release("distro-release-OpenMandriva", lines, files),
-        Rpm("basesystem-minimal", arch="noarch", requires=("basesystem",)),
-    ]
-    return rpmmd_packages.packages(debs, "1", own, rpmmd_packages.EMPTY_MAGEIA)
 
 
 # As ABF publishes: files have the distribution's epoch in their names, which no header and no list has.
@@ -325,7 +311,7 @@ OPENMANDRIVA = Flavour(
     dist="1",
     signed="packages",
     recipe='extends = "openmandriva/rome"\n[archives.openmandriva]\nkeys = ["{key}"]\n' + _COMMON,
-    packages=_openmandriva,
+    packages=_heir("OpenMandriva", "26.90", "distro-release-OpenMandriva", "1"),
     layout=Layout(
         folder="",
         tail="-omv2690",

@@ -4,6 +4,7 @@ recipe says otherwise of a key."""
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from tmplbuild.archives.model import Package
 from tmplbuild.archives.slackware import signature
 from tmplbuild.errors import VerifyError
 from tmplbuild.recipes.model import Archive
+
+pytestmark = pytest.mark.skipif(shutil.which("gpg") is None, reason="gpg is missing: apt-get install gpg")
 
 TEXT = b"the list of packages\n"
 BORN = 1367405000  # 2013-05-01

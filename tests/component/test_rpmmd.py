@@ -22,7 +22,7 @@ from tests.aptrpm_factory import certificate, publish_key, throw_away_key
 from tests.archive_server import ArchiveServer, Fault
 from tests.module_lists import default, stream
 from tests.rpm_factory import WHEN, File, Rpm
-from tests.rpmmd_factory import RpmMd
+from tests.rpmmd_factory import PACKAGES, Layout, RpmMd
 from tmplbuild.archives import rpmmd
 from tmplbuild.archives.arrival import MoreWanted
 from tmplbuild.archives.cache import PackageCache
@@ -182,6 +182,17 @@ def test_module_streams_are_left_out(bed: Bed) -> None:
     place = bed.repository.write(APPS)
     bed.modules(place, stream("node:20", ["node-0:20-1.module_el9.x86_64"]))
     assert "node-18-1.el9.x86_64" in names(bed.closure("node"))
+
+
+@pytest.mark.parametrize("layout", [PACKAGES, Layout(folder=""), Layout(folder="", tail="-omv2690")])
+def test_a_package_is_found_by_its_file_however_that_is_called(bed: Bed, layout: Layout) -> None:
+    bed.repository.layout = layout
+    bed.write(SMALL, MORE)
+    pool = rpmmd.open_pool(bed.read(), "x86_64")
+    for package in bed.closure("app").packages:
+        assert pool.at(package.filename) == package
+        assert pool.at(package.filename.replace(".rpm", ".drpm")) is None
+    assert pool.at(f"{APPS}/") is None
 
 
 # -- what is not believed ---------------------------------------------------------------------------
