@@ -83,7 +83,7 @@ def _manifest(
         packages=packages,
         stages=(forms.StageRef("pack", "4" * 64),),
         artifact=forms.Artifact(
-            f"{name}.tar.gz", done.size, done.sha256, done.tar_size, done.tar_sha256, done.entries
+            f"{name}.tar.gz", done.size, done.sha256, done.tar_size, done.entries
         ),
     )
     forms.write_manifest(cache / f"{name}.manifest.json", made)

@@ -61,7 +61,7 @@ def test_many_pieces_come_out_in_order_with_the_right_digests(jobs: int) -> None
         done = gz.finish()
     assert gzip.decompress(out.getvalue()) == data
     assert (done.size, done.sha256) == (len(out.getvalue()), hashlib.sha256(out.getvalue()).hexdigest())
-    assert (done.raw_size, done.raw_sha256) == (len(data), hashlib.sha256(data).hexdigest())
+    assert done.raw_size == len(data)
     assert done.members == 22
 
 
@@ -78,7 +78,7 @@ def test_any_cuts_join_to_the_stream(parts: list[bytes | None], jobs: int) -> No
         done = gz.finish()
     data = b"".join(part for part in parts if part is not None)
     assert gzip.decompress(out.getvalue()) == data
-    assert done.raw_sha256 == hashlib.sha256(data).hexdigest()
+    assert done.raw_size == len(data)
     assert done.sha256 == hashlib.sha256(out.getvalue()).hexdigest()
 
 

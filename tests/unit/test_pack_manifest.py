@@ -32,7 +32,7 @@ ONE = m.Manifest(
         m.PackageRef("adduser", "3.134", "all"),
     ),
     stages=(m.StageRef("bootstrap", "03" * 32), m.StageRef("configure", "04" * 32)),
-    artifact=m.Artifact("debian-12-x86_64.tar.gz", 1, "05" * 32, 2, "06" * 32, 3),
+    artifact=m.Artifact("debian-12-x86_64.tar.gz", 1, "05" * 32, 2, 3),
     stripped=("purged: udev",),
     leftovers=(m.Leftover("/etc/é.dpkg-dist", "removed"),),
 )

@@ -162,7 +162,7 @@ def put(cache: Path, data: bytes = b"a template", told: bytes | None = None) -> 
             pins=manifest.Pins((), "", ""),
             packages=(),
             stages=(),
-            artifact=manifest.Artifact(file.name, len(data), digest, 1, "0" * 64, 1),
+            artifact=manifest.Artifact(file.name, len(data), digest, 1, 1),
         ),
     )
     return file

@@ -36,13 +36,11 @@ class Gone(Exception):
 
 
 class _Member(NamedTuple):
-    """A member: its bytes, whether they came from the cache, the name there ("" without a cache), and
-    what it was made of where nobody else holds that."""
+    """A member: its bytes, whether they came from the cache, and the name there ("" without a cache)."""
 
     data: bytes | bytearray
     reused: bool
     key: str
-    raw: bytearray | None = None
 
 
 class _Waiting(NamedTuple):
@@ -50,7 +48,6 @@ class _Waiting(NamedTuple):
 
     size: int
     member: Future[_Member]
-    hashed: Future[None]
     buffer: memoryview | None
 
 
@@ -72,14 +69,13 @@ class Members(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """Sizes in bytes and hex digests of the file and of the stream in it; `reused` members of `members`
-    came from the cache; `made` says of each its name there ("" without one), its size in the file and
-    that of its raw bytes."""
+    """Size in bytes and hex digest of the file, and the size of the stream in it; `reused` members of
+    `members` came from the cache; `made` says of each its name there ("" without one), its size in the file
+    and that of its raw bytes."""
 
     size: int
     sha256: str
     raw_size: int
-    raw_sha256: str
     members: int
     reused: int
     made: tuple[tuple[str, int, int], ...]
@@ -97,7 +93,7 @@ class GzipWriter:
         niceness: of the compressing threads (nice(2)).
         started: is told the number of each of them (gettid(2)).
 
-    One more thread hashes what comes in and what goes out, so that the caller's only reads and writes.
+    One more thread hashes what goes out, so that the caller's only reads and writes.
     Leaving the `with` block early drops what waits; nothing runs on after it.
     """
 
@@ -129,7 +125,6 @@ class GzipWriter:
         self._waiting_bytes = 0
         self._hash = hashlib.sha256()
         self._hashed: list[Future[None]] = []
-        self._raw_hash = hashlib.sha256()
         self._made: list[tuple[str, int, int]] = []
         self._size = self._raw_size = self._done = self._begun = self._reused = 0
 
@@ -192,17 +187,14 @@ class GzipWriter:
         self.cut()
         for key, size in pieces:
             self._make_way(size)
-            member = self._pool.submit(self._kept, key, size)
-            hashed = self._hasher.submit(self._hash_kept, member)
-            self._wait_for(_Waiting(size, member, hashed, None))
+            self._wait_for(_Waiting(size, self._pool.submit(self._kept, key, size), None))
 
     def _make_way(self, size: int) -> None:
         while self._waiting and (self._waiting_bytes + size > self._most or self._waiting[0].member.done()):
             self._write_first()
 
     def _submit(self, raw: memoryview, buffer: memoryview | None) -> None:
-        hashed = self._hasher.submit(self._raw_hash.update, raw)
-        self._wait_for(_Waiting(len(raw), self._pool.submit(self._compress, raw), hashed, buffer))
+        self._wait_for(_Waiting(len(raw), self._pool.submit(self._compress, raw), buffer))
 
     def _wait_for(self, one: _Waiting) -> None:
         self._waiting.append(one)
@@ -211,16 +203,11 @@ class GzipWriter:
         self._begun += 1
 
     def _kept(self, key: str, size: int) -> _Member:
+        """A kept member, not inflated: it was when it was new, and its digest says that it is the same."""
         data = None if self._cache is None else self._cache.get(key)
-        raw = bytearray() if data is None else inflate(data)
-        if data is None or len(raw) != size:
+        if data is None or int.from_bytes(data[-4:], "little") != size:  # RFC 1952, 2.3.1: ISIZE
             raise Gone(key)
-        return _Member(data, True, key, raw)
-
-    def _hash_kept(self, member: Future[_Member]) -> None:
-        raw = member.result().raw
-        assert raw is not None
-        self._raw_hash.update(raw)
+        return _Member(data, True, key)
 
     def finish(self) -> Written:
         """End the last member and write all that waits. Raises what writing raises."""
@@ -233,7 +220,6 @@ class GzipWriter:
             self._size,
             self._hash.hexdigest(),
             self._raw_size,
-            self._raw_hash.hexdigest(),
             len(self._made),
             self._reused,
             tuple(self._made),
@@ -241,8 +227,7 @@ class GzipWriter:
 
     def _write_first(self) -> None:
         first = self._waiting.popleft()
-        member, reused, key, _ = first.member.result()
-        first.hashed.result()
+        member, reused, key = first.member.result()
         if first.buffer is not None:
             self._spare.append(first.buffer)
         self._waiting_bytes -= first.size

@@ -74,14 +74,17 @@ class StageRef:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Artifact:
-    """The packed file: its name without directory, sizes in bytes, digests, tar entries."""
+    """The packed file: its name without directory, size and digest, the tar's size in bytes, tar entries.
+
+    `tar_sha256`, the tar's digest, is in manifests of earlier versions; today who publishes a template works
+    it out (`members.json` of a mirror has it)."""
 
     file: str
     size: int
     sha256: str
     tar_size: int
-    tar_sha256: str
     entries: int
+    tar_sha256: str | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -1,9 +1,11 @@
 """A tree as one deterministic .tar.gz: the same bytes for the same tree, on any host, with any `jobs`.
 
 The order of members: all directories by path; the files asked for `first`; then the files of each
-package; then all the rest. Each of these groups is a row of gzip members of its own, so that a package
-that did not change is compressed once and for all nights to come, and a client that has an older
-template need fetch only what is new. Whether a file still is what its package delivered is not asked:
+package; then all the rest, in pieces. Each of these groups is a row of gzip members of its own, so that a
+package that did not change is compressed once and for all nights to come, and a client that has an older
+template need fetch only what is new. The rest, most of it what dpkg keeps of each package, is cut behind names
+that a checksum draws: where a cut is does not depend on what stands before it, so that a file more or less
+leaves all pieces but its own as they were. Whether a file still is what its package delivered is not asked:
 its member is found again by what it holds, so one that was changed only costs that member's reuse.
 
 Directories bear the epoch: when one was last written to tells of the build (a lock that came and went),
@@ -16,7 +18,8 @@ import hashlib
 import itertools
 import os
 import stat
-from collections.abc import Callable, Collection, Mapping, Sequence
+import zlib
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO, cast
 
@@ -30,20 +33,26 @@ from tmplbuild.artifact.scan import Content, Entry, Folders, Scan, scan
 from tmplbuild.core.tree import Tree
 from tmplbuild.events import Bytes, Emit, Note
 
+_DRAWN = 16
+"""The rest is cut behind one name of so many: 70 KB on an average in Debian's templates, whose files grow by
+0.02 % for it (ones of 32 would save half of that, and twice as much would be compressed anew each night)."""
+
 Owners = Mapping[str, str]
 """Package by the path (the real one) of a file or link in the tree."""
 
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """What was written: `size` bytes and `sha256` of the .tar.gz, the same of the tar in it, gzip
-    members, those of them that came from the cache, and tar entries; `fresh` are the parts that were made
-    of the tree now, and not known from an earlier pack."""
+    """What was written: `size` bytes and `sha256` of the .tar.gz, the size of the tar in it, gzip members,
+    those of them that came from the cache, and tar entries; `fresh` are the parts that were made of the tree
+    now, and not known from an earlier pack.
+
+    The tar's own digest is not here: it would take every byte of every night's tar to be inflated and hashed,
+    for the few who publish, and publishing reads them all."""
 
     size: int
     sha256: str
     tar_size: int
-    tar_sha256: str
     members: int
     reused: int
     entries: int
@@ -100,7 +109,6 @@ def pack(
         done.size,
         done.sha256,
         done.raw_size,
-        done.raw_sha256,
         done.members,
         done.reused,
         writer.entries,
@@ -219,7 +227,19 @@ def _write_groups(groups: _Groups, seen: Scan, owners: Owners, first: Sequence[s
         for entry in entries:
             del rest[entry.path]
         groups.files(sorted(entries))
-    groups.files(list(rest.values()), tarstream.END)
+    *pieces, last = _pieces(rest.values())
+    for entries in pieces:
+        groups.files(entries)
+    groups.files(last, tarstream.END)
+
+
+def _pieces(entries: Iterable[Entry]) -> list[list[Entry]]:
+    pieces: list[list[Entry]] = [[]]
+    for entry in entries:
+        pieces[-1].append(entry)
+        if zlib.crc32(entry.path) % _DRAWN == 0:
+            pieces.append([])
+    return pieces
 
 
 def _key(path: str) -> bytes:

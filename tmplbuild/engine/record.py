@@ -158,7 +158,7 @@ def _manifest(world: World, record: Record) -> manifest.Manifest:
         stages=tuple(manifest.StageRef(row["name"], row["key"]) for row in record["steps"]),
         artifact=manifest.Artifact(
             file=f"{world.template}.tar.gz",
-            **{key: packed[key] for key in ("size", "sha256", "tar_size", "tar_sha256", "entries")},
+            **{key: packed[key] for key in ("size", "sha256", "tar_size", "entries")},
         ),
         stripped=tuple(record["summary"]["stripped"]),
         leftovers=tuple(_leftover(row) for row in record["notes"]["leftovers"].get("leftovers", ())),

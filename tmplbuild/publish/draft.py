@@ -41,7 +41,8 @@ class Draft:
 
     `place` is on the mirror's own file system, `folder` what it will be called below the mirror's
     root, `build` the build's name. `jobs`: threads that may compress. `layer` is the OCI archive's, where
-    it is not the template's own .tar.gz; `pieces` what was compressed last, by the digest of what it was.
+    it is not the template's own .tar.gz; `tar_sha256` is that of the template's tar, once it was read;
+    `pieces` what was compressed last, by the digest of what it was.
     """
 
     source: Source
@@ -54,6 +55,7 @@ class Draft:
     kinds: dict[str, str] = field(default_factory=dict)
     written: dict[str, str] = field(default_factory=dict)
     layer: Layer | None = None
+    tar_sha256: str = ""
     pieces: dict[bytes, Future[bytes]] = field(default_factory=dict)
 
     def dated(self, suffix: str) -> str:

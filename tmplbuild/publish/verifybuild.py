@@ -27,6 +27,7 @@ def check_build(checker: Checker, template: dict[str, Any], build: dict[str, Any
     """Fetch and check everything of a build; files are deleted as soon as they are not needed."""
     folder = build["path"]
     paths: dict[str, Path] = {}
+    tar = ""
     try:
         for row in build["files"]:
             with checker.noting(row["path"]):
@@ -38,11 +39,12 @@ def check_build(checker: Checker, template: dict[str, Any], build: dict[str, Any
         _sums(checker, folder, build)
         with checker.noting(f"{folder}/manifest.json"):
             manifest = json.loads(paths["manifest"].read_bytes())
-            _manifest(checker, template, build, manifest, paths)
+            tar = str(json.loads(paths["members"].read_bytes())["tar_sha256"])
+            _manifest(checker, template, build, manifest, tar, paths)
             _documents(checker, folder, build, manifest, paths)
         with checker.noting(folder):
             _members(checker, folder, paths)
-            _oci(checker, folder, build, paths, _changed(paths) if "deltas" in paths else {})
+            _oci(checker, folder, build, paths, _changed(paths) if "deltas" in paths else {}, tar)
         archive = next((row["path"] for row in build["files"] if row["kind"] == "tar.gz"), "")
         if build["key"] and archive and checker.key:
             checker.signed(archive, f"{archive}.asc", paths["tar.gz"].read_bytes())
@@ -78,19 +80,22 @@ def _manifest(
     template: dict[str, Any],
     build: dict[str, Any],
     manifest: dict[str, Any],
+    tar: str,
     paths: dict[str, Path],
 ) -> None:
-    """The tars are what the manifest says: the .tar.gz to the byte, the others as the same tar, but for what
-    deltas.json says of them."""
+    """The .tar.gz is what the manifest says, to the byte; all tars are what the member index says (`tar`), but
+    for what deltas.json says of them."""
     folder = build["path"]
     wanted = _changed(paths) if "deltas" in paths else {}
     if manifest["template"] != template["name"] or manifest["artifact"]["sha256"] != build["sha256"]:
         checker.fault(folder, "its manifest is of another template or build")
+    if manifest["artifact"].get("tar_sha256", tar) != tar:  # one of an earlier version of this program
+        checker.fault(f"{folder}/members.json", "its tar is another than the manifest's")
     for kind in _TARS:
         if kind in paths:
             with checker.noting(f"{folder} ({kind})"):
-                if _tar_sha256(paths[kind]) != wanted.get(kind, manifest["artifact"]["tar_sha256"]):
-                    checker.fault(folder, f"its {kind} holds another tar than the manifest says")
+                if _tar_sha256(paths[kind]) != wanted.get(kind, tar):
+                    checker.fault(folder, f"its {kind} holds another tar than members.json says")
 
 
 class _Digest:
@@ -163,10 +168,15 @@ def _members(checker: Checker, folder: str, paths: dict[str, Path]) -> None:
 
 
 def _oci(
-    checker: Checker, folder: str, build: dict[str, Any], paths: dict[str, Path], changed: dict[str, str]
+    checker: Checker,
+    folder: str,
+    build: dict[str, Any],
+    paths: dict[str, Path],
+    changed: dict[str, str],
+    tar: str,
 ) -> None:
-    """From the OCI archive's index to the layer, each by its digest; the layer is the template's .tar.gz, or
-    what deltas.json makes of its tar."""
+    """From the OCI archive's index to the layer, each by its digest; the layer is the template's .tar.gz with
+    its tar's digest, or what deltas.json makes of that tar."""
     if "oci" not in paths:
         return
     blobs: dict[str, bytes] = {}
@@ -189,11 +199,10 @@ def _oci(
     manifest = json.loads(blob(json.loads(blobs["index.json"])["manifests"][0]))
     layer = manifest["layers"][0]["digest"]
     config = json.loads(blob(manifest["config"]))
-    right = layer == f"sha256:{build['sha256']}"
+    diffs = config["rootfs"]["diff_ids"]
+    right = layer == f"sha256:{build['sha256']}" and diffs == [f"sha256:{tar}"]
     if "oci" in changed:
-        right = (
-            config["rootfs"]["diff_ids"] == [f"sha256:{changed['oci']}"] == [f"sha256:{_layer(paths, layer)}"]
-        )
+        right = diffs == [f"sha256:{changed['oci']}"] == [f"sha256:{_layer(paths, layer)}"]
     if wrong or not right or f"blobs/sha256/{layer[7:]}" not in layers:
         checker.fault(folder, "the blobs of its OCI archive are not what their names say")
 

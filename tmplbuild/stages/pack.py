@@ -58,7 +58,6 @@ def run(
         "size": packed.size,
         "sha256": packed.sha256,
         "tar_size": packed.tar_size,
-        "tar_sha256": packed.tar_sha256,
         "entries": packed.entries,
         "members": packed.members,
         "reused": packed.reused,

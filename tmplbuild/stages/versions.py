@@ -8,7 +8,7 @@ finds nothing to do needs them and must not load all that the stages need.
 from __future__ import annotations
 
 BOOTSTRAP = 1
-UNPACK = 3
+UNPACK = 4
 INSTALL = 2
 CONFIGURE = 3
 STRIP = 1
@@ -17,6 +17,6 @@ UPGRADE = 1
 RELEASE = 1
 LEFTOVERS = 2
 CHECK = 1
-PACK = 3
+PACK = 4
 BOOT = 2
 HOOK = 1

@@ -35,7 +35,7 @@ def write(draft: Draft) -> None:
     """Write the archive."""
     manifest = draft.source.manifest
     artifact = manifest.artifact
-    own = Layer(draft.place / draft.dated("tar.gz"), artifact.size, artifact.sha256, artifact.tar_sha256)
+    own = Layer(draft.place / draft.dated("tar.gz"), artifact.size, artifact.sha256, draft.tar_sha256)
     layer = draft.layer or own
     config = _json(_config(draft, layer))
     image = _json(

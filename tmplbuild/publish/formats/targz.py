@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from contextlib import ExitStack
 from types import TracebackType
 from typing import BinaryIO, cast
@@ -20,6 +21,7 @@ class _Sink:
         self._draft = draft
         self._kind = kind
         self._stack = ExitStack()
+        self._tar = hashlib.sha256()
 
     def __enter__(self) -> _Sink:
         draft, stack = self._draft, self._stack
@@ -33,6 +35,8 @@ class _Sink:
 
     def write(self, data: bytes, /) -> None:
         self._writer.write(data)
+        if not self._kind:
+            self._tar.update(data)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -42,7 +46,7 @@ class _Sink:
                 done = self._writer.finish()
                 if not self._kind:
                     path = self._draft.place / _LAYER
-                    self._draft.layer = Layer(path, done.size, done.sha256, done.raw_sha256)
+                    self._draft.layer = Layer(path, done.size, done.sha256, self._tar.hexdigest())
         except BaseException as late:
             error = late
             raise
