@@ -479,6 +479,7 @@ def test_the_probe_tries_for_real_and_leaves_nothing(core: Core, tmp_path: Path)
     assert found.usable
     assert found.feature("userns").works
     assert {row.name for row in found.features} >= {"overlay", "idmap", "limit memory", "limit pids"}
+    assert core.stacks(tmp_path) == (found.mode == "overlay")
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".tmplbuild")] == []
 
 
@@ -486,7 +487,8 @@ def test_the_probe_says_why_layers_cannot_be_stacked(core: Core, tmp_path: Path)
     nested = "mount -t overlay -o lowerdir=l,upperdir=u,workdir=w overlay m"
     code = (
         "import sys; from pathlib import Path; from tmplbuild.core import Core; "
-        f"p = Core(Path({str(core.state_dir)!r})).probe(Path('m')); print(p.usable, p.mode, p.mode_reason)"
+        f"c = Core(Path({str(core.state_dir)!r})); p = c.probe(Path('m')); "
+        "print(p.usable, p.mode, c.stacks(Path('m')), p.mode_reason)"
     )
     script = f"cd {tmp_path} && mkdir l u w m && {nested} && exec {sys.executable} -c {code!r}"
     argv = ["unshare", "-m", "sh", "-c", script]
@@ -494,8 +496,8 @@ def test_the_probe_says_why_layers_cannot_be_stacked(core: Core, tmp_path: Path)
     told = subprocess.run(
         argv, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": str(root)}
     )
-    assert told.stdout.startswith("True copy "), told
-    assert len(told.stdout.split()) > 3
+    assert told.stdout.startswith("True copy False "), told
+    assert len(told.stdout.split()) > 4
 
 
 @pytest.mark.parametrize("moment", ["Helper", "wire.call"])

@@ -16,6 +16,7 @@ import pytest
 from tests.archive_factory import ArchiveFactory, Deb
 from tests.archive_server import ArchiveServer
 from tests.live.conftest import SMALL
+from tests.priorities import IDLE, Standing, watched
 from tests.workshop import Run, Workshop
 from tmplbuild.managers import dpkg
 
@@ -139,10 +140,20 @@ def server(nights: Nights) -> Iterator[ArchiveServer]:
         yield server
 
 
+def gives_way(started: dict[int, Standing]) -> None:
+    """Builds, and all that runs in their VEs, are as nice as the settings say."""
+    rows = [one for one in started.values() if one.name != "ionice"]
+    names = {one.name for one in rows}
+    assert {"tmplbuild-ve", "systemd", "dpkg"} <= names
+    assert [one for one in rows if one.nice < 1 or one.disk != IDLE] == []
+
+
 @pytest.mark.usefixtures("server")
 def test_the_first_night_builds_all_and_shares_what_they_have_in_common(nights: Nights) -> None:
-    rows = nights.nightly("--jobs", "2")
+    with watched("nightly") as started:
+        rows = nights.nightly("--jobs", "2")
     assert {name: row["outcome"] for name, row in rows.items()} == dict.fromkeys(NAMES, "built")
+    gives_way(started)
     stages = [e["of"] for e in nights.events if e["event"] == "template_event"]
     bases = [e for e in stages if e["event"] == "stage_done" and e["stage"] == "bootstrap"]
     assert [e["cached"] for e in bases].count(False) == 1  # the others waited for it, or came later

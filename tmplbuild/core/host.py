@@ -83,6 +83,14 @@ class Core:
 
         return probe(self, where)
 
+    def stacks(self, where: Path) -> bool:
+        """Whether VEs run on layers stacked in the directory `where`, as all builds wish: tried with one VE,
+        where `probe` starts three. Only that tells why it is so. Raises HostError.
+        """
+        from tmplbuild.core.probe import stacks
+
+        return stacks(self, where)
+
     def list(self) -> Infos:
         """The VEs of this state directory, running ones and leftovers, by id."""
         self._need_root()

@@ -10,6 +10,8 @@ import os
 import platform
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -70,7 +72,23 @@ def _kernel() -> Feature:
     return _row("kernel", "" if numbers >= (5, 8) else f"Linux {release} is too old", "kernel")
 
 
+def stacks(core: Core, where: Path) -> bool:
+    """Whether VEs run on layers that are stacked there; see `Core.stacks`. Raises HostError when `where`
+    cannot be written."""
+    if not all(row.works for row in (_root(), _kernel(), _cgroup2())):
+        return False
+    with _corner(core, where) as here:
+        return not _start(core, here, Rootfs.overlay(*_trees(here)), "auto")
+
+
 def _tries(core: Core, where: Path) -> list[Feature]:
+    with _corner(core, where) as here:
+        return [_cgroup2(), *_runs(core, here), *_limits()]
+
+
+@contextmanager
+def _corner(core: Core, where: Path) -> Iterator[Path]:
+    """A directory to try things in, of which nothing is left."""
     try:
         _sweep(core, where)
         here, lock = _place(where)
@@ -79,7 +97,7 @@ def _tries(core: Core, where: Path) -> list[Feature]:
             "The directory cannot be written.", where=str(where), why=error.strerror or str(error)
         ) from error
     try:
-        return [_cgroup2(), *_runs(core, here), *_limits()]
+        yield here
     finally:
         shutil.rmtree(here, ignore_errors=True)
         os.close(lock)
@@ -131,18 +149,24 @@ def _limits() -> list[Feature]:
 
 def _runs(core: Core, here: Path) -> list[Feature]:
     """Start VEs without init on small trees: everything they need is tried for real."""
-    tree, upper = here / "tree", here / "upper"
-    for folder in (tree, upper):
-        folder.mkdir()
-    for name in ("proc", "sys", "dev", "run"):
-        (tree / name).mkdir()
-    (tree / "file").write_text("as it was")
+    (tree,), upper = _trees(here)
     plain = _start(core, here, Rootfs.plain(tree), "auto")
     rows = [_row("userns", plain, "userns")]
     if not plain:
         rows.append(_row("overlay", _start(core, here, Rootfs.overlay((tree,), upper), "auto"), "overlay"))
         rows.append(_row("idmap", _start(core, here, Rootfs.plain(tree), "idmap"), "idmap"))
     return rows
+
+
+def _trees(here: Path) -> tuple[tuple[Path], Path]:
+    """A tree to stand on, and a directory for what is written above it."""
+    tree, upper = here / "tree", here / "upper"
+    for folder in (tree, upper):
+        folder.mkdir()
+    for name in ("proc", "sys", "dev", "run"):
+        (tree / name).mkdir()
+    (tree / "file").write_text("as it was")
+    return (tree,), upper
 
 
 def _start(core: Core, here: Path, rootfs: Rootfs, copy: str) -> str:

@@ -175,16 +175,24 @@ def core_of(settings: Settings, emit: Emit) -> Callable[[], Core]:
 
 
 def prepare_host(world: World) -> None:
-    """See that VEs can run on this machine, and how layers are made here. Takes a fifth of a second,
+    """See that VEs can run on this machine, and how layers are made here. Takes a twentieth of a second,
     so it is asked only when something is to be done. Raises HostError."""
-    probe = world.core.probe(world.store.dir)
-    if not probe.usable:
-        raise HostError("VEs cannot be run on this machine", why=probe.why, hint=probe.fix)
+    if world.core.stacks(world.store.dir):
+        world.store.mode = "overlay"
+    else:
+        _say_why_not(world)
     if (found := world.emulator) is not None:
         text = (
             f"programs of {found.arch} are run by {found.name}: slower, upgraded without init, no boot test"
         )
         world.emit(Note(text))
+
+
+def _say_why_not(world: World) -> None:
+    """Layers cannot be stacked: why, and whether a build can do without."""
+    probe = world.core.probe(world.store.dir)
+    if not probe.usable:
+        raise HostError("VEs cannot be run on this machine", why=probe.why, hint=probe.fix)
     world.store.mode = probe.mode
     if probe.mode == "copy":
         world.emit(Note(f"layers are whole copies here: {probe.mode_reason}"))
