@@ -79,8 +79,8 @@ def _stat(pid: int) -> tuple[str, list[str]] | None:
 
 
 def _standing(pid: int) -> Standing | None:
-    """A process that has ended, and waits to be reaped, has no class any more: what is seen before is believed
-    only if it had not ended after that."""
+    """A process that has ended, and waits to be reaped, has no class any more: what is seen before is
+    believed only if it had not ended after that."""
     disk = ctypes.CDLL(None).syscall(_IOPRIO_GET, _OF_A_PROCESS, pid)
     fields = _stat(pid)
     if fields is None or fields[1][0] in "ZX" or disk < 0:

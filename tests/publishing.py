@@ -55,8 +55,7 @@ def add_packed(cache: Path, tar: bytes, name: str, *, recipe: str) -> forms.Mani
     """Put the bytes of a tar into the cache as a template with its manifest."""
     data = gzip.compress(tar, mtime=0)
     (cache / f"{name}.tar.gz").write_bytes(data)
-    digests = [hashlib.sha256(one).hexdigest() for one in (data, tar)]
-    done = Packed(len(data), digests[0], len(tar), digests[1], members=1, reused=0, entries=1)
+    done = Packed(len(data), hashlib.sha256(data).hexdigest(), len(tar), members=1, reused=0, entries=1)
     return _manifest(cache, name, recipe, EPOCH, done)
 
 
@@ -82,9 +81,7 @@ def _manifest(
         ),
         packages=packages,
         stages=(forms.StageRef("pack", "4" * 64),),
-        artifact=forms.Artifact(
-            f"{name}.tar.gz", done.size, done.sha256, done.tar_size, done.entries
-        ),
+        artifact=forms.Artifact(f"{name}.tar.gz", done.size, done.sha256, done.tar_size, done.entries),
     )
     forms.write_manifest(cache / f"{name}.manifest.json", made)
     return made

@@ -165,7 +165,7 @@ def test_a_forged_build_with_sums_to_match_is_found_by_its_documents(
     (copy / ".current/index.json").write_text(json.dumps(index))
     done = stranger.run("verify", str(copy))
     assert done.returncode == 1
-    assert "its tar.xz holds another tar than the manifest says" in done.stdout
+    assert "its tar.xz holds another tar than members.json says" in done.stdout
     assert "it has not the files of the build, or other digests" in done.stdout
     assert "speaks of another rootfs.tar.xz" in done.stdout
 

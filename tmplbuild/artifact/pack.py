@@ -3,10 +3,10 @@
 The order of members: all directories by path; the files asked for `first`; then the files of each
 package; then all the rest, in pieces. Each of these groups is a row of gzip members of its own, so that a
 package that did not change is compressed once and for all nights to come, and a client that has an older
-template need fetch only what is new. The rest, most of it what dpkg keeps of each package, is cut behind names
-that a checksum draws: where a cut is does not depend on what stands before it, so that a file more or less
-leaves all pieces but its own as they were. Whether a file still is what its package delivered is not asked:
-its member is found again by what it holds, so one that was changed only costs that member's reuse.
+template need fetch only what is new. The rest, most of it what dpkg keeps of each package, is cut behind
+names that a checksum draws: where a cut is does not depend on what stands before it, so that a file more or
+less leaves all pieces but its own as they were. Whether a file still is what its package delivered is not
+asked: its member is found again by what it holds, so one that was changed only costs that member's reuse.
 
 Directories bear the epoch: when one was last written to tells of the build (a lock that came and went),
 not of the tree, and a plain `tar x` that fills them afterwards changes it in any case.

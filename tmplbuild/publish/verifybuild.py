@@ -83,8 +83,8 @@ def _manifest(
     tar: str,
     paths: dict[str, Path],
 ) -> None:
-    """The .tar.gz is what the manifest says, to the byte; all tars are what the member index says (`tar`), but
-    for what deltas.json says of them."""
+    """The .tar.gz is what the manifest says, to the byte; all tars are what the member index says (`tar`),
+    but for what deltas.json says of them."""
     folder = build["path"]
     wanted = _changed(paths) if "deltas" in paths else {}
     if manifest["template"] != template["name"] or manifest["artifact"]["sha256"] != build["sha256"]:
