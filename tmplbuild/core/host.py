@@ -84,9 +84,7 @@ class Core:
         return probe(self, where)
 
     def stacks(self, where: Path) -> bool:
-        """Whether VEs run on layers stacked in the directory `where`, as all builds wish: tried with one VE,
-        where `probe` starts three. Only that tells why it is so. Raises HostError.
-        """
+        """Whether VEs run on layers stacked there, tried with one VE; `probe` has why. Raises HostError."""
         from tmplbuild.core.probe import stacks
 
         return stacks(self, where)
