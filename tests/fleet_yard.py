@@ -122,6 +122,7 @@ class Yard:
         sh(*self.inside("hub", ["ip", "addr", "add", f"{NET}.1/24", "dev", "br0"]))
         sh(*self.inside("hub", ["ip", "link", "set", "br0", "up"]))
         self.scheduler = self._scheduler()
+        self.orders: subprocess.Popen[str] | None = None
         self.workers: list[Worker] = []
 
     def _space(self, name: str) -> None:
@@ -142,6 +143,17 @@ class Yard:
         assert process.stdout is not None
         assert json.loads(process.stdout.readline())["event"] == "ready"
         return process
+
+    def restart(self) -> None:
+        """Kill the scheduler, and start it again."""
+        self.scheduler.kill()
+        self._gone()
+        self.scheduler = self._scheduler()
+
+    def _gone(self) -> None:
+        self.scheduler.wait()
+        assert self.scheduler.stdout is not None
+        self.scheduler.stdout.close()
 
     def worker(self, env: Mapping[str, str] | None = None) -> Worker:
         """One more machine."""
@@ -167,6 +179,7 @@ class Yard:
             stderr=subprocess.PIPE,
             text=True,
         )
+        self.orders = process
         assert process.stdout is not None
         assert process.stderr is not None
         events = []
@@ -176,14 +189,17 @@ class Yard:
         err = process.stderr.read()
         return Run(process.wait(), "", err, events)
 
+    def ask(self, *words: str, env: Mapping[str, str] | None = None) -> Run:
+        """Run the tool on the machine that gives the orders, to its end."""
+        wrap = tuple(self.inside("hub", []))
+        return self.shop.run(*words, *self.tls, env=env, wrap=wrap)
+
     def close(self) -> None:
         """End all, and take the namespaces away."""
         for worker in self.workers:
             worker.stop()
         self.scheduler.terminate()
-        self.scheduler.wait()
-        assert self.scheduler.stdout is not None
-        self.scheduler.stdout.close()
+        self._gone()
         for name in self.names:
             sh("ip", "netns", "del", f"{self.mark}-{name}")
 

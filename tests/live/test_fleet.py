@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -13,7 +15,7 @@ import pytest
 
 from tests.fleet_yard import Yard, until
 from tests.live.conftest import SMALL
-from tests.workshop import Workshop
+from tests.workshop import ROOT, Run, Workshop
 from tmplbuild.engine.store import Store
 
 pytestmark = [pytest.mark.root, pytest.mark.network, pytest.mark.live, pytest.mark.slow]
@@ -47,6 +49,16 @@ def report(events: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 @pytest.fixture
 def yard(tmp_path: Path, alone: Workshop) -> Iterator[Yard]:
     made = Yard(tmp_path / "yard", Workshop(tmp_path / "shop", alone.packages))
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def calm(tmp_path_factory: pytest.TempPathFactory, alone: Workshop) -> Iterator[Yard]:
+    """One worker, whom nothing happens to but what the tests say, in their order."""
+    place = tmp_path_factory.mktemp("calm")
+    made = Yard(place / "yard", Workshop(place / "shop", alone.packages))
+    made.worker()
     yield made
     made.close()
 
@@ -127,3 +139,79 @@ def test_what_a_killed_worker_had_not_uploaded_is_uploaded_by_its_next_run(
     assert {path.stem for path in (place / "layers").iterdir()} == set(keys.values())
     again = shop.run(*words)
     assert {row["outcome"] for row in report(again.events).values()} == {"unchanged"}
+
+
+def remains(yard: Yard) -> dict[str, list[str]]:
+    """What is left of builds on the first worker's machine, while the worker itself runs."""
+    found = Workshop(yard.workers[0].place, yard.shop.packages).remains()
+    return {kind: rows for kind, rows in found.items() if rows and not rows[0].endswith("/run/dask")}
+
+
+def test_who_is_interrupted_stops_the_workers(calm: Yard) -> None:
+    worker = calm.workers[0]
+
+    seen: list[Run] = []
+
+    def heard(event: dict[str, Any]) -> None:
+        if event["event"] == "stage_started" and event["stage"] == "upgrade":
+            seen.extend(calm.ask("status", "--scheduler", calm.address, *words) for words in (["--json"], []))
+            assert calm.orders is not None
+            calm.orders.send_signal(signal.SIGINT)
+
+    done = calm.run("build", recipes(calm.shop)[0], "--offline", heard=heard)
+    assert done.status == 130, done.err
+    told = json.loads(seen[0].out)
+    assert told["dashboard"].endswith("/status")
+    assert [one["name"] for one in told["workers"]] == ["w1"]
+    assert told["workers"][0]["memory_mib"] > 0
+    assert "x86_64" in told["workers"][0]["arches"]
+    assert [text.partition(":")[0] for text in told["workers"][0]["running"]] == ["one-12-x86_64"]
+    assert "one-12-x86_64: upgrade" in seen[1].out
+    assert told["dashboard"] in seen[1].out
+    until(lambda: not worker.busy, 120)
+    assert remains(calm) == {}
+    assert not list(calm.shop.templates.glob("*"))
+    failed = Store(calm.shop.place / "state").read_record("one-12-x86_64", "failed")
+    assert failed is not None
+    assert (failed["stage"], failed["error"]) == ("upgrade", "interrupted")
+
+
+def test_a_scheduler_that_is_restarted(calm: Yard, alone: Workshop) -> None:
+    starts = calm.workers[0].starts
+    did: list[str] = []
+
+    def heard(event: dict[str, Any]) -> None:
+        if event["event"] == "stage_started" and not did:
+            did.append(event["stage"])
+            calm.restart()
+
+    done = calm.run("build", recipes(calm.shop)[0], "--offline", heard=heard)
+    assert done.status == 0, done.err + str(done.events[-1])
+    assert did == ["upgrade"], "it goes on where it was interrupted"
+    assert calm.workers[0].starts > starts
+    assert "given out again" in str(done.events)
+    assert alone.first is not None
+    assert done.summary["sha256"] == report(alone.first.events)["one-12-x86_64"]["sha256"]
+    assert remains(calm) == {}
+
+
+def test_a_release_upgrade(calm: Yard) -> None:
+    shop = calm.shop
+    shop.recipe("later", SMALL.replace("small-12", "later-12") + '[upgrade]\nfrom = "test-one"\n')
+    words = ("--to", "test-later", "--recipes", str(shop.place / "recipes"))
+    done = calm.run("upgrade", "test-one", *words, "--offline")
+    assert done.status == 0, done.err + str(done.events[-1])
+    assert "configure-again" in done.ran
+    assert done.summary["template"] == "later-12-from-12-x86_64"
+
+
+def test_another_version_is_refused(calm: Yard, tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "tmplbuild", tmp_path / "tmplbuild", ignore=shutil.ignore_patterns("__pycache__"))
+    with (tmp_path / "tmplbuild" / "__init__.py").open("a") as file:
+        file.write("\n# another one\n")
+    env = {"PYTHONPATH": str(tmp_path)}
+    for words in (["worker", calm.address], ["build", recipes(calm.shop)[0], "--scheduler", calm.address]):
+        done = calm.ask(*words, "--store", calm.store, env=env)
+        assert done.status == 4
+        assert "is of another version of tmplbuild" in done.err
+        assert "install the same version" in done.err

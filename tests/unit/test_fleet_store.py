@@ -174,3 +174,54 @@ def test_what_is_old_and_not_needed_goes_with_its_blobs(shared: SharedStore) -> 
     assert [shared.has(one) for one in (old, young, needed, lost)] == [False, True, True, False]
     assert shared.names("layers") == [f"{'b' * 64}.json", f"{'c' * 64}.json"]
     assert prune(shared, max_age_s=5 * 86400, needed={"c" * 32}) == []
+
+
+@pytest.mark.root
+def test_what_one_boot_left_is_not_cleaned_by_what_cleaned_after_another(
+    shared: SharedStore, tmp_path: Path
+) -> None:
+    boot, clean = "b" * 64, "c" * 64
+
+    def built(name: str) -> Store:
+        store = Store(tmp_path / name)
+        with store.adopt(boot, "upgrade", None, whole=True, note={}) as place:
+            (place / "fs" / name).mkdir(parents=True)
+        with store.adopt(clean, "clean-again", boot, whole=False, note={}) as place:
+            (place / "fs").mkdir()
+            os.mknod(place / "fs" / name, stat.S_IFCHR, os.makedev(0, 0))
+        return store
+
+    def push(store: Store, key: str, *below: str) -> None:
+        layer, under = store.get(key), [store.get(one) for one in below]
+        assert layer is not None
+        found = [one for one in under if one is not None]
+        layers.push(layer, shared, tmp_path / "scratch", threads=1, below=found)
+
+    early, late = built("early"), built("late")
+    push(early, boot)  # and then it is cut off
+    push(late, boot)
+    push(late, clean, boot)
+    push(early, clean, boot)  # it is back, and changes nothing
+    third, cache = Store(tmp_path / "third"), PackageCache(tmp_path / "cache")
+    for key, held in ((boot, "early"), (clean, "late")):
+        assert layers.pull(key, third, shared, cache)
+        found = third.get(boot)
+        assert found is not None
+        assert layers.is_sound(found, third)
+        assert os.listdir(found.fs) == [held]
+    removed = third.get(clean)
+    assert removed is not None
+    assert os.listdir(removed.fs) == ["late"]
+    assert layers.is_sound(removed, third)
+    assert prune(shared, max_age_s=0, needed={clean[:32]}, dry_run=True) == [layers.name_of(boot)]
+
+
+@pytest.mark.root
+def test_a_layer_on_another_one_than_it_was_made_on_is_not_used(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    for key, parent in (("b" * 64, None), ("c" * 64, "b" * 64), ("b" * 64, None)):
+        with store.adopt(key, "upgrade", parent, whole=parent is None, note={}) as place:
+            (place / "fs").mkdir()
+    layer = store.get("c" * 64)
+    assert layer is not None
+    assert not layers.is_sound(layer, store)

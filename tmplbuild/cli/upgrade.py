@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from tmplbuild.cli.build import add_build_options, choices
+from tmplbuild.cli.fleet import add_fleet, elsewhere
 from tmplbuild.cli.options import Verbs, screen_of, settings_of
 
 
@@ -24,6 +25,7 @@ def add(verbs: Verbs) -> None:
     )
     parser.add_argument("--name", metavar="TEMPLATE", help="what the new template is called")
     add_build_options(parser)
+    add_fleet(parser)
     parser.set_defaults(run=run_upgrade)
 
 
@@ -32,6 +34,7 @@ def run_upgrade(args: argparse.Namespace) -> int:
     from tmplbuild.engine.build import build
 
     settings = settings_of(args)
-    with screen_of(args) as emit:
-        build(args.to, settings=settings, emit=emit, out_of=args.source, called=args.name, **choices(args))
+    with screen_of(args) as emit, elsewhere(args, settings) as others:
+        wish = {**choices(args), "out_of": args.source, "called": args.name, "elsewhere": others}
+        build(args.to, settings=settings, emit=emit, **wish)
     return 0

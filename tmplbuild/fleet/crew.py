@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -25,7 +24,7 @@ class FleetCrew:
     Parameters:
         at_once: templates under way at once; the fleet's own queue need not hold the whole night.
         common: is told the keys of the layers that more than one of the jobs makes.
-        over: set when the run is interrupted.
+        stop: calls off what is under way, when the run is interrupted.
     """
 
     def __init__(
@@ -36,14 +35,14 @@ class FleetCrew:
         *,
         at_once: int,
         common: Callable[[set[str]], None],
-        over: threading.Event,
+        stop: Callable[[], None],
     ) -> None:
         self._settings = settings
         self._asked = replace(asked, seen=not asked.offline)
         self._emit = emit
         self._at_once = at_once
         self._common = common
-        self._over = over
+        self._stop = stop
 
     def run(self, jobs: Sequence[Job], done: Callable[[Ended], None]) -> None:
         """Run all jobs; an interrupt is raised again when those under way have been let go."""
@@ -53,10 +52,10 @@ class FleetCrew:
             for future in as_completed([pool.submit(self._build, job) for job in jobs]):
                 done(future.result())
         except BaseException:
-            self._over.set()
+            self._stop()
             raise
         finally:
-            pool.shutdown(wait=not self._over.is_set(), cancel_futures=True)
+            pool.shutdown(cancel_futures=True)
 
     def _build(self, job: Job) -> Ended:
         start = time.monotonic()

@@ -11,6 +11,7 @@ import ipaddress
 import os
 import platform
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -152,6 +153,10 @@ def work(
     _quiet()
 
     async def main() -> None:
+        def wanted(key: str) -> bool:
+            task = worker.state.tasks.get(key)
+            return task is not None and task.state != "cancelled"
+
         worker = distributed.Worker(
             scheduler,
             nthreads=jobs,
@@ -163,12 +168,14 @@ def work(
             dashboard_address="127.0.0.1:0",
             local_directory=str(settings.run_dir / "dask"),
             death_timeout=SILENT_S,
+            metrics={TOPIC: lambda worker: sorted(part.doing.values())},
         )
         part.here = part.Place(
             name=name,
             store=store,
             env=as_environment(settings),
             tell=lambda found: worker.log_event(TOPIC, found),
+            wanted=wanted,
         )
         async with worker:
             theirs = await worker.scheduler.get_metadata(keys=[_IDENTITY], default="")
@@ -176,6 +183,7 @@ def work(
                 refuse_other(str(theirs), f"the scheduler at {scheduler}")
             ready(worker.address)
             await _until_signal(worker.finished())
+            await asyncio.to_thread(part.leave)
 
     _run(main(), scheduler)
 
@@ -214,7 +222,7 @@ def _quiet() -> None:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A worker as the scheduler sees it."""
+    """A worker as the scheduler sees it; `running`: template and stage of each part that it does."""
 
     name: str
     address: str
@@ -225,15 +233,50 @@ class Member:
     running: tuple[str, ...]
 
 
+_LOST = (
+    distributed.scheduler.KilledWorker,
+    distributed.CancelledError,
+    asyncio.CancelledError,
+    OSError,
+    TimeoutError,
+    UnboundLocalError,  # of distributed.utils.sync, when what it waits for is called off
+)
+
+
 class LostError(Exception):
     """The scheduler, or worker after worker, was lost with a task."""
 
 
 class Grid:
-    """The client's side: parts of builds are submitted, their ends waited for."""
+    """The client's side: parts of builds are submitted, their ends waited for.
 
-    def __init__(self, client: distributed.Client) -> None:
-        self._client = client
+    Parameters:
+        connect: makes a client of the scheduler.
+
+    Raises what `connect` raises.
+    """
+
+    def __init__(self, connect: Callable[[], distributed.Client]) -> None:
+        self._connect = connect
+        self._client = connect()
+        self._hear: Callable[[dict[str, Any]], None] = lambda bundle: None
+        self._lock = threading.Lock()
+
+    def close(self) -> None:
+        """Let go of the scheduler; what was not waited for is called off."""
+        with suppress(Exception):
+            self._client.close(timeout=10)
+
+    def is_back(self) -> bool:
+        """Whether the scheduler, after it was lost, answers and has workers again."""
+        try:
+            with self._lock:
+                if self._client.status in ("closing", "closed"):  # Dask's own patience is 30 s
+                    self._client = self._connect()
+                self.listen(self._hear)  # a scheduler that was restarted knows of no listeners
+            return any(member.version == identity() for member in self.members())
+        except Exception:  # noqa: BLE001  # whatever it is: it does not answer yet
+            return False
 
     def submit(
         self,
@@ -268,22 +311,15 @@ class Grid:
         Parameters:
             only: the workers that it was submitted to; when none of them is left it is lost.
         """
+        done = threading.Event()
+        future.add_done_callback(lambda _: done.set())
         try:
-            while True:
-                try:
-                    found: dict[str, Any] = future.result(timeout=_LOOK_S if only else None)
-                    break
-                except distributed.TimeoutError:
-                    if future.done() or not {member.address for member in self.members()}.isdisjoint(only):
-                        continue
-                    raise LostError("the machines that it might go to are gone") from None
-        except (
-            distributed.scheduler.KilledWorker,
-            distributed.CancelledError,
-            asyncio.CancelledError,
-            OSError,
-            TimeoutError,
-        ) as error:
+            # not by a timeout of Dask's: it calls off what other threads are fetching at that moment, too
+            while not done.wait(_LOOK_S if only else None):
+                if {member.address for member in self.members()}.isdisjoint(only):
+                    raise LostError("the machines that it might go to are gone")
+            found: dict[str, Any] = future.result()
+        except _LOST as error:
             raise LostError(f"{type(error).__name__}: {error}") from error
         return found
 
@@ -296,18 +332,21 @@ class Grid:
         """Let go of a task's result."""
         future.release()
 
+    def call_off(self, futures: Sequence[Any]) -> None:
+        """Have nobody wait for these any more: `result` raises LostError, and the workers stop."""
+        with suppress(Exception):  # a scheduler that is gone gives out nothing either
+            self._client.cancel(list(futures))
+
     def listen(self, hear: Callable[[dict[str, Any]], None]) -> None:
         """Call `hear` with each bundle of events."""
+        self._hear = hear
         self._client.subscribe_topic(TOPIC, lambda event: hear(event[1]))
 
     def members(self) -> list[Member]:
         """The workers that the scheduler knows now."""
         info = self._client.scheduler_info(n_workers=-1)
-        busy = self._client.processing()
-        return sorted(
-            (_member(address, row, busy.get(address, ())) for address, row in info["workers"].items()),
-            key=lambda member: member.name,
-        )
+        found = [_member(address, row) for address, row in info["workers"].items()]
+        return sorted(found, key=lambda member: member.name)
 
     def wait_for_workers(self, timeout_s: float) -> None:
         """Wait until there is a worker of this version. Raises HostError."""
@@ -327,7 +366,7 @@ class Grid:
         return str(self._client.dashboard_link)
 
 
-def _member(address: str, row: dict[str, Any], running: Any) -> Member:
+def _member(address: str, row: dict[str, Any]) -> Member:
     offers: dict[str, float] = row["resources"]
     words = [name.partition(" ") for name in offers]
     return Member(
@@ -337,7 +376,7 @@ def _member(address: str, row: dict[str, Any], running: Any) -> Member:
         arches=tuple(value for kind, _, value in words if kind == "arch"),
         jobs=int(row["nthreads"]),
         memory_mib=int(offers.get("memory_mib", 0)),
-        running=tuple(map(str, running)),
+        running=tuple(row["metrics"].get(TOPIC, ())),
     )
 
 
@@ -346,22 +385,27 @@ def connected(scheduler: str, tls: Tls | None) -> Iterator[Grid]:
     """A client of the scheduler at this address. Raises UsageError, HostError."""
     refuse_open(scheduler, tls)
     _quiet()
-    try:
-        client = distributed.Client(
-            scheduler, security=tls.security() if tls else Security(), timeout=30, set_as_default=False
-        )
-    except (OSError, TimeoutError) as error:
-        raise HostError(
-            "the fleet's scheduler cannot be reached",
-            where=scheduler,
-            why=str(error),
-            hint="start it with `tmplbuild scheduler`; docs/fleet.md",
-        ) from error
-    try:
+
+    def connect() -> distributed.Client:
+        try:
+            client = distributed.Client(
+                scheduler, security=tls.security() if tls else Security(), timeout=30, set_as_default=False
+            )
+        except (OSError, TimeoutError) as error:
+            raise HostError(
+                "the fleet's scheduler cannot be reached",
+                where=scheduler,
+                why=str(error),
+                hint="start it with `tmplbuild scheduler`; docs/fleet.md",
+            ) from error
         theirs = client.get_metadata([_IDENTITY], default="")
-        if theirs:
-            refuse_other(str(theirs), f"the scheduler at {scheduler}")
-        yield Grid(client)
-    finally:
-        with suppress(Exception):
+        if theirs and theirs != identity():
             client.close(timeout=10)
+            refuse_other(str(theirs), f"the scheduler at {scheduler}")
+        return client
+
+    grid = Grid(connect)
+    try:
+        yield grid
+    finally:
+        grid.close()

@@ -6,10 +6,11 @@ restore (ACLs, overlayfs's own marks) is listed beside it. A step that changed n
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -23,6 +24,7 @@ from tmplbuild.errors import StoreError
 from tmplbuild.fleet.shared import SharedStore
 
 _LEVEL = 1  # a layer is read a few times and then forgotten
+_TOLD = "shared.json"
 _IN_TAR = ("user.", "security.capability")
 _MEANT = ("trusted.overlay.opaque", "trusted.overlay.redirect", "trusted.overlay.whiteout")
 _KINDS = {
@@ -40,18 +42,31 @@ def name_of(key: str) -> str:
     return f"layers/{key}.json"
 
 
-def shared(key: str, store: SharedStore) -> bool:
-    """Whether the store has a layer, its files included. Raises StoreError."""
-    entry = store.read_json(name_of(key))
-    return entry is not None and _whole(entry, store)
+def known(layer: Layer) -> dict[str, Any] | None:
+    """What the fleet's store was told of this machine's own layer; None if it was told nothing."""
+    try:
+        found: dict[str, Any] = json.loads((layer.path / _TOLD).read_bytes())
+    except FileNotFoundError:
+        return None
+    return found
 
 
-def push(layer: Layer, shared: SharedStore, scratch: Path, *, threads: int, anew: bool = False) -> None:
+def push(
+    layer: Layer,
+    shared: SharedStore,
+    scratch: Path,
+    *,
+    threads: int,
+    below: Sequence[Layer] = (),
+    anew: bool = False,
+) -> None:
     """Upload a layer, then what tells of it.
 
     Parameters:
         scratch: a directory for the file that is uploaded.
         threads: that compress.
+        below: layers that it cannot do without, topmost last, which have been uploaded: a boot leaves other
+            names behind each time, so that what removes them fits to that very one only.
         anew: whether it takes the place of one that is there; else that stays, for others build on it.
 
     Raises StoreError.
@@ -72,6 +87,8 @@ def push(layer: Layer, shared: SharedStore, scratch: Path, *, threads: int, anew
                 entry["attributes"] = _pack(layer.fs, out)
             file.flush()
             entry["sha256"] = shared.put(Path(file.name))
+    _tell(layer.path, entry)
+    entry["with"] = [known(one) for one in below]
     there = shared.read_json(name_of(layer.key))
     if anew or (there is not None and not _whole(there, shared)):
         shared.write_json(name_of(layer.key), entry)
@@ -80,25 +97,57 @@ def push(layer: Layer, shared: SharedStore, scratch: Path, *, threads: int, anew
 
 
 def pull(key: str, store: Store, shared: SharedStore, cache: PackageCache) -> bool:
-    """Fetch a layer into this machine's store. False when the shared one does not have it.
+    """Fetch a layer into this machine's store, and those below that it cannot do without, in place of what is
+    there. False when the shared store does not have it.
 
     Raises StoreError, VerifyError.
     """
     entry = shared.read_json(name_of(key))
     if entry is None or not _whole(entry, shared):
         return False
+    for one in _all_of(entry):
+        mine = store.get(one["key"])
+        if mine is None or not is_sound(mine, store) or (known(mine) or {}).get("sha256") != one["sha256"]:
+            _adopt(one, store, shared, cache)
+    return True
+
+
+def is_sound(layer: Layer, store: Store) -> bool:
+    """Whether what lies below a layer is what it was made on, and no later one."""
+    if layer.parent is None:
+        return True
+    below = store.get(layer.parent)
+    return below is not None and layer.made >= below.made
+
+
+def _adopt(entry: dict[str, Any], store: Store, shared: SharedStore, cache: PackageCache) -> None:
     about = {"whole": bool(entry["whole"]), "note": entry["note"]}
-    with store.adopt(key, entry["stage"], entry["parent"], **about) as place:
+    with store.adopt(entry["key"], entry["stage"], entry["parent"], **about) as place:
         if entry["sha256"]:
             file = shared.get(entry["sha256"], cache.root / "layers" / f"{entry['sha256']}.tar.zst", cache)
             (place / "fs").mkdir()
             _unpack(file, place / "fs", entry["attributes"])
             file.unlink(missing_ok=True)  # unpacked it lies in the store
-    return True
+        _tell(place, {name: value for name, value in entry.items() if name != "with"})
+
+
+def _tell(place: Path, entry: dict[str, Any]) -> None:
+    draft = place / f".{_TOLD}"
+    draft.write_text(json.dumps(entry, sort_keys=True))
+    draft.rename(place / _TOLD)
+
+
+def _all_of(entry: dict[str, Any]) -> list[dict[str, Any]]:
+    return [*entry.get("with", ()), entry]
+
+
+def blobs(entry: dict[str, Any]) -> set[str]:
+    """The files that an entry names."""
+    return {one["sha256"] for one in _all_of(entry) if one["sha256"]}
 
 
 def _whole(entry: dict[str, Any], store: SharedStore) -> bool:
-    return not entry["sha256"] or store.has(entry["sha256"])
+    return all(store.has(sha256) for sha256 in blobs(entry))
 
 
 def _pack(top: Path, out: BinaryIO) -> dict[str, dict[str, str]]:

@@ -22,7 +22,7 @@ from tmplbuild.engine.keys import digest
 from tmplbuild.engine.plan import Plan
 from tmplbuild.engine.urgency import urgency
 from tmplbuild.engine.world import Resolved, Wish, World
-from tmplbuild.errors import BusyError, FetchError, StageError, StoreError, TmplbuildError, UsageError
+from tmplbuild.errors import BusyError, FetchError, StageError, StoreError, TmplbuildError
 from tmplbuild.events import Emit, Note, StageDone, StageFailed, StageStarted
 from tmplbuild.fleet import layers
 from tmplbuild.fleet.crew import FleetCrew
@@ -32,7 +32,6 @@ from tmplbuild.fleet.identity import identity
 from tmplbuild.fleet.order import give, part_of, secrets_of
 from tmplbuild.fleet.shared import SharedStore
 from tmplbuild.fleet.task import bring, packed_name
-from tmplbuild.recipes import begins_packed
 from tmplbuild.ui.jsonlines import event_of
 
 Found = dict[str, Any]
@@ -61,6 +60,7 @@ class Fleet:
         self._sent: dict[Path, str] = {}
         self.common: set[str] = set()  # keys of layers that several templates of this run need
         self.over = threading.Event()
+        self.futures: set[Any] = set()
         grid.listen(self._hear)
 
     def has(self, key: str) -> bool:
@@ -72,19 +72,15 @@ class Fleet:
 
     def make(self, world: World, resolved: Resolved, plan: Plan, emit: Emit) -> list[Done]:
         """See `Elsewhere.make`."""
-        if begins_packed(world.loaded.recipe):
-            raise UsageError(
-                f"{world.template} begins with a packed template, and that lies on one machine",
-                hint="build it there, without --scheduler",
-            )
         order = give(world, resolved, plan, self.shared, self._sent)
         job = _Job(self, world, plan, order, emit)
         try:
             found = job.run()
-        except TmplbuildError as error:
+        except BaseException as error:
             stage, steps = job.stage, [{"name": row.step.name, "key": row.step.key} for row in plan.steps]
             key = next((row["key"] for row in steps if row["name"] == stage), "")
-            failure.remember(world.store, world.template, stage or "fleet", error, key=key, steps=steps)
+            told = error if isinstance(error, TmplbuildError) else None  # interrupted
+            failure.remember(world.store, world.template, stage or "fleet", told, key=key, steps=steps)
             raise
         self._fetch(world, plan, resolved)
         with self._lock:
@@ -96,8 +92,15 @@ class Fleet:
         """See `Elsewhere.crew`."""
         jobs = sum(one.jobs for one in self.grid.members() if one.version == identity())
         return FleetCrew(
-            settings, asked, emit, at_once=at_once(jobs), common=self.common.update, over=self.over
+            settings, asked, emit, at_once=at_once(jobs), common=self.common.update, stop=self.stop
         )
+
+    def stop(self) -> None:
+        """Call off whatever is under way: the run has been interrupted."""
+        self.over.set()
+        with self._lock:
+            futures = list(self.futures)
+        self.grid.call_off(futures)
 
     # -- what comes back -------------------------------------------------------------------------
 
@@ -176,8 +179,10 @@ class _Job:
             try:
                 return self._attempt(attempt)
             except LostError as error:
+                if self.fleet.over.is_set():
+                    raise KeyboardInterrupt from error
                 why = str(error)
-                if attempt == _ATTEMPTS or self.fleet.over.is_set() or not self._is_back():
+                if attempt == _ATTEMPTS or not self._is_back():
                     raise StageError(
                         "the fleet lost this build", where=self.world.template, why=why
                     ) from error
@@ -191,11 +196,8 @@ class _Job:
     def _is_back(self) -> bool:
         deadline = time.monotonic() + _BACK_S
         while time.monotonic() < deadline and not self.fleet.over.wait(1.0):
-            try:
-                if self.fleet.grid.members():
-                    return True
-            except Exception:  # noqa: BLE001  # whatever it is: the scheduler does not answer yet
-                continue
+            if self.fleet.grid.is_back():
+                return True
         return False
 
     def _attempt(self, attempt: int) -> list[Found]:
@@ -216,11 +218,15 @@ class _Job:
             self.fleet.attend(task.key, self._hear)
         try:
             futures = submit(grid, self.order, tasks, only)
+            self.fleet.futures.update(futures)
+            if self.fleet.over.is_set():
+                raise KeyboardInterrupt
             return [self._ended(future, only) for future in futures]
         finally:
             for task in tasks:
                 self.fleet.turn_away(task.key, self._hear)
             for future in futures:
+                self.fleet.futures.discard(future)
                 grid.forget(future)
 
     def _ended(self, future: Any, only: list[str]) -> Found:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,10 @@ from tmplbuild.config import Settings
 from tmplbuild.engine import families, keys
 from tmplbuild.engine.pins import Pins
 from tmplbuild.engine.plan import Plan, Planned
+from tmplbuild.engine.source import Source
 from tmplbuild.engine.steps import LOOKS_ONLY, Step
 from tmplbuild.engine.world import Resolved, World, keys_dirs, world_of
-from tmplbuild.errors import HostError
+from tmplbuild.errors import HostError, VerifyError
 from tmplbuild.events import Emit
 from tmplbuild.fleet.identity import identity
 from tmplbuild.fleet.shared import SharedStore
@@ -88,6 +90,7 @@ def give(world: World, resolved: Resolved, plan: Plan, shared: SharedStore, sent
         "beside": {name: send(path) for name, path in travel.beside(world.loaded).items()},
         "mirror": world.settings.mirror,
         "pins": resolved.pins.to_json(),
+        "begins": _packed(resolved.source, shared),
         "suites": suites,
         "indexes": {index.sha256: send(index.local) for index in indexes},
         "steps": [
@@ -105,6 +108,21 @@ def give(world: World, resolved: Resolved, plan: Plan, shared: SharedStore, sent
         ],
     }
     return shared.put_bytes(keys.canonical(found))
+
+
+def _packed(source: Source | None, shared: SharedStore) -> dict[str, Any] | None:
+    """The packed tree that a template begins with, uploaded. Raises VerifyError when it has changed since it
+    was looked at."""
+    if source is None:
+        return None
+    if shared.put(source.bring()) != source.sha256:
+        raise VerifyError(
+            "the template that this one begins with has changed in the meantime",
+            where=source.filename,
+            hint="run the same again",
+        )
+    names = ("name", "filename", "sha256", "size", "epoch", "signers")
+    return {name: getattr(source, name) for name in names}
 
 
 def _archives(
@@ -139,7 +157,12 @@ def take(name: str, shared: SharedStore, settings: Settings, emit: Emit) -> Open
     states = _states(world, order, place, shared)
     pins = Pins.from_json(order["pins"])
     plan = Plan(order["template"], tuple(_planned(order["steps"])), "")
-    return Opened(world, Resolved(states, pins, ""), plan)
+    source = None
+    if (begins := order["begins"]) is not None:
+        file = place.root / "begins" / Path(begins["filename"]).name
+        bring = partial(shared.get, begins["sha256"], file, place)
+        source = Source(**{**begins, "signers": tuple(begins["signers"])}, bring=bring)
+    return Opened(world, Resolved(states, pins, "", source), plan)
 
 
 def _states(

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from tmplbuild.core.process import Sibling
-from tmplbuild.errors import StageError
+from tmplbuild.errors import BusyError, StageError
 from tmplbuild.fleet.order import refuse_other
 from tmplbuild.ui.errors import error_object
 
 Found = dict[str, Any]
 
 _EVERY_S = 0.3  # events go to the scheduler in bundles
+_LOOK_S = 0.5
+_GRACE_S = 60.0  # a part that is to stop takes down its VE first
 _DULL = {"bytes", "output", "command"}
 
 
@@ -28,16 +32,31 @@ class Place:
         store: the shared store's address, as this machine reaches it.
         env: the variables that give a build this machine's settings.
         tell: sends a bundle of events to whoever listens.
+        wanted: whether somebody still waits for a task, by its key.
     """
 
     name: str
     store: str
     env: Mapping[str, str]
     tell: Callable[[Found], None]
+    wanted: Callable[[str], bool]
 
 
 here: Place | None = None
 """Set once, when the process becomes a worker."""
+
+doing: dict[str, str] = {}
+"""What each part does here, by the key of its task: the template and the stage."""
+
+_leaving = threading.Event()
+_running: set[threading.Event] = set()  # of each part here, set at its end
+
+
+def leave() -> None:
+    """Have all parts that run here stop, and wait for it: the worker ends."""
+    _leaving.set()
+    for ended in list(_running):
+        ended.wait(_GRACE_S + 5)
 
 
 def perform(tool: str, key: str, order: str, part: str, *before: Found) -> Found:
@@ -59,21 +78,31 @@ def perform(tool: str, key: str, order: str, part: str, *before: Found) -> Found
     sibling = Sibling(["task", order, part, "--store", here.store, "--json"], here.env)
     last: Found = {}
     bundle = _Bundle(key, part, here)
-    try:
-        for line in sibling.lines():
-            try:
-                found = json.loads(line)
-                name = found["event"]
-            except (ValueError, KeyError, TypeError):
-                continue
-            if name in ("task_done", "error"):
-                last = found
-            elif name not in _DULL:
-                bundle.add(found)
-    finally:
-        bundle.send()
-        status, said = sibling.wait()
+    with _watched(sibling, key, here) as stopped:
+        doing[key], template = part, ""
+        try:
+            for line in sibling.lines():
+                try:
+                    found = json.loads(line)
+                    name = found["event"]
+                except (ValueError, KeyError, TypeError):
+                    continue
+                if name in ("task_done", "error"):
+                    last = found
+                elif name == "run_started":  # which is the whole build's to tell
+                    template = found["template"]
+                elif name not in _DULL:
+                    bundle.add(found)
+                if name == "stage_started":
+                    doing[key] = f"{template}: {found['stage']}"
+        finally:
+            del doing[key]
+            bundle.send()
+            status, said = sibling.wait()
     about["seconds"] = time.monotonic() - start
+    if stopped.is_set():
+        why = "the worker ends" if _leaving.is_set() else "nobody waited for it any more"
+        return about | {"error": error_object(BusyError("a part was stopped", where=here.name, why=why))}
     if last.get("event") == "task_done":
         done: Found = about | last["found"]
         return done
@@ -86,6 +115,32 @@ def perform(tool: str, key: str, order: str, part: str, *before: Found) -> Found
         tail=tuple(said.splitlines()[-20:]),
     )
     return about | {"error": error_object(crash), "lost": True}
+
+
+@contextmanager
+def _watched(sibling: Sibling, key: str, place: Place) -> Iterator[threading.Event]:
+    """Stop a part for which nobody waits any more; Dask itself lets a task that was called off run on.
+
+    Yields what is set when that has been done.
+    """
+    ended, stopped = threading.Event(), threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(_LOOK_S):
+            if _leaving.is_set() or not place.wanted(key):
+                stopped.set()
+                sibling.stop()
+                if not ended.wait(_GRACE_S):
+                    sibling.kill()
+                return
+
+    _running.add(ended)
+    threading.Thread(target=watch, name=f"watch {key}", daemon=True).start()
+    try:
+        yield stopped
+    finally:
+        ended.set()
+        _running.discard(ended)
 
 
 class _Bundle:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Set
 from typing import Any
 
+from tmplbuild.fleet import layers
 from tmplbuild.fleet.shared import SharedStore
 
 _BUSY_S = 24 * 3600.0
@@ -31,7 +32,7 @@ def prune(shared: SharedStore, *, max_age_s: float, needed: Set[str], dry_run: b
         if key[:32] not in needed and now - shared.written(name) >= max_age_s:
             gone.append(name)
         else:
-            named |= _blobs(shared.read_json(name) or {})
+            named |= _blobs(name, shared.read_json(name) or {})
     oldest = max(max_age_s, _BUSY_S)
     for sha256, written in shared.blobs():
         if sha256 not in named and now - written >= oldest:
@@ -48,5 +49,7 @@ def _entries(shared: SharedStore) -> list[str]:
     return found
 
 
-def _blobs(entry: dict[str, Any]) -> set[str]:
-    return {str(entry[name]) for name in ("sha256", "pack", "check") if entry.get(name)}
+def _blobs(name: str, entry: dict[str, Any]) -> set[str]:
+    if name.startswith("layers/") and entry:
+        return layers.blobs(entry)
+    return {str(entry[name]) for name in ("pack", "check") if entry.get(name)}

@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -28,7 +28,7 @@ from tmplbuild.engine.steps import Step
 from tmplbuild.engine.store import disk_error
 from tmplbuild.engine.world import World, prepare_host
 from tmplbuild.errors import StageError, TmplbuildError, VerifyError
-from tmplbuild.events import Emit, Event, StageDone
+from tmplbuild.events import Emit, Event, RunStarted, StageDone
 from tmplbuild.fleet import layers
 from tmplbuild.fleet.order import Opened, part_of, take
 from tmplbuild.fleet.shared import SharedStore
@@ -43,6 +43,7 @@ def run(order: str, part: str, store: str, settings: Settings, emit: Emit) -> Fo
     shared = SharedStore(store)
     opened = take(order, shared, settings, emit)
     world = opened.world
+    emit(RunStarted(world.template, (part,)))
     lock = settings.state_dir / "locks" / f"fleet-{world.template}.lock"
     with exclusive(lock, f"another part of {world.template} is at work here", grace_s=60):
         world.core.gc()
@@ -73,7 +74,7 @@ class _Task:
         first = next(at for at, row in enumerate(rows) if row.step is self.steps[0])
         for row in rows[:first]:
             self._have(row.step)
-        here = tuple(self._seen(row) for row in rows[first : first + len(self.steps)])
+        here = tuple(self._seen(rows, first))
         before = tuple(replace(row, runs=False, again=False) for row in rows[:first])
         after = tuple(replace(row, runs=False) for row in rows[first + len(here) :])
         plan = Plan(opened.plan.template, (*before, *here, *after), "")
@@ -93,18 +94,22 @@ class _Task:
                 future.result()
         return done[first:]
 
-    def _seen(self, row: Planned) -> Planned:
-        """A step as it stands now: another machine may have made it since it was planned."""
-        if row.again or not self._have(row.step, must=False):
-            return replace(row, runs=True)
-        return replace(row, runs=False)
+    def _seen(self, rows: Sequence[Planned], first: int) -> Iterator[Planned]:
+        """The part's steps as they stand now: another machine may have made them since they were planned.
+        What lies on a step that runs here runs here, too; on one that is made anew, anew."""
+        again, runs = any(row.again for row in rows[:first]), False
+        for row in rows[first : first + len(self.steps)]:
+            again = again or row.again
+            runs = runs or again or not self._have(row.step, must=False)
+            yield replace(row, runs=runs, again=again)
 
     def _have(self, step: Step, *, must: bool = True) -> bool:
         """Whether a step's result is in this machine's store, fetched if need be. Raises StageError when it
         must be and is nowhere."""
         world = self.opened.world
         with layer_lock(world.store.dir, step.key, lambda: None):
-            there = world.store.get(step.key) is not None
+            layer = world.store.get(step.key)
+            there = layer is not None and layers.is_sound(layer, world.store)
             cache = PackageCache(world.settings.state_dir / "fleet")
             there = there or layers.pull(step.key, world.store, self.shared, cache)
         if there and self._have_file(step):
@@ -137,12 +142,24 @@ class _Task:
         """Upload a layer that the fleet does not have, be it of an earlier run that was killed before it had
         uploaded what it made. What another machine has brought first stays, unless it is to be made anew."""
         world, key = self.opened.world, row.step.key
-        if not row.again and layers.shared(key, self.shared):
-            return
         layer = world.store.get(key)
         assert layer is not None
+        told = layers.known(layer) is not None and self.shared.read_json(layers.name_of(key)) is not None
+        if told and not (row.again and row.runs):
+            return
         scratch, threads = world.settings.state_dir / "fleet", len(os.sched_getaffinity(0))
-        layers.push(layer, self.shared, scratch, threads=threads, anew=row.again)
+        below = [one for one in map(world.store.get, self._booted(row.step)) if one is not None]
+        layers.push(layer, self.shared, scratch, threads=threads, below=below, anew=row.again)
+
+    def _booted(self, step: Step) -> list[str]:
+        """The keys of the layers from the one that a boot left to the one below this."""
+        found: list[str] = []
+        for row in self.opened.plan.steps:
+            if row.step is step:
+                return found if step.makes_layer else []
+            if row.step.makes_layer and (found or row.step.name == "upgrade"):
+                found.append(row.step.key)
+        return []
 
     def packed(self) -> Found:
         """Put the packed template into the store. Raises VerifyError when one of another digest is there."""
@@ -202,7 +219,8 @@ class _Task:
         pins, todo = self.opened.resolved.pins, {row.step.name for row in plan.todo}
         base = {one.sha256 for one in pins.base.packages}
         full = {one.sha256 for one in pins.full.packages}
-        found = list(pins.base.packages) if "bootstrap" in todo else []
+        packed = self.opened.resolved.source is not None  # then it is the base's one "package"
+        found = list(pins.base.packages) if "bootstrap" in todo and not packed else []
         if "install" in todo:
             found += [one for one in pins.full.packages if one.sha256 not in base]
         if "upgrade" in todo:
