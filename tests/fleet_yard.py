@@ -194,6 +194,15 @@ class Yard:
         wrap = tuple(self.inside("hub", []))
         return self.shop.run(*words, *self.tls, env=env, wrap=wrap)
 
+    def settings(self) -> Path:
+        """A settings file that names all that the fleet's options do."""
+        named = dict(zip(self.tls[::2], self.tls[1::2], strict=True))
+        rows = {"scheduler": self.address, "store": self.store}
+        rows |= {option.removeprefix("--").replace("-", "_"): path for option, path in named.items()}
+        path = self.place / "tmplbuild.toml"
+        path.write_text("[fleet]\n" + "".join(f'{name} = "{value}"\n' for name, value in rows.items()))
+        return path
+
     def close(self) -> None:
         """End all, and take the namespaces away."""
         for worker in self.workers:

@@ -16,9 +16,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
-from tmplbuild import cacheconf, nightlyconf, vzconf
+from tmplbuild import cacheconf, fleetconf, nightlyconf, vzconf
 from tmplbuild.cacheconf import Keep
 from tmplbuild.errors import UsageError
+from tmplbuild.fleetconf import FleetSettings
 from tmplbuild.nightlyconf import Nightly
 from tmplbuild.pubconf import PublishSettings, read_publish
 from tmplbuild.tomlfile import Fault, Node, Unreadable, did_you_mean, quote, read
@@ -49,7 +50,7 @@ class Settings:
     mirror: addresses, or ROLE=ADDRESS, parted by blanks, that take the place of the recipes' mirrors.
     recipes: directories of recipes that are looked in first.
     cache: how much of what only saves time is kept (only in the file, as the table [cache]).
-    nightly: the settings' table of that name, which only the file has.
+    fleet, nightly: the settings' tables of that name, which only the file has.
     publish: the mirror (only in the file, as the table [publish]).
     origin: for each setting that is no default, what named it.
     """
@@ -68,6 +69,7 @@ class Settings:
     mirror: str = ""
     recipes: tuple[Path, ...] = ()
     cache: Keep = field(default_factory=Keep)
+    fleet: FleetSettings = field(default_factory=FleetSettings)
     nightly: Nightly = field(default_factory=Nightly)
     publish: PublishSettings = field(default_factory=PublishSettings)
     origin: Mapping[str, str] = field(default_factory=dict, compare=False)
@@ -192,6 +194,8 @@ def _from_toml(path: Path, must: bool, faults: list[str]) -> _Read:
             sources["mirror"] = str(node.place)
         elif key == "cache":
             values[key], sources[key] = cacheconf.from_table(node, faults), str(node.place)
+        elif key == "fleet":
+            values[key], sources[key] = fleetconf.from_table(node, faults), str(node.place)
         elif key == "nightly":
             values[key], sources[key] = nightlyconf.from_table(node, faults), str(node.place)
         elif key == "publish":
@@ -204,7 +208,7 @@ def _from_toml(path: Path, must: bool, faults: list[str]) -> _Read:
             except ValueError as error:
                 fault = Fault(node.place, key, str(error))
         else:
-            known = [*_KINDS, "mirrors", "cache", "nightly", "publish"]
+            known = [*_KINDS, "mirrors", "cache", "fleet", "nightly", "publish"]
             hint = did_you_mean(key, known) or "there are " + ", ".join(known)
             fault = Fault(node.place, key, "unknown setting", hint)
         if fault:
@@ -325,4 +329,5 @@ _KINDS: dict[str, Callable[[object, bool], object]] = {
     "mirror": _mirror,
     "recipes": _paths,
 }
-assert _KINDS.keys() == {found.name for found in fields(Settings)} - {"origin", "cache", "nightly", "publish"}
+_TABLES = {"cache", "fleet", "nightly", "publish"}
+assert _KINDS.keys() == {found.name for found in fields(Settings)} - _TABLES - {"origin"}

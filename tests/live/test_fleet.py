@@ -154,7 +154,9 @@ def test_who_is_interrupted_stops_the_workers(calm: Yard) -> None:
 
     def heard(event: dict[str, Any]) -> None:
         if event["event"] == "stage_started" and event["stage"] == "upgrade":
-            seen.extend(calm.ask("status", "--scheduler", calm.address, *words) for words in (["--json"], []))
+            wrap = tuple(calm.inside("hub", []))
+            words = ["status", "--fleet", "--config", str(calm.settings())]
+            seen.extend(calm.shop.run(*words, *more, wrap=wrap) for more in (["--json"], []))
             assert calm.orders is not None
             calm.orders.send_signal(signal.SIGINT)
 

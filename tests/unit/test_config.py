@@ -152,7 +152,7 @@ def test_faults_of_all_sources_are_told_at_once(tmp_path: Path) -> None:
         f'{tmp_path}/vz.conf:1: TEMPLATE: expected an absolute path, found "vz"',
         f"{tmp_path}/tmplbuild.toml:1: jobs: expected a whole number from 1 to 1024, found -1",
         f"{tmp_path}/tmplbuild.toml:2: x: unknown setting; there are "
-        + ", ".join([*config._KINDS, "mirrors", "cache", "nightly", "publish"]),
+        + ", ".join([*config._KINDS, "mirrors", "cache", "fleet", "nightly", "publish"]),
         'TMPLBUILD_JOBS: expected a whole number from 1 to 1024, found "many"',
         '--uid-base: expected a whole number from 65536 to 4294901758, found "1"',
     ]

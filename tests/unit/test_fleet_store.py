@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import os
 import stat
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tmplbuild.archives.cache import PackageCache
+from tmplbuild.cli.fleet import add_fleet, elsewhere, tls_of
+from tmplbuild.config import load_settings
 from tmplbuild.engine.store import Store
 from tmplbuild.errors import HostError, StoreError, UsageError, VerifyError
 from tmplbuild.fleet import layers
@@ -19,6 +23,7 @@ from tmplbuild.fleet.identity import identity
 from tmplbuild.fleet.order import refuse_other
 from tmplbuild.fleet.retention import prune
 from tmplbuild.fleet.shared import SharedStore
+from tmplbuild.fleetconf import FleetSettings
 
 DATA = os.urandom(3 << 20)
 SHA = hashlib.sha256(DATA).hexdigest()
@@ -225,3 +230,59 @@ def test_a_layer_on_another_one_than_it_was_made_on_is_not_used(tmp_path: Path) 
     layer = store.get("c" * 64)
     assert layer is not None
     assert not layers.is_sound(layer, store)
+
+
+def test_the_table_fleet(tmp_path: Path) -> None:
+    config = tmp_path / "tmplbuild.toml"
+    config.write_text('[fleet]\nscheduler = "tls://10.0.0.1:8786"\nstore = "/srv/fleet"\n')
+    found = load_settings(config, environ={}).fleet
+    assert (found.scheduler, found.store, found.tls_ca) == ("tls://10.0.0.1:8786", "/srv/fleet", None)
+
+
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        ('scheduler = "10.0.0.1"', "fleet.scheduler: expected tls://HOST:PORT"),
+        ('store = "srv"', "fleet.store: expected an absolute path or an address"),
+        ('tls_ca = "ca.crt"', "fleet.tls_ca: expected an absolute path"),
+        ('tls_ca = "/ca.crt"', "fleet.tls_cert: is missing"),
+        ('schedular = "tls://10.0.0.1:1"', "fleet.schedular: unknown setting"),
+    ],
+)
+def test_faults_of_the_table_fleet(line: str, fault: str, tmp_path: Path) -> None:
+    config = tmp_path / "tmplbuild.toml"
+    config.write_text(f"[fleet]\n{line}\n")
+    with pytest.raises(UsageError) as caught:
+        load_settings(config, environ={})
+    assert fault in caught.value.why
+
+
+def test_options_outweigh_the_table_and_one_fleet_is_asked_for(tmp_path: Path) -> None:
+    table = FleetSettings("tls://10.0.0.1:8786", "/srv", *(tmp_path / name for name in ("ca", "cert", "key")))
+    for path in (table.tls_ca, table.tls_cert, table.tls_key):
+        assert path is not None
+        path.touch()
+
+    def args(*words: str) -> argparse.Namespace:
+        parser = argparse.ArgumentParser()
+        add_fleet(parser)
+        return parser.parse_args(words)
+
+    found = tls_of(args(), table, "tls://10.0.0.1:8786")
+    assert found == Tls(tmp_path / "ca", tmp_path / "cert", tmp_path / "key")
+    assert tls_of(args(), table, "tcp://127.0.0.1:1") is None
+    own = tls_of(args("--tls-key", str(tmp_path / "cert")), table, "tls://10.0.0.1:8786")
+    assert own == Tls(tmp_path / "ca", tmp_path / "cert", tmp_path / "cert")
+    settings = replace(load_settings(environ={}), fleet=table)
+    with elsewhere(args("--here"), settings) as others:
+        assert others is None
+    with (
+        pytest.raises(UsageError, match="exclude each other"),
+        elsewhere(args("--here", "--local-cluster", "1"), settings),
+    ):
+        pass
+    with (
+        pytest.raises(HostError, match="cannot be reached"),
+        elsewhere(args("--scheduler", "tcp://127.0.0.1:1"), settings),
+    ):
+        pass

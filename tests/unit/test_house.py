@@ -30,6 +30,7 @@ RANKS = {
     "vzconf": 2,
     "nightlyconf": 2,
     "cacheconf": 2,
+    "fleetconf": 2,
     "pubconf": 2,
     "recipes": 2,
     "config": 3,

@@ -21,9 +21,10 @@ if TYPE_CHECKING:
     from tmplbuild.config import Settings
     from tmplbuild.engine.elsewhere import Elsewhere
     from tmplbuild.fleet.grid import Tls
+    from tmplbuild.fleetconf import FleetSettings
 
 _PARTS = ("base", "tree", "pack", "base+tree", "tree+pack", "base+tree+pack")
-_LISTEN = "tcp://127.0.0.1:8786"
+_PORT = 8786
 
 
 def add(verbs: Verbs) -> None:
@@ -34,7 +35,11 @@ def add(verbs: Verbs) -> None:
         description="Run Dask's scheduler until a signal ends it. It listens on loopback; on another address "
         "only with TLS.",
     )
-    scheduler.add_argument("--listen", metavar="ADDRESS", default=_LISTEN, help=f"default: {_LISTEN}")
+    scheduler.add_argument(
+        "--listen",
+        metavar="ADDRESS",
+        help=f"default: tcp://127.0.0.1:{_PORT}, with TLS tls://127.0.0.1:{_PORT}",
+    )
     scheduler.add_argument(
         "--dashboard", metavar="HOST:PORT", default="127.0.0.1:8787", help="of Dask's own page"
     )
@@ -47,7 +52,12 @@ def add(verbs: Verbs) -> None:
         "architectures and with the memory and the secrets that this machine has. It must be able to build "
         "by itself (`doctor`) and have the same version as all others.",
     )
-    worker.add_argument("scheduler", metavar="ADDRESS", help="tcp://127.0.0.1:8786, or tls://HOST:PORT")
+    worker.add_argument(
+        "scheduler",
+        metavar="ADDRESS",
+        nargs="?",
+        help="tcp://127.0.0.1:8786, or tls://HOST:PORT (default: that of the settings' table [fleet])",
+    )
     worker.add_argument("--name", help="how the report calls this machine (default: its host name)")
     worker.add_argument("--jobs", metavar="N", help="parts of builds at once (default: half the processors)")
     worker.add_argument(
@@ -70,9 +80,10 @@ def add(verbs: Verbs) -> None:
 
 def add_fleet(parser: argparse.ArgumentParser) -> None:
     """The options that give a build to a fleet; `elsewhere` reads them."""
-    group = parser.add_argument_group("a fleet of builders")
+    group = parser.add_argument_group("a fleet of builders (defaults: the settings' table [fleet])")
     group.add_argument("--scheduler", metavar="ADDRESS", help="have the work done by the workers of this one")
     group.add_argument("--local-cluster", metavar="N", help="have it done by N workers on this machine")
+    group.add_argument("--here", action="store_true", help="have it done by this machine itself, no fleet")
     add_store(group)
     add_tls(group)
 
@@ -92,16 +103,20 @@ def add_tls(parser: argparse._ActionsContainer) -> None:
         parser.add_argument(f"--tls-{name}", metavar="FILE", help=f"TLS: {text}")
 
 
-def tls_of(args: argparse.Namespace) -> Tls | None:
-    """What the TLS options name. Raises UsageError when some are missing, or a file is not there."""
-    given = {name: getattr(args, f"tls_{name}") for name in ("ca", "cert", "key")}
+def tls_of(args: argparse.Namespace, fleet: FleetSettings, address: str) -> Tls | None:
+    """What the TLS options name, or else the settings, unless the address is one without TLS. Raises
+    UsageError when some are missing, or a file is not there."""
+    names = ("ca", "cert", "key")
+    given = {name: getattr(args, f"tls_{name}") for name in names}
+    if any(given.values()) or not address.startswith("tcp://"):
+        given = {name: path or getattr(fleet, f"tls_{name}") for name, path in given.items()}
     if not any(given.values()):
         return None
     for name, path in given.items():
         if not path:
             raise UsageError(f"--tls-{name} is missing", hint="TLS takes --tls-ca, --tls-cert and --tls-key")
         if not os.access(path, os.R_OK):
-            raise UsageError("a file of TLS cannot be read", where=path)
+            raise UsageError("a file of TLS cannot be read", where=str(path))
     from tmplbuild.fleet.grid import Tls
 
     return Tls(**{name: Path(path) for name, path in given.items()})
@@ -110,13 +125,15 @@ def tls_of(args: argparse.Namespace) -> Tls | None:
 @contextmanager
 def elsewhere(args: argparse.Namespace, settings: Settings) -> Iterator[Elsewhere | None]:
     """The fleet that the options name; None where the work is done here. Raises UsageError, HostError."""
-    if args.scheduler is None and args.local_cluster is None:
+    asked = [args.scheduler is not None, args.local_cluster is not None, args.here]
+    if sum(asked) > 1:
+        raise UsageError("--scheduler, --local-cluster and --here exclude each other", hint="keep one")
+    scheduler = args.scheduler or ("" if any(asked) else settings.fleet.scheduler)
+    if not scheduler and args.local_cluster is None:
         if args.store is not None:
             raise UsageError("--store is for a fleet", hint="name its --scheduler, or --local-cluster N")
         yield None
         return
-    if args.scheduler is not None and args.local_cluster is not None:
-        raise UsageError("--scheduler and --local-cluster are two fleets", hint="leave one of them out")
     from tmplbuild.fleet.grid import connected
     from tmplbuild.fleet.maker import Fleet
 
@@ -129,19 +146,20 @@ def elsewhere(args: argparse.Namespace, settings: Settings) -> Iterator[Elsewher
             grid.wait_for_workers(60)
             yield Fleet(grid, store)
         return
-    with connected(args.scheduler, tls_of(args)) as grid:
+    store = _store(args, settings.fleet)
+    with connected(scheduler, tls_of(args, settings.fleet, scheduler)) as grid:
         grid.wait_for_workers(60)
-        yield Fleet(grid, _store(args))
+        yield Fleet(grid, store)
 
 
 def show_fleet(args: argparse.Namespace) -> int:
     """Print the workers of a scheduler. Raises UsageError, HostError."""
-    if not args.scheduler:
-        raise UsageError("the fleet's scheduler is not named", hint="--scheduler ADDRESS")
+    fleet = settings_of(args).fleet
+    scheduler = _scheduler(args, fleet)
     from tmplbuild.fleet.grid import connected
     from tmplbuild.fleet.identity import identity
 
-    with connected(args.scheduler, tls_of(args)) as grid:
+    with connected(scheduler, tls_of(args, fleet, scheduler)) as grid:
         members, page = grid.members(), grid.dashboard
     if args.json:
         print(json.dumps({"dashboard": page, "workers": [asdict(one) for one in members]}, indent=2))
@@ -184,7 +202,9 @@ def run_scheduler(args: argparse.Namespace) -> int:
     """Be the scheduler."""
     from tmplbuild.fleet.grid import serve
 
-    serve(args.listen, tls_of(args), args.dashboard, lambda address: _ready(args, "the scheduler", address))
+    tls = tls_of(args, settings_of(args).fleet, args.listen or "")
+    listen = args.listen or f"{'tls' if tls else 'tcp'}://127.0.0.1:{_PORT}"
+    serve(listen, tls, args.dashboard, lambda address: _ready(args, "the scheduler", address))
     return 0
 
 
@@ -201,11 +221,12 @@ def run_worker(args: argparse.Namespace) -> int:
         raise HostError("VEs cannot be run on this machine", why=probe.why, hint=probe.fix)
     jobs = int(args.jobs) if args.jobs else max(1, settings.jobs // 2)
     name = args.name or socket.gethostname()
+    scheduler = _scheduler(args, settings.fleet)
     work(
-        args.scheduler,
-        tls_of(args),
+        scheduler,
+        tls_of(args, settings.fleet, scheduler),
         settings=settings,
-        store=_store(args),
+        store=_store(args, settings.fleet),
         name=name,
         jobs=jobs,
         listen=args.listen,
@@ -220,17 +241,27 @@ def run_task(args: argparse.Namespace) -> int:
     from tmplbuild.fleet.task import run
 
     with screen_of(args) as emit:
-        found = run(args.order, args.part, _store(args), settings_of(args), emit)
+        settings = settings_of(args)
+        found = run(args.order, args.part, _store(args, settings.fleet), settings, emit)
     print(json.dumps({"event": "task_done", "found": found}), flush=True)
     return 0
 
 
-def _store(args: argparse.Namespace) -> str:
-    if not args.store:
+def _scheduler(args: argparse.Namespace, fleet: FleetSettings) -> str:
+    if not (args.scheduler or fleet.scheduler):
         raise UsageError(
-            "the fleet's store is not named", hint="--store ADDRESS: one that all machines reach"
+            "the fleet's scheduler is not named", hint="name its ADDRESS, or set fleet.scheduler"
         )
-    return str(args.store)
+    return str(args.scheduler or fleet.scheduler)
+
+
+def _store(args: argparse.Namespace, fleet: FleetSettings) -> str:
+    if not (args.store or fleet.store):
+        raise UsageError(
+            "the fleet's store is not named",
+            hint="--store ADDRESS, or fleet.store in the settings: one that all machines reach",
+        )
+    return str(args.store or fleet.store)
 
 
 def _number(text: str, option: str) -> int:

@@ -150,7 +150,7 @@ def _job(one: Seen, asked: Wish) -> Job:
         "--offline": asked.offline,
         "--no-boot-test": not asked.boot_test,
     }
-    words = ["build", one.name, "--json", *(["--arch", one.arch] if one.arch else [])]
+    words = ["build", one.name, "--json", "--here", *(["--arch", one.arch] if one.arch else [])]
     words += ["--from", asked.rerun_from] if asked.rerun_from else []
     words += [flag for flag, given in flags.items() if given]
     if not asked.offline:
