@@ -56,6 +56,21 @@ def name_of(reference: str) -> str | None:
     return name if name != reference and re.fullmatch(NAME, name) else None
 
 
+def names(environ: Mapping[str, str] | None = None) -> list[str]:
+    """The names of the secrets that this machine has as credentials or files."""
+    environ = os.environ if environ is None else environ
+    folders = [environ.get("CREDENTIALS_DIRECTORY"), environ.get("TMPLBUILD_SECRETS") or str(PLACE)]
+    found = [path.name for folder in folders if folder for path in _entries(Path(folder))]
+    return sorted({name for name in found if re.fullmatch(NAME, name)})
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except OSError:  # not there, or not for us
+        return []
+
+
 def find(name: str, environ: Mapping[str, str] | None = None) -> Secret:
     """The secret of that name.
 

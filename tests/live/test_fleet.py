@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -16,10 +17,12 @@ import pytest
 from tests.fleet_yard import Yard, until
 from tests.live.conftest import SMALL
 from tests.workshop import ROOT, Run, Workshop
+from tmplbuild.archives import zstd
 from tmplbuild.engine.store import Store
 
 pytestmark = [pytest.mark.root, pytest.mark.network, pytest.mark.live, pytest.mark.slow]
 
+TOKEN = "3qXv9-this-is-nobody-else-s"
 NAMES = ("one", "two", "three")
 
 
@@ -58,7 +61,10 @@ def calm(tmp_path_factory: pytest.TempPathFactory, alone: Workshop) -> Iterator[
     """One worker, whom nothing happens to but what the tests say, in their order."""
     place = tmp_path_factory.mktemp("calm")
     made = Yard(place / "yard", Workshop(place / "shop", alone.packages))
-    made.worker()
+    (place / "secrets").mkdir()
+    (place / "secrets" / "token").write_text(TOKEN)
+    (place / "secrets" / "token").chmod(0o600)
+    made.worker({"TMPLBUILD_SECRETS": str(place / "secrets")})
     yield made
     made.close()
 
@@ -156,9 +162,12 @@ def test_who_is_interrupted_stops_the_workers(calm: Yard) -> None:
         if event["event"] == "stage_started" and event["stage"] == "upgrade":
             wrap = tuple(calm.inside("hub", []))
             words = ["status", "--fleet", "--config", str(calm.settings())]
+            halted = worker.halt()  # it would go on while we look
             seen.extend(calm.shop.run(*words, *more, wrap=wrap) for more in (["--json"], []))
             assert calm.orders is not None
             calm.orders.send_signal(signal.SIGINT)
+            for pid in halted:
+                os.kill(pid, signal.SIGCONT)
 
     done = calm.run("build", recipes(calm.shop)[0], "--offline", heard=heard)
     assert done.status == 130, done.err
@@ -217,3 +226,52 @@ def test_another_version_is_refused(calm: Yard, tmp_path: Path) -> None:
         assert done.status == 4
         assert "is of another version of tmplbuild" in done.err
         assert "install the same version" in done.err
+
+
+def test_a_secret_goes_to_its_task_alone_and_two_files_of_one_key_are_an_error(calm: Yard) -> None:
+    hook = "[hooks.tell]\nrun = 'tell'\nafter = 'configure'\nsecrets = ['token']\n"
+    path = Path(calm.shop.recipe("keyed", SMALL.replace("small-12", "keyed-12") + hook))
+    (path.parent / "tell").write_text('#!/bin/sh\necho "told: $(cat "$TMPLBUILD_SECRETS/token")"\n')
+    (path.parent / "tell").chmod(0o755)
+    without = calm.worker()
+    log = without.place / "log"
+    until(lambda: log.exists() and "is ready at" in log.read_text(), 120)
+    done = calm.run("build", str(path), "--offline", "--no-boot-test")
+    assert done.status == 0, done.err + str(done.events[-1])
+    hosts = {row["name"]: row.get("host") for row in done.summary["stages"]}
+    assert hosts["hook-tell"] == "w1"
+    log = next((calm.shop.place / "state/logs/keyed-12-x86_64").glob("*-hook-tell.log"))
+    assert "told: ***" in log.read_text()
+    assert TOKEN not in str(done.events) + done.err
+    places = [Path(calm.store), calm.shop.place]
+    for worker in calm.workers:
+        places += [worker.place / "log", worker.place / "run", worker.place / "state" / "logs"]
+    assert [path for place in places for path in holders(place)] == []
+
+    folder = Path(calm.store) / "artifacts"
+    good = next(found for found in folder.glob("*/*") if found.stem == done.summary["sha256"])
+    other = good.with_name(f"{'0' * 64}.json")
+    shutil.copy(good, other)  # what another machine made of the very same
+    done = calm.run("build", str(path), "--offline", "--no-boot-test", "--from", "pack")
+    assert done.status == 6
+    assert "was built twice of the same" in str(done.events[-1])
+    assert good.exists()
+    assert other.exists()
+    assert sha256_of(calm.shop.templates / "keyed-12-x86_64.tar.gz") == good.stem
+    other.unlink()
+
+
+def sha256_of(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def holders(place: Path) -> Iterator[Path]:
+    """The files in which the secret is, in plain or packed."""
+    for path in [place, *place.rglob("*")]:
+        if path.is_file() and not path.is_symlink():
+            data = path.read_bytes()
+            if data.startswith(b"\x28\xb5\x2f\xfd"):  # a layer of the store
+                with path.open("rb") as file:
+                    data = zstd.open_reader(file).read()
+            if TOKEN.encode() in data:
+                yield path

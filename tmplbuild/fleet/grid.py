@@ -84,13 +84,11 @@ def refuse_open(address: str, tls: Tls | None) -> None:
 def resources(settings: Settings, jobs: int) -> dict[str, float]:
     """What this machine offers, in Dask's words: tasks name what they need of it."""
     arches = _ARCHES.get(platform.machine(), (platform.machine(),))
-    kept = os.environ.get("TMPLBUILD_SECRETS") or secrets.PLACE
-    names = [path.name for path in Path(kept).glob("*")] if os.access(kept, os.R_OK) else []
     return {
         f"version {identity()}": float(jobs),
         "memory_mib": float(settings.nightly.memory_mib or max(available_mib(), BUILD_MIB)),
         **{f"arch {arch}": float(jobs) for arch in arches},
-        **{f"secret {name}": float(jobs) for name in names},
+        **{f"secret {name}": float(jobs) for name in secrets.names()},
     }
 
 

@@ -1,0 +1,84 @@
+"""What docs/fleet.md shows is read by those who would read it."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tmplbuild import secrets
+from tmplbuild.cli.parser import build_parser
+from tmplbuild.config import load_settings
+
+TEXT = (Path(__file__).resolve().parents[2] / "docs" / "fleet.md").read_text()
+BLOCKS = [re.sub("(?m)^    ", "", found) for found in re.findall(r"(?:(?<=\n\n)|\A)((?:    .*\n|\n)+)", TEXT)]
+
+
+def block(begin: str) -> str:
+    """The one example that begins so."""
+    return next(found.strip() + "\n" for found in BLOCKS if found.strip().startswith(begin))
+
+
+def verb(words: list[str]) -> argparse.Namespace:
+    return build_parser(words[0]).parse_args(words)
+
+
+def test_the_table(tmp_path: Path) -> None:
+    config = tmp_path / "tmplbuild.toml"
+    config.write_text(block("[fleet]"))
+    found = load_settings(config, environ={}).fleet
+    assert found.scheduler.startswith("tls://")
+    assert found.tls_key is not None
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze")
+def test_the_unit(tmp_path: Path) -> None:
+    program = tmp_path / "tmplbuild"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    text = block("[Unit]")
+    start = re.search(r"(?m)^ExecStart=(\S+) (.*)$", text)
+    assert start is not None
+    assert verb(start[2].split()).scheduler is None
+    unit = tmp_path / "tmplbuild-worker.service"
+    unit.write_text(text.replace(start[1], str(program)))
+    done = subprocess.run(["systemd-analyze", "verify", unit], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_manifest() -> None:
+    found: Any = yaml.safe_load(block("apiVersion:"))
+    assert (found["apiVersion"], found["kind"]) == ("apps/v1", "Deployment")
+    spec = found["spec"]
+    assert spec["selector"]["matchLabels"] == spec["template"]["metadata"]["labels"]
+    pod = spec["template"]["spec"]
+    worker = pod["containers"][0]
+    assert {one["name"] for one in worker["volumeMounts"]} == {one["name"] for one in pod["volumes"]}
+    args = verb(worker["args"])
+    assert args.store.startswith("s3://")
+    assert args.tls_key.startswith("/tls/")
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl")
+def test_the_certificates(tmp_path: Path) -> None:
+    lines = [line for line in block("openssl req -x509").splitlines() if line.startswith("openssl")]
+    assert len(lines) == 3
+    for line in lines:
+        subprocess.run(line.split(), cwd=tmp_path, check=True, capture_output=True)
+    check = ["openssl", "verify", "-CAfile", "ca.crt", "builder-1.crt"]
+    assert subprocess.run(check, cwd=tmp_path, check=False, capture_output=True).returncode == 0
+
+
+def test_the_secrets_that_a_worker_offers(tmp_path: Path) -> None:
+    for folder, name in (("a", "token"), ("a", ".hidden"), ("b", "login")):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        (tmp_path / folder / name).touch()
+    env = {"CREDENTIALS_DIRECTORY": str(tmp_path / "a"), "TMPLBUILD_SECRETS": str(tmp_path / "b")}
+    assert secrets.names(env) == ["login", "token"]
+    assert secrets.names({"TMPLBUILD_SECRETS": str(tmp_path / "none")}) == []
