@@ -12,7 +12,7 @@ from tests.deb_factory import UID, understood
 from tmplbuild.core.tree import Tree
 from tmplbuild.errors import StageError, StoreError, VerifyError
 from tmplbuild.managers import dpkg, dpkgdb
-from tmplbuild.managers.deborder import configured_first, needing
+from tmplbuild.managers.deborder import configured_first
 from tmplbuild.managers.debpackage import DebPackage
 from tmplbuild.managers.debplan import settle
 from tmplbuild.managers.debunpack import Installed, Outcome, Rules, unpack
@@ -319,12 +319,3 @@ def test_what_is_configured_first(place: Path) -> None:
     rest = understood(place, "rest", {})
     order = [one.name for one in configured_first([adduser, app, loop, pam, passwd, rest])]
     assert order == ["pam", "passwd", "loop", "adduser"]
-
-
-def test_what_needs_a_late_one_is_late(place: Path) -> None:
-    late = understood(place, "late", {}, Provides="slow")
-    needs = understood(place, "needs", {}, Depends="base, slow | quick")
-    deeper = understood(place, "deeper", {}, Pre_Depends="needs")
-    base = understood(place, "base", {})
-    assert [one.name for one in needing([late], [base, deeper, late, needs])] == ["deeper", "late", "needs"]
-    assert needing([], [base, needs]) == []

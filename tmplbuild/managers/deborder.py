@@ -29,20 +29,6 @@ def with_needs(wanted: Iterable[Sequence[str]], packages: Sequence[DebPackage]) 
     return list(found.values())
 
 
-def needing(late: Iterable[DebPackage], packages: Sequence[DebPackage]) -> list[DebPackage]:
-    """Those of `packages` that are `late`, or cannot be configured before one of them is."""
-    needs = {
-        one.instance: {name for group in one.needs("pre-depends", "depends") for name in group}
-        for one in packages
-    }
-    found = {one.instance: one for one in late}
-    names = {name for one in found.values() for name in one.provides()}
-    while more := [one for one in packages if one.instance not in found and needs[one.instance] & names]:
-        found |= {one.instance: one for one in more}
-        names |= {name for one in more for name in one.provides()}
-    return [one for one in packages if one.instance in found]
-
-
 def _collect(
     names: Sequence[str],
     by_name: Mapping[str, Sequence[DebPackage]],

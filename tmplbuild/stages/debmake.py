@@ -7,7 +7,7 @@ from typing import Any
 
 from tmplbuild.archives.model import Package
 from tmplbuild.core.tree import Tree
-from tmplbuild.managers.deborder import configured_first, needing, with_needs
+from tmplbuild.managers.deborder import configured_first, with_needs
 from tmplbuild.managers.debpackage import DebPackage
 from tmplbuild.managers.dpkg import installed
 from tmplbuild.recipes.model import Bootstrap, Install
@@ -74,10 +74,6 @@ def more(ctx: Ctx, options: Install, packages: Sequence[Package], auto: frozense
         debtree.run_preinst(shell, late, options.timeout_s)
         wanted = [one for one in with_needs([[name] for name in options.first], debs) if one not in first]
         debtree.configure(shell, options.timeout_s, wanted)
-        # What takes turns comes last: by then it need not wait for what does so in the background.
-        rest = [one for one in debs if one not in first and one not in wanted]
-        last = needing([one for one in rest if debtree.takes_turns(one)], rest)
-        debtree.configure(shell, options.timeout_s, [one for one in rest if one not in last], triggers=False)
         debtree.configure(shell, options.timeout_s)
         standins.settle(shell, options.timeout_s)
     with ctx.tree() as tree:

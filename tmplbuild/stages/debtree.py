@@ -142,11 +142,6 @@ def run_preinst(shell: Shell, packages: Sequence[DebPackage], timeout_s: float) 
         ) from error
 
 
-def takes_turns(package: DebPackage) -> bool:
-    """Whether its script asks debconf (`TAKE_TURNS`), itself (debconf-devel(7)) or by pam-auth-update(8)."""
-    return any(word in package.script("postinst") for word in (b"debconf/confmodule", b"pam-auth-update"))
-
-
 def configure(
     shell: Shell, timeout_s: float, only: Sequence[DebPackage] | None = None, *, triggers: bool = True
 ) -> None:
