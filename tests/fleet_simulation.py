@@ -216,7 +216,7 @@ async def work_through(
         team = [_worker(scheduler.address, f"w{n}", arch) for n, arch in enumerate(workers)]
         await asyncio.gather(*team)
         async with distributed.Client(scheduler.address, asynchronous=True) as client:
-            grid = Grid(client)
+            grid = Grid(lambda: client)
             idle, idle_kib = scheduler.cpu, scheduler.peak_kib
             await asyncio.sleep(_IDLE_S)
             idle = (scheduler.cpu - idle) / _IDLE_S
@@ -298,7 +298,7 @@ async def _night(
         team = {f"w{n}": _worker(scheduler.address, f"w{n}", arch) for n, arch in enumerate(workers)}
         await asyncio.gather(*team.values())
         async with distributed.Client(scheduler.address, asynchronous=True) as client:
-            grid = Grid(client)
+            grid = Grid(lambda: client)
             begin, cpu = loop.time(), time.process_time()
             ends = [asyncio.ensure_future(_killed(team, kill)) for kill in kills]
             tasks = await _crew(grid, templates, len(workers), order)
