@@ -34,7 +34,7 @@ def _parts(text: str) -> tuple[Part, ...]:
     parts = [
         ((*(_weight(sign) for sign in word), 0), _number(digits)) for word, digits in _PAIRS.findall(text)
     ]
-    while parts and parts[-1] == _NOTHING:
+    while len(parts) > 1 and parts[-1] == _NOTHING:  # "0" stays: it is what no text at all counts as
         parts.pop()
     return (*parts, _NOTHING)  # the end itself takes part in the comparison: "1~" < "1"
 
