@@ -25,12 +25,14 @@ class RunStarted(Event):
 
 @dataclass(frozen=True, slots=True)
 class StageStarted(Event):
-    """Stage number `index` (from 1) of `total` begins, for a reason a person can read."""
+    """Stage number `index` (from 1) of `total` begins, for a reason a person can read; on another machine
+    than this one, `host`."""
 
     stage: str
     index: int
     total: int
     reason: str
+    host: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +57,12 @@ class StageDone(Event):
 
 @dataclass(frozen=True, slots=True)
 class StageFailed(Event):
-    """A stage failed; the error that ends the run follows."""
+    """A stage failed; the error that ends the run follows. `host` as of `StageStarted`."""
 
     stage: str
     seconds: float
     log: str
+    host: str = ""
 
 
 @dataclass(frozen=True, slots=True)

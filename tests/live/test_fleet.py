@@ -108,6 +108,10 @@ def test_killed_cut_off_and_full(yard: Yard, alone: Workshop, little: Path) -> N
     }
     hosts = {stage["host"] for row in fleet.values() for stage in row["stages"] if not stage["cached"]}
     assert hosts <= {"w1", "w2"}
+    inner = [event["of"] for event in done.events if event["event"] == "template_event"]
+    told = {one["host"] for one in inner if one["event"] == "stage_started"}
+    assert told
+    assert told <= {"w1", "w2", "w3"}  # the screen names them
     notes = str([event for event in done.events if event["event"] == "template_event"])
     assert "given to another machine" in notes
 

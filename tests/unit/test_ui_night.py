@@ -92,7 +92,7 @@ NIGHT: list[Event] = [
     TemplateDone("ubuntu-24.04-x86_64", "unchanged", "no index moved in the archives", 0.0),
     TemplateDone("altlinux-p11-x86_64", "skipped", "no key", 0.0),
     TemplateEvent("debian-12-x86_64", StageStarted("upgrade", 6, 11, "packages moved")),
-    TemplateEvent("debian-13-x86_64", StageStarted("install", 2, 11, "first build")),
+    TemplateEvent("debian-13-x86_64", StageStarted("install", 2, 11, "first build", "w2")),
     TemplateEvent("debian-12-x86_64", Progress("Setting up \x1b[31mfoo", 0.5)),
     TemplateEvent("debian-12-x86_64", Bytes("packages", 10_000_000, 58_000_000)),
     TemplateEvent("debian-13-x86_64", Note("a mirror is slow", "warning")),
@@ -163,6 +163,7 @@ def test_plain_lines_name_their_template() -> None:
     out, err = play(NIGHT)
     assert "2 templates to be worked on: debian-13-x86_64, debian-12-x86_64" in err
     assert "debian-12-x86_64: [6/11] upgrade: start: packages moved" in err
+    assert "debian-13-x86_64: [2/11] install: start on w2: first build" in err
     assert "debian-13-x86_64: warning: a mirror is slow" in err
     assert "debian-12-x86_64: updated in 41 s: packages moved" in err
     assert "failed" in out
@@ -191,6 +192,7 @@ def test_the_board_has_one_line_a_template(width: int) -> None:
     assert "\x1b[31mfoo" not in shown
     if width == 200:
         assert "upgrade" in shown
+        assert re.search(r"install(\x1b\[[0-9;]*m)+ on w2", shown)
         assert "packages: 10.0 MB of 58.0 MB" in shown
         assert "1 template to come" not in shown.rpartition("debian-13")[2]
     assert shown.rstrip("\r").endswith("\x1b[?25h")  # the cursor is back

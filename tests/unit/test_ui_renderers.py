@@ -127,6 +127,14 @@ def test_plain_failure_names_the_log() -> None:
     assert "strip: FAILED after 2.0 s, log: /log/strip.log" in err
 
 
+def test_a_stage_on_another_machine_names_it() -> None:
+    run = [StageStarted("strip", 1, 2, "first build", "w2"), StageFailed("strip", 2.0, "/log/x", "w2")]
+    assert "strip: FAILED on w2 after 2.0 s, log: /log/x" in plain(run)[1]
+    shown = screen_text(terminal(run)[1])
+    assert "on w2: first build" in shown
+    assert "failed on w2" in shown
+
+
 def test_output_without_line_end_is_not_lost_at_the_end() -> None:
     _, err = plain([Output(b"last words")], verbose=True)
     assert "last words" in err

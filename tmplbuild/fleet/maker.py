@@ -255,12 +255,16 @@ class _Job:
         for found in bundle["events"]:
             event = event_of(found)
             if isinstance(event, StageStarted | StageDone):
-                if event.stage in ours:  # what lies below is only fetched
-                    self.stage = event.stage
-                    self.emit(replace(event, index=places[event.stage], total=len(places)))
+                if event.stage not in ours:  # what lies below is only fetched
+                    continue
+                self.stage = event.stage
+                event = replace(event, index=places[event.stage], total=len(places))
+                if isinstance(event, StageStarted):
+                    event = replace(event, host=bundle["worker"])
+                self.emit(event)
             elif isinstance(event, StageFailed):
                 self.stage = event.stage
-                self.emit(replace(event, log=self._log()))
+                self.emit(replace(event, log=self._log(), host=bundle["worker"]))
             elif event is not None:
                 self.emit(event)
 

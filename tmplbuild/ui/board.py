@@ -24,7 +24,7 @@ from tmplbuild.ui.nightlines import show_report
 from tmplbuild.ui.screen import Screen
 from tmplbuild.ui.style import Ink
 from tmplbuild.ui.terminal import hue, percent
-from tmplbuild.ui.words import plural, printable, seconds, size
+from tmplbuild.ui.words import on, plural, printable, seconds, size
 
 _MARKS = {"failed": (1, "red"), "unchanged": (2, "dim"), "skipped": (2, "dim"), "busy": (2, "yellow")}
 
@@ -35,6 +35,7 @@ class _Build:
 
     began: float
     stage: str = "starting"
+    host: str = ""
     index: int = 0
     total: int = 0
     text: str = ""
@@ -111,8 +112,8 @@ class Board(Screen):
             build = self._builds[template] = _Build(self._clock())
             self._live.start()
         match event:
-            case StageStarted(stage, index, total, reason):
-                build.stage, build.index, build.total = printable(stage), index, total
+            case StageStarted(stage, index, total, reason, host):
+                build.stage, build.host, build.index, build.total = printable(stage), on(host), index, total
                 build.text, build.share, build.bytes = printable(reason), None, ""
             case StageDone():
                 build.text, build.share, build.bytes = "", None, ""
@@ -161,7 +162,8 @@ class Board(Screen):
             (self._live.frame(now), "cyan"),
             (f" {printable(template):<{self._names}}  {seconds(now - build.began):>10}  ", ""),
             (f"{build.index}/{build.total} " if build.total else "", "dim"),
-            (f"{build.stage} ", "bold"),
+            (build.stage, "bold"),
+            (f"{build.host} ", "cyan"),
             (percent(build.share), ""),
             (build.bytes or build.text, ""),
         ]

@@ -22,7 +22,7 @@ from tmplbuild.events import (
 from tmplbuild.ui.screen import Lines, Screen
 from tmplbuild.ui.style import Ink
 from tmplbuild.ui.summary import summary_lines
-from tmplbuild.ui.words import plural, printable, rate, seconds, size
+from tmplbuild.ui.words import on, plural, printable, rate, seconds, size
 
 
 class Plain(Screen):
@@ -66,18 +66,19 @@ class Plain(Screen):
         match event:
             case RunStarted(template, steps):
                 self._say(f"{template}: {plural(len(steps), 'stage')}")
-            case StageStarted(stage, index, total, reason):
+            case StageStarted(stage, index, total, reason, host):
                 self._stage, self._reason = stage, reason
-                self._say(f"[{index}/{total}] {stage}: start{f': {reason}' if reason else ''}")
+                self._say(f"[{index}/{total}] {stage}: start{on(host)}{f': {reason}' if reason else ''}")
             case StageDone(stage, index, total, duration, cached, note):
                 self._end_output()
                 how = "cached" if cached else f"done in {seconds(duration)}"
                 note = "" if note == self._reason and not cached else note
                 self._stage = ""
                 self._say(f"[{index}/{total}] {stage}: {how}{f': {note}' if note else ''}")
-            case StageFailed(stage, duration, log):
+            case StageFailed(stage, duration, log, host):
                 self._end_output()
-                self._say(f"{stage}: FAILED after {seconds(duration)}{f', log: {log}' if log else ''}")
+                said = f"{stage}: FAILED{on(host)} after {seconds(duration)}"
+                self._say(f"{said}{f', log: {log}' if log else ''}")
             case Bytes():
                 self._bytes(event)
             case Note(text, level):

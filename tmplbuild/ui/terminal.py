@@ -26,7 +26,7 @@ from tmplbuild.ui.live import Line, LivePart
 from tmplbuild.ui.screen import Lines, Screen
 from tmplbuild.ui.style import Ink
 from tmplbuild.ui.summary import summary_lines
-from tmplbuild.ui.words import plural, printable, seconds
+from tmplbuild.ui.words import on, plural, printable, seconds
 
 _BARS = 4  # transfers shown at once
 
@@ -82,16 +82,17 @@ class Terminal(Screen):
                 self._end_stage()
                 self._names = max([self._names, *(len(step) for step in steps)])
                 self._say([(f"{printable(template)}: {plural(len(steps), 'stage')}", "bold")])
-            case StageStarted(stage, index, total, reason):
-                self._stage = _Stage(stage, index, total, self._clock(), printable(reason))
+            case StageStarted(stage, index, total, reason, host):
+                text = printable(": ".join(filter(None, (on(host).strip(), reason))))
+                self._stage = _Stage(stage, index, total, self._clock(), text)
                 self._live.start()
             case Progress(text, share):
                 self._progress(printable(text), share)
             case StageDone():
                 self._stage_done(event)
-            case StageFailed(stage, duration, log):
+            case StageFailed(stage, duration, log, host):
                 self._end_stage()
-                self._row(self._live.marks[1], "red", stage, seconds(duration), "failed")
+                self._row(self._live.marks[1], "red", stage, seconds(duration), f"failed{on(host)}")
                 if log:
                     self._live.whole([(f"  log: {printable(log)}", "")])
             case Bytes():

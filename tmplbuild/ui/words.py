@@ -59,3 +59,8 @@ def rate(count: float, duration: float) -> str:
 def plural(count: int, one: str, many: str = "") -> str:
     """ "1 package", "3 packages"."""
     return f"{count} {one}" if count == 1 else f"{count} {many or one + 's'}"
+
+
+def on(host: str) -> str:
+    """ " on w2"; nothing for this machine ("")."""
+    return f" on {printable(host)}" if host else ""
