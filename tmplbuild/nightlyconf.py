@@ -52,7 +52,8 @@ class Nightly:
         that can be built if none is given. skip: patterns of those that are left out.
     publish: patterns of the recipes or templates that are published at the end, as `tmplbuild publish`
         does it; none: nothing is.
-    jobs: templates at once; 0: as many as there are processors.
+    jobs: templates at once; 0: twice as many as `jobs` of all settings, which is that of the processors;
+        one where that is 1.
     memory_mib: bound on the memory of all builds together, MiB; 0: what is available at the start.
     keep_free_mib: of the disk with the layers so much is kept free, MiB: a build that would take more
         waits for the others to end, or is not begun.
