@@ -276,9 +276,9 @@ async def perform(tool: str, key: str, order: str, steps: str, *before: dict[str
     else:
         seconds += template.takes(steps)
         seconds += costs.pull_s if base not in _world.have and not steps.startswith("base") else 0.0
-    worker.log_event(TOPIC, {"key": key, "part": steps, "worker": worker.name, "events": []})
+    worker.log_event(TOPIC, {"key": key, "part": steps, "host": worker.name, "events": []})
     await asyncio.sleep(seconds / _world.speed)
-    worker.log_event(TOPIC, {"key": key, "part": steps, "worker": worker.name, "events": []})
+    worker.log_event(TOPIC, {"key": key, "part": steps, "host": worker.name, "events": []})
     _world.made.add(key)
     _world.have.add(base)
     return {"worker": worker.name, "part": steps, "order": order, "stages": [], "seconds": seconds}

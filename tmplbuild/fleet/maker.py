@@ -260,11 +260,11 @@ class _Job:
                 self.stage = event.stage
                 event = replace(event, index=places[event.stage], total=len(places))
                 if isinstance(event, StageStarted):
-                    event = replace(event, host=bundle["worker"])
+                    event = replace(event, host=bundle["host"])
                 self.emit(event)
             elif isinstance(event, StageFailed):
                 self.stage = event.stage
-                self.emit(replace(event, log=self._log(), host=bundle["worker"]))
+                self.emit(replace(event, log=self._log(), host=bundle["host"]))
             elif event is not None:
                 self.emit(event)
 

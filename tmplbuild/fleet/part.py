@@ -145,7 +145,7 @@ def _watched(sibling: Sibling, key: str, place: Place) -> Iterator[threading.Eve
 
 class _Bundle:
     def __init__(self, key: str, part: str, place: Place) -> None:
-        self._about = {"key": key, "part": part, "worker": place.name}
+        self._about = {"key": key, "part": part, "host": place.name}  # "worker" is what Dask adds: an address
         self._place = place
         self._events: list[Found] = []
         self._sent = 0.0
