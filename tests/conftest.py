@@ -49,6 +49,10 @@ def pytest_configure(config: pytest.Config) -> None:
         os.chmod(place, 0o755)
         os.environ[_SESSION] = place
         config.add_cleanup(lambda: shutil.rmtree(os.environ.pop(_SESSION), ignore_errors=True))
+        if os.geteuid() == 0 and Path("/etc/apt").is_dir():
+            from tests.frozen_archive import freeze
+
+            config.add_cleanup(freeze(Path(place) / "apt"))
 
 
 def shared(name: str) -> Path:

@@ -22,6 +22,7 @@ from tmplbuild.archives.fetch import Fetcher
 from tmplbuild.archives.model import ArchiveState
 from tmplbuild.archives.wishes import Wishes
 from tmplbuild.errors import FetchError, RecipeError, StoreError, TmplbuildError, VerifyError
+from tmplbuild.events import Event, Note
 
 DEBS = [Deb("base", essential=True, files={"/etc/base": b"hello\n"}), Deb("tool", depends="base")]
 DAY = 86400
@@ -34,6 +35,7 @@ class Desk:
         self.factory = ArchiveFactory(place / "archive")
         self.cache = PackageCache(place / "cache")
         self.fetcher: Fetcher | None = None
+        self.warnings: list[str] = []
 
     def read(
         self,
@@ -46,7 +48,7 @@ class Desk:
         archives = {
             role: msgspec.structs.replace(archive, frozen=frozen or {}) for role, archive in archives.items()
         }
-        self.fetcher = Fetcher(mirrors.table(archives), sleep=lambda _: None, retries=1)
+        self.fetcher = Fetcher(mirrors.table(archives), emit=self.hear, sleep=lambda _: None, retries=1)
         return read_archives(
             archives,
             "amd64",
@@ -55,6 +57,10 @@ class Desk:
             keys_dir=self.factory.keys_dir,
             **options,  # type: ignore[arg-type]
         )
+
+    def hear(self, event: Event) -> None:
+        if isinstance(event, Note):
+            self.warnings.append(event.text)
 
     def names(self, states: tuple[ArchiveState, ...]) -> list[str]:
         return [
@@ -223,14 +229,29 @@ def test_a_frozen_suite_needs_no_signature_and_does_not_expire(desk: Desk) -> No
     assert "is not as it was frozen" in refused(desk, frozen={"stable": "0" * 64})
 
 
-def test_an_older_release(desk: Desk) -> None:
+def test_an_older_release_is_not_read_but_the_one_accepted_before(desk: Desk) -> None:
     now = time.time()
-    desk.read()
-    desk.factory.suite("stable", DEBS, date=now - DAY)
-    assert "older than the one accepted before" in refused(desk)
+    before = desk.read()
+    desk.factory.suite("stable", DEBS[:1], date=now - DAY)
     with desk.factory.serve() as server:  # another address is no way around
-        assert "older than" in refused(desk, server.url)
-    assert desk.names(desk.read(allow_older=True)) == ["base", "tool"]
+        for address in ((), (server.url,)):
+            assert desk.read(*address) == before
+            assert "older than the one accepted before: the one accepted" in desk.warnings[-1]
+    assert desk.read(now=now + 1.9 * DAY) == before
+    assert "older than the one accepted before" in refused(desk, now=now + 2.1 * DAY), "for two days, no more"
+    assert desk.read() == before
+    assert desk.read(allow_older=True) != before
+
+
+def test_an_accepted_release_that_has_expired_or_is_gone_is_no_stand_in_for_an_older_one(desk: Desk) -> None:
+    now = time.time()
+    desk.factory.suite("stable", DEBS, valid_for_s=DAY)
+    desk.read()
+    desk.factory.suite("stable", DEBS, date=now - DAY, valid_for_s=9 * DAY)
+    assert "older than the one accepted before" in refused(desk, now=now + 1.5 * DAY)
+    for path in desk.cache.indexes.iterdir():
+        path.unlink()
+    assert "older than the one accepted before" in refused(desk)
 
 
 def test_a_mirror_that_lags_behind_is_passed_over(desk: Desk, tmp_path: Path) -> None:

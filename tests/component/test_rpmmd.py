@@ -240,8 +240,10 @@ def test_a_package_that_was_changed(bed: Bed) -> None:
 
 def test_no_way_back_in_time_but_with_leave(bed: Bed) -> None:
     bed.write(SMALL, MORE, date=WHEN + 1000)
-    bed.read()
+    before = bed.read()
     bed.write(SMALL, MORE, date=WHEN)
+    assert bed.read() == before
+    bed.now += 3 * 86400
     refused(bed, VerifyError, "older than the one accepted before")
     assert bed.read(allow_older=True)
 

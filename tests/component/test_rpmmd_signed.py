@@ -89,7 +89,7 @@ class Bed:
             )
         }
 
-    def packages(self) -> tuple[Package, ...]:
+    def packages(self, now: float | None = None) -> tuple[Package, ...]:
         """The closure of the package app."""
         self.fetcher = Fetcher(
             {"fedora": (self.server.url,)},
@@ -97,7 +97,7 @@ class Bed:
             vouchers=rpmmd.vouchers(self.archives, self.keys, time.time()),
         )
         self.states = rpmmd.read_archives(
-            self.archives, "x86_64", fetcher=self.fetcher, cache=self.cache, keys_dir=self.keys
+            self.archives, "x86_64", fetcher=self.fetcher, cache=self.cache, keys_dir=self.keys, now=now
         )
         return rpmmd.closure(rpmmd.open_pool(self.states, "x86_64"), Wishes(include=("app",))).packages
 
@@ -245,9 +245,12 @@ def test_both(bed: Bed) -> None:
 def test_a_list_from_before(bed: Bed) -> None:
     bed.write(APP, LIB)
     bed.fetch()
+    before = bed.states
     bed.repository.index(bed.folder, date=WHEN - 1000)
+    bed.packages()
+    assert bed.states == before
     with pytest.raises(VerifyError, match="older than the one accepted before"):
-        bed.packages()
+        bed.packages(now=time.time() + 3 * 86400)
 
 
 # -- the signature header in other forms ---------------------------------------------------------------

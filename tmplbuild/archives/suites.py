@@ -25,6 +25,13 @@ from tmplbuild.errors import FetchError, VerifyError
 from tmplbuild.events import Note
 from tmplbuild.recipes.model import Archive
 
+PATIENCE_S = 2 * 86400
+"""Seconds for which a suite that has gone back in time is read as it was before; then it is an error."""
+
+
+class OlderError(VerifyError):
+    """A release is older than the one accepted before: the mirror lags behind, or replays an old state."""
+
 
 class Dated(Protocol):
     """What is asked of a parsed release: seconds since the epoch, 0 where it does not say."""
@@ -177,6 +184,13 @@ def read(
 
 
 def _head(form: Form[R], suite: Suite, fetcher: Fetcher) -> Head[R]:
+    try:
+        return _fetched(form, suite, fetcher)
+    except OlderError as older:
+        return _kept(form, suite, fetcher, older)
+
+
+def _fetched(form: Form[R], suite: Suite, fetcher: Fetcher) -> Head[R]:
     known = suite.cache.recall(suite.memory)
     if not suite.cache.index_path(known.get("sha256", "0" * 64)).exists():
         known = {}
@@ -270,11 +284,11 @@ def _expect(suite: Suite, sha256: str, url: str) -> None:
 
 
 def _refuse_older(form: Form[R], suite: Suite, release: R, url: str) -> None:
-    """Refuse to go back in time: an old release is signed as well as the new one was."""
+    """Refuse to go back in time: an old release is signed as well as the new one was. Raises OlderError."""
     last = suite.cache.recall(form.accepted(suite, release)).get("date", "0")
     if suite.allow_older or not last.isdigit() or release.date >= int(last):
         return
-    raise VerifyError(
+    raise OlderError(
         f"the {form.title} of {suite.suite} is older than the one accepted before",
         where=url,
         why=f"it is dated {utc(release.date)}; the last one was of {utc(int(last))}",
@@ -288,24 +302,60 @@ def _stored(suite: Suite, path: str, body: bytes) -> IndexFile:
     return IndexFile(path, sha256, len(body), suite.cache.put_index(sha256, body))
 
 
-def _remembered(form: Form[R], suite: Suite) -> Head[R]:
-    """The head that was verified last, verified again as of then. Raises FetchError."""
+def _kept(form: Form[R], suite: Suite, fetcher: Fetcher, older: OlderError) -> Head[R]:
+    """The suite as it was accepted last, in place of an older state of it, as apt does: of the machines
+    behind a mirror's name some are up to date before others. It is verified again by now; and whoever
+    replays an old state gains nothing but time, and of that no more than `PATIENCE_S`. Raises `older`.
+    """
+    found = _recall(form, suite)
+    if found is None or suite.now - found.then > PATIENCE_S:
+        raise older
+    try:
+        head = _believe(form, suite, found.path, found.body, found.signature, found.answer, found.beside)
+    except VerifyError:
+        raise older from None
+    since = f"the one accepted {utc(found.then)} is used instead ({older.where}: {older.why})"
+    fetcher.emit(Note(f"{older.what}: {since}", level="warning"))
+    return replace(head, facts={**head.facts, "accepted_at": f"{found.then:.0f}"})
+
+
+@dataclass(frozen=True, slots=True)
+class _Recalled:
+    """What the cache has of the release that was accepted last; `then` is when, seconds since the epoch."""
+
+    path: str
+    body: bytes
+    beside: str
+    signature: bytes | None
+    answer: Answer
+    then: float
+
+
+def _recall(form: Form[R], suite: Suite) -> _Recalled | None:
     known = suite.cache.recall(suite.memory)
     whole, *apart = form.paths(suite.suite)
     try:
         body = suite.cache.index_path(known["sha256"]).read_bytes()
         gpg = suite.cache.index_path(known["signature"]).read_bytes() if known["signature"] else None
-        then = float(known["accepted_at"])
+        answer = Answer(known["url"], None, known["etag"], known["modified"])
+        path, beside = (whole or apart[0], "") if gpg is None else apart
+        return _Recalled(path, body, beside, gpg, answer, float(known["accepted_at"]))
     except (KeyError, ValueError, OSError):
+        return None
+
+
+def _remembered(form: Form[R], suite: Suite) -> Head[R]:
+    """The head that was verified last, verified again as of then. Raises FetchError."""
+    found = _recall(form, suite)
+    if found is None:
         raise FetchError(
             f"nothing is known of the suite {suite.suite} yet",
             where=f"archives.{suite.role}",
             why="offline: only what an earlier run has verified can be used",
             hint="run once without --offline",
-        ) from None
-    asof = replace(suite, now=then, allow_older=True)
-    path, signature = (whole or apart[0], "") if gpg is None else apart
-    head = _believe(form, asof, path, body, gpg, Answer(known["url"], None), signature)
+        )
+    asof = replace(suite, now=found.then, allow_older=True)
+    head = _believe(form, asof, found.path, found.body, found.signature, found.answer, found.beside)
     for index in form.indexes(head):
         if not index.local.exists():
             raise FetchError(
