@@ -295,6 +295,30 @@ def test_a_change_runs_again_from_there_and_no_earlier(tmp_path: Path) -> None:
     assert changed(laid, keys(tiny(tmp_path, HOOKS + over))) == names[names.index("configure") :]
 
 
+@pytest.mark.parametrize(
+    ("more", "name"),
+    [("", f"keys/{'A' * 40}.asc"), ('keyring = "ring.gpg"\ncertified_by = 1\n', "keys/ring.gpg")],
+)
+def test_a_renewed_certificate_reaches_the_tree(tmp_path: Path, more: str, name: str) -> None:
+    text = f"""[archives.other]
+mirrors = ["http://other.example"]
+public = "http://other.example"
+suites = ["stable"]
+components = ["main"]
+own_keys = true
+keys = ["{"A" * 40}"]
+{more}"""
+    put(tmp_path / "tiny" / name, "one")
+    before = keys(tiny(tmp_path, text))
+    put(tmp_path / "tiny" / name, "other")
+    names = list(before)
+    assert changed(before, keys(tiny(tmp_path, text))) == names[names.index("configure") :]
+    text = text.replace("own_keys = true\n", "")
+    before = keys(tiny(tmp_path, text))
+    put(tmp_path / "tiny" / name, "one")
+    assert keys(tiny(tmp_path, text)) == before, "what the tree is not given changes nothing in it"
+
+
 def test_a_new_password_hash_makes_the_account_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     user = '[configure.users.me]\npassword = "secret:me"\n'
     monkeypatch.setenv("TMPLBUILD_SECRET_ME", HASH)

@@ -166,7 +166,7 @@ def _handed(recipe: Recipe, digests: Digests, pins: Pins) -> dict[str, dict[str,
                     archive.public,
                     list(archive.suites),
                     list(archive.components),
-                    _own_keys(archive),
+                    *_own_keys(archive, digests),
                     *([archive.vendor, list(archive.keys)] if archive.vendor else []),
                     *([list(archive.modules)] if archive.modules else []),
                     *([archive.signed, list(archive.keys)] if recipe.configure.sources in _WITH_KEYS else []),
@@ -234,9 +234,9 @@ def _borrowed(recipe: Recipe) -> dict[str, Any]:
     return {"borrowed": rows} if rows else {}
 
 
-def _own_keys(archive: Archive) -> list[str]:
-    # the fingerprint says which key it is; what subkeys its certificate has matters to the tool only
-    return list(archive.keys) if archive.own_keys else []
+def _own_keys(archive: Archive, digests: Digests) -> list[Any]:
+    """The keys that the tree is given: a certificate may be renewed, and a keyring have others in it."""
+    return [list(archive.keys), digests(archive)] if archive.own_keys else [[]]
 
 
 def _handed_upgrade(

@@ -116,6 +116,9 @@ class LoadedRecipe:
         names = {file.source: f"the file {path}" for path, file in files.items() if file.source is not None}
         if isinstance(section, Hook):
             names[section.run] = "a hook"
+        if isinstance(section, Archive) and section.own_keys:
+            rings = [f"keys/{section.keyring}"] if section.keyring else map(key_name, section.keys)
+            names |= dict.fromkeys(rings, "a key of an archive")
         result: dict[str, str] = {}
         for name, what in names.items():
             found = self.find(name)
