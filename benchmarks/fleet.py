@@ -50,9 +50,8 @@ class Party:
 
     @property
     def cpu(self) -> float:
-        """CPU seconds that it and those of its children which have ended have taken (proc(5), stat)."""
-        text = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2]
-        return sum(map(int, text.split()[11:15])) / os.sysconf("SC_CLK_TCK")
+        """CPU seconds that it and all below it have taken."""
+        return _cpu(self._process.pid)
 
     @property
     def peak_kib(self) -> int:
@@ -65,6 +64,14 @@ class Party:
         self._process.wait()
         assert self._process.stdout is not None
         self._process.stdout.close()
+
+
+def _cpu(pid: int) -> float:
+    """CPU seconds of a process, of its children that have ended, and of those that run (proc(5))."""
+    text = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2]
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    children = [int(child) for task in tasks for child in (task / "children").read_text().split()]
+    return sum(map(int, text.split()[11:15])) / os.sysconf("SC_CLK_TCK") + sum(map(_cpu, children))
 
 
 class Fleet:

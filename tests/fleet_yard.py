@@ -69,18 +69,16 @@ class Worker:
     @property
     def busy(self) -> bool:
         """Whether a part of a build runs here."""
+        return bool(self._parts())
+
+    def _parts(self) -> list[int]:
+        """The processes that do parts of builds: copies of the one that is kept for it."""
         assert self.process is not None
-        path = Path(f"/proc/{self.process.pid}/task")
-        try:
-            return any((task / "children").read_text().split() for task in path.iterdir())
-        except OSError:
-            return False
+        return [part for kept in _children(self.process.pid) for part in _children(kept)]
 
     def halt(self) -> list[int]:
         """Stop the clock for the parts of builds that run here. Returns their processes, for SIGCONT."""
-        assert self.process is not None
-        tasks = Path(f"/proc/{self.process.pid}/task").iterdir()
-        found = [int(pid) for task in tasks for pid in (task / "children").read_text().split()]
+        found = self._parts()
         for pid in found:
             os.kill(pid, signal.SIGSTOP)
         return found
@@ -211,6 +209,14 @@ class Yard:
         self._gone()
         for name in self.names:
             sh("ip", "netns", "del", f"{self.mark}-{name}")
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        tasks = list(Path(f"/proc/{pid}/task").iterdir())
+        return [int(child) for task in tasks for child in (task / "children").read_text().split()]
+    except OSError:
+        return []
 
 
 def until(true: Callable[[], bool], within_s: float) -> None:

@@ -1,5 +1,5 @@
 """`python -m tmplbuild`."""
 
-from tmplbuild.cli import main
+from tmplbuild.cli import command
 
-raise SystemExit(main())
+command()

@@ -72,8 +72,13 @@ def add(verbs: Verbs) -> None:
         description="Take an order from the fleet's store and do a part of it: base, tree or pack, or "
         "neighbours in one go. Workers run this for each part that the scheduler gives them.",
     )
-    task.add_argument("order", metavar="ORDER", help="name of the order: a digest")
-    task.add_argument("part", metavar="PART", choices=_PARTS, help="base, tree, pack; neighbours: tree+pack")
+    task.add_argument("order", metavar="ORDER", nargs="?", help="name of the order: a digest")
+    task.add_argument(
+        "part", metavar="PART", nargs="?", choices=_PARTS, help="base, tree, pack; neighbours: tree+pack"
+    )
+    task.add_argument(
+        "--socket", metavar="FD", help="take command lines from here, and run each in a copy of this process"
+    )
     add_store(task)
     task.set_defaults(run=run_task)
 
@@ -236,7 +241,11 @@ def run_worker(args: argparse.Namespace) -> int:
 
 
 def run_task(args: argparse.Namespace) -> int:
-    """Do a part of an order."""
+    """Do a part of an order, or all that come."""
+    if args.socket is not None:
+        return _run_tasks(int(args.socket), _store(args, settings_of(args).fleet))
+    if args.order is None or args.part is None:
+        raise UsageError("ORDER and PART are missing", hint="workers run this")
     from tmplbuild.cli.options import screen_of
     from tmplbuild.fleet.task import run
 
@@ -244,6 +253,15 @@ def run_task(args: argparse.Namespace) -> int:
         settings = settings_of(args)
         found = run(args.order, args.part, _store(args, settings.fleet), settings, emit)
     print(json.dumps({"event": "task_done", "found": found}), flush=True)
+    return 0
+
+
+def _run_tasks(socket: int, store: str) -> int:
+    from tmplbuild.cli import main
+    from tmplbuild.core.forks import serve
+    from tmplbuild.fleet.kept import load
+
+    serve(socket, main, load(store))
     return 0
 
 

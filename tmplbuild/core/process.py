@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, NoReturn
 
 from tmplbuild.errors import HostError, StageError
 
@@ -232,18 +232,26 @@ class Sibling:
 
     It has our environment and no terminal, in a session of its own, so that a Ctrl-C at the terminal
     reaches it only through `stop`. It dies with the thread that started it: see `die_with_parent`.
+
+    Parameters:
+        pass_fds: descriptors that it finds under the same numbers.
     """
 
-    def __init__(self, words: Sequence[str], env: Mapping[str, str]) -> None:
+    def __init__(self, words: Sequence[str], env: Mapping[str, str], *, pass_fds: Sequence[int] = ()) -> None:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  # closed by `wait`
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "tmplbuild", *words],
+            _ourselves(words),
             env={**os.environ, **env, _PARENT: str(os.getpid())},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=self._errors,
             start_new_session=True,
+            pass_fds=pass_fds,
         )
+
+    def running(self) -> bool:
+        """True while it runs."""
+        return self._process.poll() is None
 
     def lines(self) -> Iterator[bytes]:
         """The lines of its output as they come."""
@@ -269,6 +277,15 @@ class Sibling:
         with self._errors as errors:
             errors.seek(0)
             return code, errors.read().decode("utf-8", "replace")
+
+
+def _ourselves(words: Sequence[str]) -> list[str]:
+    return [sys.executable, "-P", "-m", "tmplbuild", *words]
+
+
+def become(words: Sequence[str]) -> NoReturn:
+    """Go on as another run of this tool, from its very beginning. Raises OSError."""
+    os.execv(sys.executable, _ourselves(words))
 
 
 def die_with_parent() -> None:

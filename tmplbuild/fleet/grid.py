@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 
 from tmplbuild import secrets
 from tmplbuild.config import Settings, as_environment
+from tmplbuild.core.forks import Keeper
 from tmplbuild.engine.budget import BUILD_MIB, available_mib
 from tmplbuild.errors import HostError, UsageError
 from tmplbuild.fleet import not_installed, part
@@ -149,6 +150,7 @@ def work(
     """
     refuse_open(scheduler, tls)
     _quiet()
+    keeper = Keeper(lambda fd: ["task", "--store", store, "--socket", str(fd)], as_environment(settings))
 
     async def main() -> None:
         def wanted(key: str) -> bool:
@@ -171,7 +173,7 @@ def work(
         part.here = part.Place(
             name=name,
             store=store,
-            env=as_environment(settings),
+            start=keeper.start,
             tell=lambda found: worker.log_event(TOPIC, found),
             wanted=wanted,
         )
@@ -183,7 +185,10 @@ def work(
             await _until_signal(worker.finished())
             await asyncio.to_thread(part.leave)
 
-    _run(main(), scheduler)
+    try:
+        _run(main(), scheduler)
+    finally:
+        keeper.close()
 
 
 def _run(main: Any, where: str) -> None:

@@ -8,14 +8,22 @@ from pathlib import Path
 
 from tmplbuild import __version__
 
+_PACKAGE = Path(__file__).resolve().parent.parent
+
 
 @functools.cache
 def identity() -> str:
     """The version, and a hash of the program's own code: a checkout has the version of its last release."""
-    package = Path(__file__).resolve().parent.parent
     total = hashlib.sha256()
-    for path in sorted(package.rglob("*.py")):
+    for path in sorted(_PACKAGE.rglob("*.py")):
         total.update(
-            f"{path.relative_to(package)}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode()
+            f"{path.relative_to(_PACKAGE)}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode()
         )
     return f"{__version__}+{total.hexdigest()[:12]}"
+
+
+def files() -> list[tuple[str, int, int]]:
+    """The program's files, each with its size and when it was written: they differ from those of a moment
+    ago when it was updated meanwhile."""
+    states = ((path, path.stat()) for path in _PACKAGE.rglob("*.py"))
+    return sorted((str(path), state.st_size, state.st_mtime_ns) for path, state in states)

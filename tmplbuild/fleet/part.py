@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from tmplbuild.core.process import Sibling
+from tmplbuild.core.forks import Running
 from tmplbuild.errors import BusyError, StageError
 from tmplbuild.fleet.order import refuse_other
 from tmplbuild.ui.errors import error_object
@@ -30,14 +30,14 @@ class Place:
     Parameters:
         name: as the report calls it.
         store: the shared store's address, as this machine reaches it.
-        env: the variables that give a build this machine's settings.
+        start: a run of the tool with this machine's settings.
         tell: sends a bundle of events to whoever listens.
         wanted: whether somebody still waits for a task, by its key.
     """
 
     name: str
     store: str
-    env: Mapping[str, str]
+    start: Callable[[Sequence[str]], Running]
     tell: Callable[[Found], None]
     wanted: Callable[[str], bool]
 
@@ -75,13 +75,13 @@ def perform(tool: str, key: str, order: str, part: str, *before: Found) -> Found
         if "error" in one:
             return one
     refuse_other(tool, "the order")
-    sibling = Sibling(["task", order, part, "--store", here.store, "--json"], here.env)
+    run = here.start(["task", order, part, "--store", here.store, "--json"])
     last: Found = {}
     bundle = _Bundle(key, part, here)
-    with _watched(sibling, key, here) as stopped:
+    with _watched(run, key, here) as stopped:
         doing[key], template = part, ""
         try:
-            for line in sibling.lines():
+            for line in run.lines():
                 try:
                     found = json.loads(line)
                     name = found["event"]
@@ -98,7 +98,7 @@ def perform(tool: str, key: str, order: str, part: str, *before: Found) -> Found
         finally:
             del doing[key]
             bundle.send()
-            status, said = sibling.wait()
+            status, said = run.wait()
     about["seconds"] = time.monotonic() - start
     if stopped.is_set():
         why = "the worker ends" if _leaving.is_set() else "nobody waited for it any more"
@@ -118,7 +118,7 @@ def perform(tool: str, key: str, order: str, part: str, *before: Found) -> Found
 
 
 @contextmanager
-def _watched(sibling: Sibling, key: str, place: Place) -> Iterator[threading.Event]:
+def _watched(run: Running, key: str, place: Place) -> Iterator[threading.Event]:
     """Stop a part for which nobody waits any more; Dask itself lets a task that was called off run on.
 
     Yields what is set when that has been done.
@@ -129,9 +129,9 @@ def _watched(sibling: Sibling, key: str, place: Place) -> Iterator[threading.Eve
         while not ended.wait(_LOOK_S):
             if _leaving.is_set() or not place.wanted(key):
                 stopped.set()
-                sibling.stop()
+                run.stop()
                 if not ended.wait(_GRACE_S):
-                    sibling.kill()
+                    run.kill()
                 return
 
     _running.add(ended)

@@ -57,8 +57,7 @@ class SharedStore:
     def __init__(self, address: str, *, patience_s: float = PATIENCE_S) -> None:
         self.address = address
         self._patience_s = patience_s
-        if address.startswith(("sftp://", "ssh://")):
-            from tmplbuild.fleet import sftp  # noqa: F401  # takes the place of fsspec's own, which trusts anyone
+        _own_sftp(address)
         self._files: Any = None
         self._root, self._renames = "", False
         self._patient("reach", self._connect)
@@ -271,6 +270,18 @@ class SharedStore:
             where=f"{self.address}/{_blob(sha256)}",
             hint="remove that file; it is made or fetched again",
         )
+
+
+def load(address: str) -> None:
+    """Import what a store's protocol needs, ahead of its use; what is missing or wrong is told by the use."""
+    with suppress(ImportError, ValueError, TmplbuildError):
+        _own_sftp(address)
+        fsspec.get_filesystem_class(fsspec.core.split_protocol(address)[0] or "file")
+
+
+def _own_sftp(address: str) -> None:
+    if address.startswith(("sftp://", "ssh://")):
+        from tmplbuild.fleet import sftp  # noqa: F401  # takes the place of fsspec's own, which trusts anyone
 
 
 def _write(fd: int, data: bytes) -> None:
