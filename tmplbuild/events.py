@@ -94,6 +94,15 @@ class Command(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class PackedAway(Event):
+    """The packed template, which is still being tried, lies in the fleet's store: its digest, and that of the
+    facts of its tree."""
+
+    pack: str
+    check: str
+
+
+@dataclass(frozen=True, slots=True)
 class Note(Event):
     """Something a person should know: level is "info" or "warning"."""
 

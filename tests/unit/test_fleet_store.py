@@ -77,7 +77,7 @@ def test_a_wrong_beginning_is_thrown_away(shared: SharedStore, cache: PackageCac
 
 def test_damaged_bytes_are_never_used(shared: SharedStore, cache: PackageCache, tmp_path: Path) -> None:
     put(shared, tmp_path)
-    blob(shared).write_bytes(b"x" + DATA[1:])
+    blob(shared).write_bytes(bytes([DATA[0] ^ 1]) + DATA[1:])
     with pytest.raises(VerifyError):
         shared.get(SHA, cache.root / "x.bin", cache)
     assert not (cache.root / "x.bin").exists()

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from tmplbuild.cli.options import Verbs, settings_of
@@ -251,8 +251,11 @@ def run_task(args: argparse.Namespace) -> int:
 
     with screen_of(args) as emit:
         settings = settings_of(args)
-        found = run(args.order, args.part, _store(args, settings.fleet), settings, emit)
-    print(json.dumps({"event": "task_done", "found": found}), flush=True)
+
+        def tell(found: dict[str, Any]) -> None:
+            print(json.dumps({"event": "task_done", "found": found}), flush=True)
+
+        run(args.order, args.part, _store(args, settings.fleet), settings, emit, tell)
     return 0
 
 

@@ -147,14 +147,14 @@ def _make(
     """
 
     def run(resolved: Resolved, plan: Plan) -> list[Done]:
-        if asked.elsewhere is not None:
-            return asked.elsewhere.make(world, resolved, plan, book)
-        from tmplbuild.engine.actions import shop_of
-        from tmplbuild.engine.execute import execute
-
         def meanwhile(done: list[Done]) -> None:
             with suppress(TmplbuildError):  # whoever needs it will tell
                 book.look_ahead(*_told(world, resolved, plan, done))
+
+        if asked.elsewhere is not None:
+            return asked.elsewhere.make(world, resolved, plan, book, meanwhile)
+        from tmplbuild.engine.actions import shop_of
+        from tmplbuild.engine.execute import execute
 
         return execute(plan, replace(shop_of(world, resolved, plan, book), meanwhile=meanwhile))
 

@@ -31,9 +31,20 @@ class Elsewhere(Protocol):
     def has(self, key: str) -> bool:
         """Whether the result of this key is in their store."""
 
-    def make(self, world: World, resolved: Resolved, plan: Plan, emit: Emit) -> list[Done]:
+    def make(
+        self,
+        world: World,
+        resolved: Resolved,
+        plan: Plan,
+        emit: Emit,
+        meanwhile: Callable[[list[Done]], None],
+    ) -> list[Done]:
         """Have the plan's steps done. The packed file, the facts of its tree and the logs are then in
-        this machine's store. Raises as `tmplbuild.engine.execute.execute` does."""
+        this machine's store. Raises as `tmplbuild.engine.execute.execute` does.
+
+        Parameters:
+            meanwhile: see `tmplbuild.engine.execute.Shop`.
+        """
 
     def crew(self, settings: Settings, asked: Wish, emit: Emit) -> Crew:
         """Who runs many builds."""

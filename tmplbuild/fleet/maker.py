@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -23,15 +23,14 @@ from tmplbuild.engine.plan import Plan
 from tmplbuild.engine.urgency import urgency
 from tmplbuild.engine.world import Resolved, Wish, World
 from tmplbuild.errors import BusyError, FetchError, StageError, StoreError, TmplbuildError
-from tmplbuild.events import Emit, Note, StageDone, StageFailed, StageStarted
-from tmplbuild.fleet import layers
+from tmplbuild.events import Emit, Note, PackedAway, StageDone, StageFailed, StageStarted
+from tmplbuild.fleet.arrival import Arrival, bring
 from tmplbuild.fleet.crew import FleetCrew
 from tmplbuild.fleet.graph import at_once, needs_of, submit, tasks_of
 from tmplbuild.fleet.grid import Grid, LostError
 from tmplbuild.fleet.identity import identity
 from tmplbuild.fleet.order import give, part_of, secrets_of
 from tmplbuild.fleet.shared import SharedStore
-from tmplbuild.fleet.task import bring, packed_name
 from tmplbuild.ui.jsonlines import event_of
 
 Found = dict[str, Any]
@@ -70,10 +69,18 @@ class Fleet:
                 self._made = {name.removesuffix(".json") for name in self.shared.names("layers")}
             return key in self._made
 
-    def make(self, world: World, resolved: Resolved, plan: Plan, emit: Emit) -> list[Done]:
+    def make(
+        self,
+        world: World,
+        resolved: Resolved,
+        plan: Plan,
+        emit: Emit,
+        meanwhile: Callable[[list[Done]], None],
+    ) -> list[Done]:
         """See `Elsewhere.make`."""
         order = give(world, resolved, plan, self.shared, self._sent)
-        job = _Job(self, world, plan, order, emit)
+        arrival = Arrival(self.shared, world, resolved, plan, meanwhile)
+        job = _Job(self, world, plan, order, emit, arrival)
         try:
             found = job.run()
         except BaseException as error:
@@ -82,11 +89,11 @@ class Fleet:
             told = error if isinstance(error, TmplbuildError) else None  # interrupted
             failure.remember(world.store, world.template, stage or "fleet", told, key=key, steps=steps)
             raise
-        self._fetch(world, plan, resolved)
+        done = arrival.complete(found)
         with self._lock:
             if self._made is not None:
                 self._made |= {row.step.key for row in plan.steps}
-        return self._done(plan, found)
+        return done
 
     def crew(self, settings: Settings, asked: Wish, emit: Emit) -> Crew:
         """See `Elsewhere.crew`."""
@@ -101,41 +108,6 @@ class Fleet:
         with self._lock:
             futures = list(self.futures)
         self.grid.call_off(futures)
-
-    # -- what comes back -------------------------------------------------------------------------
-
-    def _fetch(self, world: World, plan: Plan, resolved: Resolved) -> None:
-        keys = {row.step.name: row.step.key for row in plan.steps}
-        packed = self.shared.read_json(packed_name(keys["pack"]))
-        if packed is None:
-            raise StoreError(
-                "the packed template is not in the fleet's store",
-                where=f"{self.shared.address}/{packed_name(keys['pack'])}",
-                hint="it was removed in the meantime: run the same again",
-            )
-        bring(packed["pack"], world.store.artifact(keys["pack"]), world, self.shared)
-        bring(packed["check"], world.store.facts(keys["check"]), world, self.shared)
-        last = world.record() or {}
-        old = {row[6] for row in last.get("pins", {}).get("target", {}).get("packages", ())}
-        for package in resolved.pins.target.packages if old else ():
-            # their changelogs tell what was mended
-            known = package.sha256 in old or ":" in package.sha256 or world.cache.has(package.sha256)
-            if not known and self.shared.has(package.sha256):
-                self.shared.get(package.sha256, world.cache.path(package.sha256), world.cache)
-
-    def _done(self, plan: Plan, found: Sequence[Found]) -> list[Done]:
-        ran = {row["name"]: (row, one["worker"]) for one in found for row in one["stages"]}
-        result = []
-        for planned in plan.steps:
-            step = planned.step
-            entry = self.shared.read_json(layers.name_of(step.key)) or {}
-            row, host = ran.get(step.name, ({"seconds": 0.0, "cached": True, "reason": planned.reason}, ""))
-            done = Done(
-                step.name, step.key, row["cached"], row["seconds"], row["reason"], entry.get("note", {})
-            )
-            done.host = host if not row["cached"] else ""
-            result.append(done)
-        return result
 
     # -- events ----------------------------------------------------------------------------------
 
@@ -167,6 +139,7 @@ class _Job:
     plan: Plan
     order: str
     emit: Emit
+    arrival: Arrival
     stage: str = ""  # that was heard of last
     avoid: set[str] = field(default_factory=set)
 
@@ -265,6 +238,8 @@ class _Job:
             elif isinstance(event, StageFailed):
                 self.stage = event.stage
                 self.emit(replace(event, log=self._log(), host=bundle["host"]))
+            elif isinstance(event, PackedAway):
+                self.arrival.begin(event)
             elif event is not None:
                 self.emit(event)
 

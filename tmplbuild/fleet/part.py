@@ -20,6 +20,7 @@ Found = dict[str, Any]
 _EVERY_S = 0.3  # events go to the scheduler in bundles
 _LOOK_S = 0.5
 _GRACE_S = 60.0  # a part that is to stop takes down its VE first
+_AT_ONCE = ("stage", "packed_away")
 _DULL = {"bytes", "output", "command"}
 
 
@@ -77,35 +78,19 @@ def perform(tool: str, key: str, order: str, part: str, *before: Found) -> Found
     refuse_other(tool, "the order")
     run = here.start(["task", order, part, "--store", here.store, "--json"])
     last: Found = {}
-    bundle = _Bundle(key, part, here)
     with _watched(run, key, here) as stopped:
-        doing[key], template = part, ""
-        try:
-            for line in run.lines():
-                try:
-                    found = json.loads(line)
-                    name = found["event"]
-                except (ValueError, KeyError, TypeError):
-                    continue
-                if name in ("task_done", "error"):
-                    last = found
-                elif name == "run_started":  # which is the whole build's to tell
-                    template = found["template"]
-                elif name not in _DULL:
-                    bundle.add(found)
-                if name == "stage_started":
-                    doing[key] = f"{template}: {found['stage']}"
-        finally:
-            del doing[key]
-            bundle.send()
+        last = _followed(run, key, part, here)
+        if last.get("event") == "task_done":  # what it still does is its own: nobody waits for it
+            _let_end(run)
+        else:
             status, said = run.wait()
     about["seconds"] = time.monotonic() - start
+    done: Found = last.get("found", {})
+    if done and not (stopped.is_set() and "error" in done):
+        return about | done
     if stopped.is_set():
         why = "the worker ends" if _leaving.is_set() else "nobody waited for it any more"
         return about | {"error": error_object(BusyError("a part was stopped", where=here.name, why=why))}
-    if last.get("event") == "task_done":
-        done: Found = about | last["found"]
-        return done
     if last.get("event") == "error":
         return about | {"error": last}
     crash = StageError(
@@ -115,6 +100,48 @@ def perform(tool: str, key: str, order: str, part: str, *before: Found) -> Found
         tail=tuple(said.splitlines()[-20:]),
     )
     return about | {"error": error_object(crash), "lost": True}
+
+
+def _followed(run: Running, key: str, part: str, place: Place) -> Found:
+    """Pass the events of a part on. Returns its last word, if it says one."""
+    bundle, last = _Bundle(key, part, place), {}
+    doing[key], template = part, ""
+    try:
+        for line in run.lines():
+            try:
+                found = json.loads(line)
+                name = found["event"]
+            except (ValueError, KeyError, TypeError):
+                continue
+            if name in ("task_done", "error"):
+                last = found
+            elif name == "run_started":  # which is the whole build's to tell
+                template = found["template"]
+            elif name not in _DULL:
+                bundle.add(found)
+            if name == "stage_started":
+                doing[key] = f"{template}: {found['stage']}"
+            elif name == "task_done":
+                break
+    finally:
+        del doing[key]
+        bundle.send()
+    return last
+
+
+def _let_end(run: Running) -> None:
+    """See a part's process off that has told what came of it."""
+    ended = threading.Event()
+
+    def wait() -> None:
+        for _ in run.lines():
+            pass
+        run.wait()
+        _running.discard(ended)
+        ended.set()
+
+    _running.add(ended)
+    threading.Thread(target=wait, name="end", daemon=True).start()
 
 
 @contextmanager
@@ -152,7 +179,7 @@ class _Bundle:
 
     def add(self, event: Found) -> None:
         self._events.append(event)
-        if time.monotonic() - self._sent >= _EVERY_S or event["event"].startswith("stage"):
+        if time.monotonic() - self._sent >= _EVERY_S or event["event"].startswith(_AT_ONCE):
             self.send()
 
     def send(self) -> None:

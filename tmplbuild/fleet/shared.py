@@ -125,10 +125,15 @@ class SharedStore:
 
     # -- blobs -----------------------------------------------------------------------------------
 
-    def put(self, path: Path) -> str:
-        """Upload a file, unless what it holds is there. Returns its sha256. Raises StoreError."""
-        with path.open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    def put(self, path: Path, sha256: str = "") -> str:
+        """Upload a file, unless what it holds is there. Returns its sha256. Raises StoreError.
+
+        Parameters:
+            sha256: the file's, where that is known. Who gets it verifies it.
+        """
+        if not sha256:
+            with path.open("rb") as file:
+                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         name, size = _blob(sha256), path.stat().st_size
 
         def upload() -> None:
@@ -168,18 +173,21 @@ class SharedStore:
             if fd is None:
                 return dest
             for _ in range(2):  # what was kept of an earlier attempt may be what is wrong
-                self._patient("read", lambda: self._go_on(sha256, fd))
-                if _digest(fd) == sha256:
+                total = _begun(fd)
+                self._patient("read", partial(self._go_on, sha256, fd, total))
+                if total.hexdigest() == sha256:
                     cache.keep(dest)
                     return dest
                 os.ftruncate(fd, 0)
         raise self._damaged(sha256)
 
-    def _go_on(self, sha256: str, fd: int) -> None:
+    def _go_on(self, sha256: str, fd: int, total: hashlib._Hash) -> None:
+        """Append what is missing of a blob to a file, and to the hash of what the file holds."""
         with self._files.open(self._path(_blob(sha256)), "rb") as source:
             source.seek(os.lseek(fd, 0, os.SEEK_END))
             while data := source.read(_PIECE):
                 _write(fd, data)
+                total.update(data)
 
     # -- retention -------------------------------------------------------------------------------
 
@@ -293,10 +301,11 @@ def _write(fd: int, data: bytes) -> None:
         raise store_error(error, Path(os.readlink(f"/proc/self/fd/{fd}"))) from error
 
 
-def _digest(fd: int) -> str:
+def _begun(fd: int) -> hashlib._Hash:
+    """The hash of what a file holds so far."""
     with open(fd, "rb", closefd=False) as file:
         file.seek(0)
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.file_digest(file, "sha256")
 
 
 def _blob(sha256: str) -> str:

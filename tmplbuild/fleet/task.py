@@ -4,14 +4,12 @@ what it makes goes there."""
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from tmplbuild.archives.cache import PackageCache
@@ -25,11 +23,11 @@ from tmplbuild.engine.locks import layer_lock
 from tmplbuild.engine.plan import Plan, Planned
 from tmplbuild.engine.record import stage_row
 from tmplbuild.engine.steps import Step
-from tmplbuild.engine.store import disk_error
-from tmplbuild.engine.world import World, prepare_host
+from tmplbuild.engine.world import prepare_host
 from tmplbuild.errors import StageError, TmplbuildError, VerifyError
-from tmplbuild.events import Emit, Event, RunStarted, StageDone
+from tmplbuild.events import Emit, Event, PackedAway, RunStarted, StageDone
 from tmplbuild.fleet import layers
+from tmplbuild.fleet.arrival import bring, packed_name
 from tmplbuild.fleet.order import Opened, part_of, take
 from tmplbuild.fleet.shared import SharedStore
 from tmplbuild.ui.errors import error_object
@@ -37,9 +35,15 @@ from tmplbuild.ui.errors import error_object
 Found = dict[str, Any]
 
 
-def run(order: str, part: str, store: str, settings: Settings, emit: Emit) -> Found:
-    """Do a part of an order. Returns what came of it: stages, and digests of logs and of the packed
-    file; or the error, with the logs, under "error"."""
+def run(
+    order: str, part: str, store: str, settings: Settings, emit: Emit, tell: Callable[[Found], None]
+) -> None:
+    """Do a part of an order.
+
+    Parameters:
+        tell: called with what came of it: stages, and digests of logs and of the packed file; or the error,
+            with the logs, under "error". What this machine then does for itself alone, nobody waits for.
+    """
     shared = SharedStore(store)
     opened = take(order, shared, settings, emit)
     world = opened.world
@@ -55,9 +59,10 @@ def run(order: str, part: str, store: str, settings: Settings, emit: Emit) -> Fo
             if part.endswith("pack"):
                 found |= task.packed()
         except TmplbuildError as error:
-            return found | {"error": error_object(error), "logs": task.logs()}
-        world.store.make_durable()
-        return found | {"stages": [stage_row(row) for row in done], "logs": task.logs()}
+            tell(found | {"error": error_object(error), "logs": task.logs()})
+            return
+        tell(found | {"stages": [stage_row(row) for row in done], "logs": task.logs()})
+    world.store.make_durable()
 
 
 @dataclass
@@ -66,6 +71,7 @@ class _Task:
     steps: tuple[Step, ...]
     shared: SharedStore
     began: float = field(default_factory=time.time)
+    away: dict[str, str] = field(default_factory=dict)  # digests of what a packed template is
 
     def run(self) -> list[Done]:
         """Run the steps; those that somebody has made meanwhile are only fetched."""
@@ -86,6 +92,8 @@ class _Task:
             def heard(event: Event) -> None:
                 if isinstance(event, StageDone):
                     pushed.append(pool.submit(self._share, known[event.stage]))
+                    if event.stage == "pack":
+                        pushed.append(pool.submit(self._put_away, cached=event.cached))
                 world.emit(event)
 
             shop = shop_of(world, opened.resolved, plan, heard)
@@ -161,14 +169,27 @@ class _Task:
                 found.append(row.step.key)
         return []
 
-    def packed(self) -> Found:
-        """Put the packed template into the store. Raises VerifyError when one of another digest is there."""
-        world, key = self.opened.world, self._key("pack")
-        sha256 = self.shared.put(world.store.artifact(key))
-        found = {
-            "pack": sha256,
-            "check": self.shared.put(world.store.facts(self._key("check"))),
+    def _put_away(self, *, cached: bool) -> None:
+        """Upload the packed template, which may still have to be tried, and tell where it is: who gave the
+        order fetches it, and looks what it changed, in the meantime.
+
+        Parameters:
+            cached: it was not made just now, when its digest was.
+        """
+        world, keys = self.opened.world, {name: self._key(name) for name in ("pack", "check")}
+        layer = world.store.get(keys["pack"])
+        assert layer is not None
+        sha256 = "" if cached else str(layer.note["sha256"])
+        self.away = {
+            "pack": self.shared.put(world.store.artifact(keys["pack"]), sha256),
+            "check": self.shared.put(world.store.facts(keys["check"])),
         }
+        world.emit(PackedAway(**self.away))
+
+    def packed(self) -> Found:
+        """Tell the store of the packed template. Raises VerifyError when one of another digest is there."""
+        world, key, found = self.opened.world, self._key("pack"), self.away
+        sha256 = found["pack"]
         self.shared.write_json(f"artifacts/{key}/{sha256}.json", found)
         names = [name.removesuffix(".json") for name in self.shared.names(f"artifacts/{key}")]
         if names != [sha256]:
@@ -226,26 +247,6 @@ class _Task:
         if "upgrade" in todo:
             found += [one for one in pins.target.packages if one.sha256 not in full]
         return found
-
-
-def packed_name(key: str) -> str:
-    """Under what name the store tells of a packed template."""
-    return f"packed/{key}.json"
-
-
-def bring(sha256: str, target: Path, world: World, shared: SharedStore) -> None:
-    """A blob as a file of this machine's store, which replaces what is there.
-
-    Raises StoreError, VerifyError.
-    """
-    file = shared.get(sha256, world.cache.root / "fleet" / sha256, world.cache)
-    part = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        shutil.move(file, part)
-        os.rename(part, target)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise disk_error(error, target) from error
 
 
 def _plain(package: Package) -> bool:

@@ -1,0 +1,138 @@
+"""What a fleet has made comes to the machine that gave the order: the packed file, the facts of its tree, and
+packages whose changelogs tell what was mended."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from tmplbuild.engine.execute import Done
+from tmplbuild.engine.plan import Plan
+from tmplbuild.engine.store import disk_error
+from tmplbuild.engine.world import Resolved, World
+from tmplbuild.errors import StoreError
+from tmplbuild.events import PackedAway
+from tmplbuild.fleet import layers
+from tmplbuild.fleet.shared import SharedStore
+
+Found = dict[str, Any]
+
+
+class Arrival:
+    """One template's. It begins as soon as the template is packed, while it is still being tried.
+
+    Parameters:
+        meanwhile: is given the steps up to the pack when all has come, if the others are not yet done.
+    """
+
+    def __init__(
+        self,
+        shared: SharedStore,
+        world: World,
+        resolved: Resolved,
+        plan: Plan,
+        meanwhile: Callable[[list[Done]], None],
+    ) -> None:
+        self._shared, self._world, self._resolved, self._plan = shared, world, resolved, plan
+        self._meanwhile = meanwhile
+        self._keys = {row.step.name: row.step.key for row in plan.steps}
+        self._brought: dict[str, str] = {}
+        self._ahead: threading.Thread | None = None
+
+    def begin(self, packed: PackedAway) -> None:
+        """Fetch what is said to be there, beside whatever else goes on."""
+        if self._ahead is None:  # else it is an attempt after one that was lost: `complete` will see to it
+            self._ahead = threading.Thread(
+                target=self._look_ahead, args=(packed,), name="arrival", daemon=True
+            )
+            self._ahead.start()
+
+    def _look_ahead(self, packed: PackedAway) -> None:
+        with suppress(Exception):  # `complete` does what was not done, and tells
+            self._fetch({"pack": packed.pack, "check": packed.check})
+            done = self._done(())
+            self._meanwhile(done[: 1 + next(at for at, row in enumerate(done) if row.name == "pack")])
+
+    def complete(self, parts: Sequence[Found]) -> list[Done]:
+        """See that all is there. Returns how the steps went.
+
+        Parameters:
+            parts: what the parts of the build told.
+
+        Raises StoreError, VerifyError.
+        """
+        if self._ahead is not None:
+            self._ahead.join()
+        name = packed_name(self._keys["pack"])
+        packed = self._shared.read_json(name)
+        if packed is None:
+            raise StoreError(
+                "the packed template is not in the fleet's store",
+                where=f"{self._shared.address}/{name}",
+                hint="it was removed in the meantime: run the same again",
+            )
+        self._fetch(packed)
+        return self._done(parts)
+
+    def _fetch(self, found: Mapping[str, str]) -> None:
+        store = self._world.store
+        for name, place in (("pack", store.artifact), ("check", store.facts)):
+            if self._brought.get(name) != found[name]:
+                bring(found[name], place(self._keys[name]), self._world, self._shared, lasting=True)
+                self._brought[name] = found[name]
+        if "packages" not in self._brought:
+            self._fetch_packages()
+            self._brought["packages"] = "all"
+
+    def _fetch_packages(self) -> None:
+        cache, last = self._world.cache, self._world.record() or {}
+        old = {row[6] for row in last.get("pins", {}).get("target", {}).get("packages", ())}
+        for package in self._resolved.pins.target.packages if old else ():
+            known = package.sha256 in old or ":" in package.sha256 or cache.has(package.sha256)
+            if not known and self._shared.has(package.sha256):
+                self._shared.get(package.sha256, cache.path(package.sha256), cache)
+
+    def _done(self, parts: Sequence[Found]) -> list[Done]:
+        ran = {row["name"]: (row, one["worker"]) for one in parts for row in one["stages"]}
+        result = []
+        for planned in self._plan.steps:
+            step = planned.step
+            entry = self._shared.read_json(layers.name_of(step.key)) or {}
+            row, host = ran.get(step.name, ({"seconds": 0.0, "cached": True, "reason": planned.reason}, ""))
+            done = Done(
+                step.name, step.key, row["cached"], row["seconds"], row["reason"], entry.get("note", {})
+            )
+            done.host = host if not row["cached"] else ""
+            result.append(done)
+        return result
+
+
+def packed_name(key: str) -> str:
+    """Under what name the store tells of a packed template."""
+    return f"packed/{key}.json"
+
+
+def bring(sha256: str, target: Path, world: World, shared: SharedStore, *, lasting: bool = False) -> None:
+    """A blob as a file of this machine's store, which replaces what is there.
+
+    Parameters:
+        lasting: it is on disk before it has its name.
+
+    Raises StoreError, VerifyError.
+    """
+    file = shared.get(sha256, world.cache.root / "fleet" / sha256, world.cache)
+    part = target.with_name(f".{target.name}.{os.getpid()}.{threading.get_ident()}")
+    try:
+        shutil.move(file, part)
+        if lasting:
+            with part.open("rb") as written:
+                os.fsync(written.fileno())
+        os.rename(part, target)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise disk_error(error, target) from error
