@@ -225,7 +225,8 @@ def test_another_version_is_refused(calm: Yard, tmp_path: Path) -> None:
     with (tmp_path / "tmplbuild" / "__init__.py").open("a") as file:
         file.write("\n# another one\n")
     env = {"PYTHONPATH": str(tmp_path)}
-    for words in (["worker", calm.address], ["build", recipes(calm.shop)[0], "--scheduler", calm.address]):
+    build = ["build", recipes(calm.shop)[0], "--offline", "--recipes", str(ROOT / "recipes")]
+    for words in (["worker", calm.address], [*build, "--scheduler", calm.address]):
         done = calm.ask(*words, "--store", calm.store, env=env)
         assert done.status == 4
         assert "is of another version of tmplbuild" in done.err

@@ -89,6 +89,16 @@ def test_output_and_status(keeper: Keeper) -> None:
     assert run.wait() == (3, "to err\n")
 
 
+def test_who_listens_may_go_and_come_back(keeper: Keeper) -> None:
+    run = keeper.start(["wait"])
+    for line in run.lines():
+        assert line.startswith(b"waiting")
+        break
+    run.stop()
+    assert list(run.lines()) == []
+    assert run.wait()[0] == -signal.SIGTERM
+
+
 def test_a_copy_is_what_a_fresh_process_would_be(keeper: Keeper) -> None:
     for _ in range(2):  # nothing is left of the one before
         status, lines = said(keeper, "about")

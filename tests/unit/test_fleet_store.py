@@ -18,9 +18,8 @@ from tmplbuild.config import load_settings
 from tmplbuild.engine.store import Store
 from tmplbuild.errors import HostError, StoreError, UsageError, VerifyError
 from tmplbuild.fleet import layers
-from tmplbuild.fleet.grid import Tls, refuse_open
-from tmplbuild.fleet.identity import identity
-from tmplbuild.fleet.order import refuse_other
+from tmplbuild.fleet.identity import identity, refuse_other
+from tmplbuild.fleet.parties import Tls, refuse_open
 from tmplbuild.fleet.retention import prune
 from tmplbuild.fleet.shared import SharedStore
 from tmplbuild.fleetconf import FleetSettings
@@ -283,6 +282,6 @@ def test_options_outweigh_the_table_and_one_fleet_is_asked_for(tmp_path: Path) -
         pass
     with (
         pytest.raises(HostError, match="cannot be reached"),
-        elsewhere(args("--scheduler", "tcp://127.0.0.1:1"), settings),
+        elsewhere(args("--scheduler", "tcp://127.0.0.1:1", "--store", str(tmp_path)), settings) as others,
     ):
-        pass
+        others.has("a key")  # type: ignore[union-attr]

@@ -22,6 +22,7 @@ from tmplbuild.events import (
     Event,
     Note,
     Output,
+    PackedAway,
     Progress,
     RunDone,
     RunStarted,
@@ -63,6 +64,7 @@ RUN: list[Event] = [
     Bytes("packages", 58_000_000, 58_000_000, ended=True),
     Note("a mirror is slow", "warning"),
     Detail("chosen: awk is provided by mawk"),
+    PackedAway("0" * 64, "1" * 64),
     StageDone("install", 2, 2, 8.1, False),
     RunDone("debian-12-x86_64", False, SUMMARY),
 ]

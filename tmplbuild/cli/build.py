@@ -97,11 +97,11 @@ def run_build(args: argparse.Namespace) -> int:
     arches = [word for word in (args.arch or "").split(",") if word]
     if len(args.names) > 1 or len(arches) > 1 or set("*?[") & set(args.names[0]):
         return _run_several(args, arches)
-    from tmplbuild.engine.build import build
-    from tmplbuild.recipes import with_features
-
     settings = settings_of(args)
-    with screen_of(args) as emit, elsewhere(args, settings) as others:
+    with elsewhere(args, settings) as others, screen_of(args) as emit:  # it forks: no threads before it
+        from tmplbuild.engine.build import build
+        from tmplbuild.recipes import with_features
+
         name = with_features(args.names[0], args.feature)
         build(name, settings=settings, emit=emit, elsewhere=others, **choices(args))
     return 0
@@ -117,7 +117,7 @@ def _run_several(args: argparse.Namespace, arches: list[str]) -> int:
 
     settings = settings_with_jobs(args)
     names = [with_features(name, args.feature) for name in select(settings, args.names, enabled_only=False)]
-    with several_screen(args) as emit, elsewhere(args, settings) as others:
+    with elsewhere(args, settings) as others, several_screen(args) as emit:
         wish = Wish(**{**choices(args), "arch": None}, elsewhere=others)
         report = run(settings, names, emit=emit, enabled_only=False, wish=wish, arches=arches, nice=False)
         finish(report, settings, emit=emit, send=False)

@@ -20,7 +20,9 @@ from tmplbuild.errors import UsageError
 if TYPE_CHECKING:
     from tmplbuild.config import Settings
     from tmplbuild.engine.elsewhere import Elsewhere
-    from tmplbuild.fleet.grid import Tls
+    from tmplbuild.fleet.desk import Desk
+    from tmplbuild.fleet.grid import Grid
+    from tmplbuild.fleet.parties import Tls
     from tmplbuild.fleetconf import FleetSettings
 
 _PARTS = ("base", "tree", "pack", "base+tree", "tree+pack", "base+tree+pack")
@@ -122,7 +124,7 @@ def tls_of(args: argparse.Namespace, fleet: FleetSettings, address: str) -> Tls 
             raise UsageError(f"--tls-{name} is missing", hint="TLS takes --tls-ca, --tls-cert and --tls-key")
         if not os.access(path, os.R_OK):
             raise UsageError("a file of TLS cannot be read", where=str(path))
-    from tmplbuild.fleet.grid import Tls
+    from tmplbuild.fleet.parties import Tls
 
     return Tls(**{name: Path(path) for name, path in given.items()})
 
@@ -139,8 +141,7 @@ def elsewhere(args: argparse.Namespace, settings: Settings) -> Iterator[Elsewher
             raise UsageError("--store is for a fleet", hint="name its --scheduler, or --local-cluster N")
         yield None
         return
-    from tmplbuild.fleet.grid import connected
-    from tmplbuild.fleet.maker import Fleet
+    from tmplbuild.fleet.desk import connected
 
     if args.local_cluster is not None:
         from tmplbuild.fleet.local import local_cluster
@@ -148,20 +149,24 @@ def elsewhere(args: argparse.Namespace, settings: Settings) -> Iterator[Elsewher
         store = args.store or str(settings.state_dir / "fleet" / "store")
         count = _number(args.local_cluster, "--local-cluster")
         with local_cluster(count, settings, store) as address, connected(address, None) as grid:
-            grid.wait_for_workers(60)
-            yield Fleet(grid, store)
+            yield _fleet(grid, store)
         return
     store = _store(args, settings.fleet)
     with connected(scheduler, tls_of(args, settings.fleet, scheduler)) as grid:
-        grid.wait_for_workers(60)
-        yield Fleet(grid, store)
+        yield _fleet(grid, store)
+
+
+def _fleet(grid: Grid | Desk, store: str) -> Elsewhere:
+    from tmplbuild.fleet.maker import Fleet  # Dask is being loaded meanwhile
+
+    return Fleet(grid, store)
 
 
 def show_fleet(args: argparse.Namespace) -> int:
     """Print the workers of a scheduler. Raises UsageError, HostError."""
     fleet = settings_of(args).fleet
     scheduler = _scheduler(args, fleet)
-    from tmplbuild.fleet.grid import connected
+    from tmplbuild.fleet.desk import connected
     from tmplbuild.fleet.identity import identity
 
     with connected(scheduler, tls_of(args, fleet, scheduler)) as grid:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from tmplbuild.cli.fleet import add_fleet, elsewhere
@@ -92,10 +93,11 @@ def _run(args: argparse.Namespace, settings: Settings, *, enabled_only: bool) ->
         "offline": args.offline,
         "boot_test": not args.no_boot_test,
     }
-    with several_screen(args) as emit:
-        with elsewhere(args, settings) as others:
-            asked = Wish(**wish, elsewhere=others)
-            report = run(settings, args.names, emit=emit, enabled_only=enabled_only, wish=asked)
+    with ExitStack() as fleet:
+        others = fleet.enter_context(elsewhere(args, settings))  # it forks: no screen's thread before it
+        emit = fleet.enter_context(several_screen(args))
+        asked = Wish(**wish, elsewhere=others)
+        report = run(settings, args.names, emit=emit, enabled_only=enabled_only, wish=asked)
         if enabled_only and settings.nightly.publish:
             from tmplbuild.publish.nightly import publish_night
 

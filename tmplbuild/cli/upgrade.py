@@ -31,10 +31,10 @@ def add(verbs: Verbs) -> None:
 
 def run_upgrade(args: argparse.Namespace) -> int:
     """Make a template out of an earlier release's."""
-    from tmplbuild.engine.build import build
-
     settings = settings_of(args)
-    with screen_of(args) as emit, elsewhere(args, settings) as others:
+    with elsewhere(args, settings) as others, screen_of(args) as emit:
+        from tmplbuild.engine.build import build
+
         wish = {**choices(args), "out_of": args.source, "called": args.name, "elsewhere": others}
         build(args.to, settings=settings, emit=emit, **wish)
     return 0

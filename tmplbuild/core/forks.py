@@ -25,11 +25,12 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import IO, NoReturn, Protocol
 
-from tmplbuild.core import linux
+from tmplbuild.core.aside import begin
 from tmplbuild.core.process import Sibling, become
 
 _STATUS = struct.Struct("=i")
 _BEGUN = b"B"
+_PATIENCE_S = 60.0  # it may just be importing, on a machine that has much to do
 _MOST = 65536  # bytes of a command line
 _STOP, _KILL = b"T", b"K"
 
@@ -112,8 +113,10 @@ class _Copy:
             fds = [into, self._errors.fileno(), theirs.fileno()]
             socket.send_fds(keeper, [json.dumps(list(words)).encode()], fds)
             theirs.close()
+            self._talk.settimeout(_PATIENCE_S)
             if not self._talk.recv(len(_BEGUN)):
                 raise ConnectionResetError("the process that is kept has ended")
+            self._talk.settimeout(None)
         except OSError:
             self._close()
             raise
@@ -127,7 +130,7 @@ class _Copy:
         self._talk.close()
 
     def lines(self) -> Iterator[bytes]:
-        yield from self._out
+        yield from iter(self._out.readline, b"")  # by itself it would be closed with this generator
 
     def stop(self) -> None:
         self._tell(_STOP)
@@ -251,15 +254,9 @@ class _Nest:
         status = 1
         try:
             os.setsid()
-            linux.die_with_parent()
-            if os.getppid() != parent:
-                os._exit(1)
+            begin(parent)
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-                if signal.getsignal(number) is not signal.SIG_IGN:
-                    plain = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
-                    signal.signal(number, plain)
             os.dup2(out, 1)
             os.dup2(errors, 2)
             for fd in (out, errors, talk):

@@ -256,7 +256,9 @@ class Sibling:
     def lines(self) -> Iterator[bytes]:
         """The lines of its output as they come."""
         assert self._process.stdout is not None
-        yield from self._process.stdout
+        yield from iter(
+            self._process.stdout.readline, b""
+        )  # by itself it would be closed with this generator
 
     def stop(self) -> None:
         """Ask it to clean up and leave."""

@@ -7,9 +7,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tmplbuild.engine.look import Seen
-from tmplbuild.engine.room import wanted
-
 BUILD_MIB = 768
 """Memory of one build with its VE, MiB: what a Debian or Ubuntu build takes at most, rounded up. A recipe
 whose limit is lower counts with that."""
@@ -23,18 +20,6 @@ class Need:
 
     memory_mib: int
     disk_mib: int
-
-
-def need_of(seen: Seen) -> Need:
-    """An estimate from above, made of what the plan is to bring (tmplbuild.engine.room)."""
-    assert seen.world is not None
-    assert seen.plan is not None
-    assert seen.resolved is not None
-    world = seen.world
-    limit = world.loaded.recipe.limits.memory_mib
-    rows = wanted(world.settings, world.cache, seen.resolved.pins, seen.plan, seen.last)
-    size = sum(row.size for row in rows if row.place == world.settings.state_dir)
-    return Need(min(limit, BUILD_MIB), size // _MIB)
 
 
 @dataclass(slots=True)

@@ -15,9 +15,10 @@ from tmplbuild import __version__
 from tmplbuild.config import Settings, as_environment
 from tmplbuild.core.process import be_nice
 from tmplbuild.engine import failure
-from tmplbuild.engine.budget import Budget, available_mib, need_of
+from tmplbuild.engine.budget import Budget, available_mib
 from tmplbuild.engine.courier import deliver
 from tmplbuild.engine.look import Seen, look, select
+from tmplbuild.engine.room import need_of
 from tmplbuild.engine.status import Status, judge
 from tmplbuild.engine.urgency import urgency
 from tmplbuild.engine.workers import Ended, Job, Workers

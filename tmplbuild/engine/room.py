@@ -8,14 +8,18 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tmplbuild.archives.cache import PackageCache
 from tmplbuild.archives.model import Package
 from tmplbuild.config import Settings
+from tmplbuild.engine.budget import BUILD_MIB, Need
 from tmplbuild.engine.pins import Pins
 from tmplbuild.engine.plan import Plan
 from tmplbuild.errors import StoreError
+
+if TYPE_CHECKING:
+    from tmplbuild.engine.look import Seen
 
 UNPACKED = 5
 """A package's files take up to four times its own size; its maintainer scripts write some more."""
@@ -24,6 +28,7 @@ _PACKED = 1.5  # a template's file against the packages it is made of
 _GROWN = 1.2  # or against the last one
 _SMALL = 16 << 20  # records, logs, the layers of stages that only change a few files
 _MB = 1_000_000
+_MIB = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,3 +111,15 @@ def _there(place: Path) -> Path:
 
 def _device(place: Path) -> int:
     return _there(place).stat().st_dev
+
+
+def need_of(seen: Seen) -> Need:
+    """An estimate from above, made of what the plan is to bring (`wanted`)."""
+    assert seen.world is not None
+    assert seen.plan is not None
+    assert seen.resolved is not None
+    world = seen.world
+    limit = world.loaded.recipe.limits.memory_mib
+    rows = wanted(world.settings, world.cache, seen.resolved.pins, seen.plan, seen.last)
+    size = sum(row.size for row in rows if row.place == world.settings.state_dir)
+    return Need(min(limit, BUILD_MIB), size // _MIB)

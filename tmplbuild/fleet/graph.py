@@ -21,6 +21,7 @@ from tmplbuild.fleet.identity import identity
 from tmplbuild.fleet.order import PARTS, part_of
 
 if TYPE_CHECKING:
+    from tmplbuild.fleet.desk import Desk
     from tmplbuild.fleet.grid import Grid
 
 _BASE_FIRST_S = 3600.0  # others may wait for a base
@@ -108,7 +109,7 @@ def _todo(plan: Plan) -> list[tuple[str, tuple[Step, ...]]]:
     return [(part, own) for part, own in found if any(step.name in todo for step in own)]
 
 
-def submit(grid: Grid, order: str, tasks: Sequence[Task], only: Sequence[str] = ()) -> list[Any]:
+def submit(grid: Grid | Desk, order: str, tasks: Sequence[Task], only: Sequence[str] = ()) -> list[Any]:
     """Submit tasks, each to be done after the one before. Returns their futures.
 
     Parameters:

@@ -7,15 +7,12 @@ authority (Dask's own means: distributed.security.Security).
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import os
 import platform
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -23,10 +20,10 @@ from tmplbuild import secrets
 from tmplbuild.config import Settings, as_environment
 from tmplbuild.core.forks import Keeper
 from tmplbuild.engine.budget import BUILD_MIB, available_mib
-from tmplbuild.errors import HostError, UsageError
+from tmplbuild.errors import HostError
 from tmplbuild.fleet import not_installed, part
-from tmplbuild.fleet.identity import identity
-from tmplbuild.fleet.order import refuse_other
+from tmplbuild.fleet.identity import identity, refuse_other
+from tmplbuild.fleet.parties import LostError, Member, Tls, refuse_open
 
 try:
     import dask
@@ -47,39 +44,16 @@ _IDENTITY = "tmplbuild-identity"
 _ARCHES = {"x86_64": ("x86_64", "x86"), "aarch64": ("aarch64", "armhf"), "armv7l": ("armhf",)}
 
 
-@dataclass(frozen=True, slots=True)
-class Tls:
-    """A certificate authority's file, and one party's own certificate and key."""
-
-    ca: Path
-    cert: Path
-    key: Path
-
-    def security(self) -> Security:
-        """The same in Dask's words."""
-        pair = {
-            f"tls_{role}_{what}": str(path)
-            for role in ("client", "scheduler", "worker")
-            for what, path in (("cert", self.cert), ("key", self.key))
-        }
-        return Security(tls_ca_file=str(self.ca), require_encryption=True, **pair)
-
-
-def refuse_open(address: str, tls: Tls | None) -> None:
-    """Raise UsageError for an address that others reach, when nobody would have to show who he is."""
-    host = urlsplit(address if "://" in address else f"//{address}").hostname or ""
-    try:
-        local = ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        local = host == "localhost"
-    if not local and tls is None:
-        raise UsageError(
-            "a fleet on a network needs TLS: whoever reaches a scheduler without it runs commands as root",
-            where=address,
-            hint="--tls-ca, --tls-cert and --tls-key, on all machines; docs/fleet.md tells how to make them",
-        )
-    if tls is not None and address.startswith("tcp://"):
-        raise UsageError("with TLS the address is tls://HOST:PORT", where=address)
+def _security(tls: Tls | None) -> Security:
+    """The same in Dask's words."""
+    if tls is None:
+        return Security()
+    pair = {
+        f"tls_{role}_{what}": str(path)
+        for role in ("client", "scheduler", "worker")
+        for what, path in (("cert", tls.cert), ("key", tls.key))
+    }
+    return Security(tls_ca_file=str(tls.ca), require_encryption=True, **pair)
 
 
 def resources(settings: Settings, jobs: int) -> dict[str, float]:
@@ -116,7 +90,7 @@ def serve(listen: str, tls: Tls | None, dashboard: str, ready: Callable[[str], N
             protocol=parts.scheme,
             host=parts.hostname,
             port=PORT if parts.port is None else parts.port,
-            security=tls.security() if tls else Security(),
+            security=_security(tls),
             dashboard_address=dashboard,
         )
         async with scheduler:
@@ -162,7 +136,7 @@ def work(
             nthreads=jobs,
             name=name,
             host=listen or None,
-            security=tls.security() if tls else Security(),
+            security=_security(tls),
             resources=resources(settings, jobs),
             memory_limit=0,  # builds are processes of their own, within cgroups
             dashboard_address="127.0.0.1:0",
@@ -223,19 +197,6 @@ def _quiet() -> None:
 # -- client ---------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
-    """A worker as the scheduler sees it; `running`: template and stage of each part that it does."""
-
-    name: str
-    address: str
-    version: str
-    arches: tuple[str, ...]
-    jobs: int
-    memory_mib: int
-    running: tuple[str, ...]
-
-
 _LOST = (
     distributed.scheduler.KilledWorker,
     distributed.CancelledError,
@@ -244,10 +205,6 @@ _LOST = (
     TimeoutError,
     UnboundLocalError,  # of distributed.utils.sync, when what it waits for is called off
 )
-
-
-class LostError(Exception):
-    """The scheduler, or worker after worker, was lost with a task."""
 
 
 class Grid:
@@ -383,17 +340,13 @@ def _member(address: str, row: dict[str, Any]) -> Member:
     )
 
 
-@contextmanager
-def connected(scheduler: str, tls: Tls | None) -> Iterator[Grid]:
-    """A client of the scheduler at this address. Raises UsageError, HostError."""
-    refuse_open(scheduler, tls)
+def reach(scheduler: str, tls: Tls | None) -> Grid:
+    """The fleet of the scheduler at this address. Raises HostError."""
     _quiet()
 
     def connect() -> distributed.Client:
         try:
-            client = distributed.Client(
-                scheduler, security=tls.security() if tls else Security(), timeout=30, set_as_default=False
-            )
+            client = distributed.Client(scheduler, security=_security(tls), timeout=30, set_as_default=False)
         except (OSError, TimeoutError) as error:
             raise HostError(
                 "the fleet's scheduler cannot be reached",
@@ -407,8 +360,4 @@ def connected(scheduler: str, tls: Tls | None) -> Iterator[Grid]:
             refuse_other(str(theirs), f"the scheduler at {scheduler}")
         return client
 
-    grid = Grid(connect)
-    try:
-        yield grid
-    finally:
-        grid.close()
+    return Grid(connect)

@@ -7,6 +7,7 @@ import hashlib
 from pathlib import Path
 
 from tmplbuild import __version__
+from tmplbuild.errors import HostError
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 
@@ -20,6 +21,16 @@ def identity() -> str:
             f"{path.relative_to(_PACKAGE)}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode()
         )
     return f"{__version__}+{total.hexdigest()[:12]}"
+
+
+def refuse_other(theirs: str, who: str) -> None:
+    """Raise HostError when another version of the program speaks."""
+    if theirs != identity():
+        raise HostError(
+            f"{who} is of another version of tmplbuild",
+            why=f"theirs is {theirs}, this machine has {identity()}",
+            hint="install the same version on all machines of the fleet",
+        )
 
 
 def files() -> list[tuple[str, int, int]]:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tmplbuild import errors
 from tmplbuild.config import Settings
@@ -27,11 +27,15 @@ from tmplbuild.events import Emit, Note, PackedAway, StageDone, StageFailed, Sta
 from tmplbuild.fleet.arrival import Arrival, bring
 from tmplbuild.fleet.crew import FleetCrew
 from tmplbuild.fleet.graph import at_once, needs_of, submit, tasks_of
-from tmplbuild.fleet.grid import Grid, LostError
 from tmplbuild.fleet.identity import identity
 from tmplbuild.fleet.order import give, part_of, secrets_of
+from tmplbuild.fleet.parties import LostError
 from tmplbuild.fleet.shared import SharedStore
 from tmplbuild.ui.jsonlines import event_of
+
+if TYPE_CHECKING:
+    from tmplbuild.fleet.desk import Desk
+    from tmplbuild.fleet.grid import Grid
 
 Found = dict[str, Any]
 
@@ -39,6 +43,7 @@ _ATTEMPTS = 6
 _RETRYABLE = {kind.exit_code for kind in (FetchError, StoreError, BusyError)}
 """What another machine, or the same one later, may do better: no mirror answered, the disk was full, the
 store could not be reached. A script that fails, and bytes that are wrong, are so everywhere."""
+_COME_S = 60.0  # workers that have just been started
 _BACK_S = 180.0  # a scheduler that is restarted is waited for
 
 
@@ -50,7 +55,7 @@ class Fleet:
         store: the shared store's address.
     """
 
-    def __init__(self, grid: Grid, store: str) -> None:
+    def __init__(self, grid: Grid | Desk, store: str) -> None:
         self.grid = grid
         self.shared = SharedStore(store)
         self._made: set[str] | None = None
@@ -66,6 +71,7 @@ class Fleet:
         """See `Elsewhere.has`; the store is asked once, at the first question."""
         with self._lock:
             if self._made is None:
+                self.grid.wait_for_workers(_COME_S)
                 self._made = {name.removesuffix(".json") for name in self.shared.names("layers")}
             return key in self._made
 
@@ -97,6 +103,7 @@ class Fleet:
 
     def crew(self, settings: Settings, asked: Wish, emit: Emit) -> Crew:
         """See `Elsewhere.crew`."""
+        self.grid.wait_for_workers(_COME_S)
         jobs = sum(one.jobs for one in self.grid.members() if one.version == identity())
         return FleetCrew(
             settings, asked, emit, at_once=at_once(jobs), common=self.common.update, stop=self.stop

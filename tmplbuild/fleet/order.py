@@ -25,9 +25,9 @@ from tmplbuild.engine.plan import Plan, Planned
 from tmplbuild.engine.source import Source
 from tmplbuild.engine.steps import LOOKS_ONLY, Step
 from tmplbuild.engine.world import Resolved, World, keys_dirs, world_of
-from tmplbuild.errors import HostError, VerifyError
+from tmplbuild.errors import VerifyError
 from tmplbuild.events import Emit
-from tmplbuild.fleet.identity import identity
+from tmplbuild.fleet.identity import identity, refuse_other
 from tmplbuild.fleet.shared import SharedStore
 from tmplbuild.recipes import travel
 
@@ -187,13 +187,3 @@ def _planned(rows: list[dict[str, Any]]) -> Iterator[Planned]:
     for row in rows:
         step = Step(row["name"], row["key"], row["parent"], row["handed"], row["makes_layer"])
         yield Planned(step, row["runs"], row["reason"], row["again"])
-
-
-def refuse_other(theirs: str, who: str) -> None:
-    """Raise HostError when another version of the program speaks."""
-    if theirs != identity():
-        raise HostError(
-            f"{who} is of another version of tmplbuild",
-            why=f"theirs is {theirs}, this machine has {identity()}",
-            hint="install the same version on all machines of the fleet",
-        )

@@ -12,7 +12,7 @@ from typing import Any
 
 from tmplbuild.core.forks import Running
 from tmplbuild.errors import BusyError, StageError
-from tmplbuild.fleet.order import refuse_other
+from tmplbuild.fleet.identity import refuse_other
 from tmplbuild.ui.errors import error_object
 
 Found = dict[str, Any]
@@ -134,11 +134,13 @@ def _let_end(run: Running) -> None:
     ended = threading.Event()
 
     def wait() -> None:
-        for _ in run.lines():
-            pass
-        run.wait()
-        _running.discard(ended)
-        ended.set()
+        try:
+            for _ in run.lines():
+                pass
+            run.wait()
+        finally:
+            _running.discard(ended)
+            ended.set()
 
     _running.add(ended)
     threading.Thread(target=wait, name="end", daemon=True).start()

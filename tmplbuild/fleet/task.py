@@ -3,7 +3,6 @@ what it makes goes there."""
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -23,6 +22,7 @@ from tmplbuild.engine.locks import layer_lock
 from tmplbuild.engine.plan import Plan, Planned
 from tmplbuild.engine.record import stage_row
 from tmplbuild.engine.steps import Step
+from tmplbuild.engine.store import Store
 from tmplbuild.engine.world import prepare_host
 from tmplbuild.errors import StageError, TmplbuildError, VerifyError
 from tmplbuild.events import Emit, Event, PackedAway, RunStarted, StageDone
@@ -30,6 +30,7 @@ from tmplbuild.fleet import layers
 from tmplbuild.fleet.arrival import bring, packed_name
 from tmplbuild.fleet.order import Opened, part_of, take
 from tmplbuild.fleet.shared import SharedStore
+from tmplbuild.fleet.uploads import Uploads
 from tmplbuild.ui.errors import error_object
 
 Found = dict[str, Any]
@@ -44,7 +45,23 @@ def run(
         tell: called with what came of it: stages, and digests of logs and of the packed file; or the error,
             with the logs, under "error". What this machine then does for itself alone, nobody waits for.
     """
-    shared = SharedStore(store)
+    uploads = Uploads(store, settings)
+    try:
+        _do(order, part, SharedStore(store), settings, emit, tell, uploads)
+    finally:
+        uploads.close()
+    Store(settings.state_dir).make_durable()
+
+
+def _do(
+    order: str,
+    part: str,
+    shared: SharedStore,
+    settings: Settings,
+    emit: Emit,
+    tell: Callable[[Found], None],
+    uploads: Uploads,
+) -> None:
     opened = take(order, shared, settings, emit)
     world = opened.world
     emit(RunStarted(world.template, (part,)))
@@ -52,17 +69,18 @@ def run(
     with exclusive(lock, f"another part of {world.template} is at work here", grace_s=60):
         world.core.gc()
         prepare_host(world)
-        task = _Task(opened, part_of(tuple(row.step for row in opened.plan.steps), part), shared)
+        task = _Task(opened, part_of(tuple(row.step for row in opened.plan.steps), part), shared, uploads)
         found: Found = {}
         try:
             done = task.run()
             if part.endswith("pack"):
                 found |= task.packed()
         except TmplbuildError as error:
+            with suppress(TmplbuildError):  # what was made before is not to be made again elsewhere
+                uploads.finish()
             tell(found | {"error": error_object(error), "logs": task.logs()})
             return
         tell(found | {"stages": [stage_row(row) for row in done], "logs": task.logs()})
-    world.store.make_durable()
 
 
 @dataclass
@@ -70,8 +88,9 @@ class _Task:
     opened: Opened
     steps: tuple[Step, ...]
     shared: SharedStore
+    uploads: Uploads
     began: float = field(default_factory=time.time)
-    away: dict[str, str] = field(default_factory=dict)  # digests of what a packed template is
+    away: Future[dict[str, str]] = field(default_factory=Future)  # digests of what a packed template is
 
     def run(self) -> list[Done]:
         """Run the steps; those that somebody has made meanwhile are only fetched."""
@@ -85,21 +104,19 @@ class _Task:
         after = tuple(replace(row, runs=False) for row in rows[first + len(here) :])
         plan = Plan(opened.plan.template, (*before, *here, *after), "")
         self._fetch_packages(plan)
-        with ThreadPoolExecutor(1, "push") as pool:
-            pushed: list[Future[None]] = [pool.submit(self._share_packages, plan)]
-            known = {row.step.name: row for row in (*before, *here)}
+        self.uploads.packages([world.cache.path(one.sha256) for one in self._packages(plan) if _plain(one)])
+        known = {row.step.name: row for row in (*before, *here)}
 
-            def heard(event: Event) -> None:
-                if isinstance(event, StageDone):
-                    pushed.append(pool.submit(self._share, known[event.stage]))
-                    if event.stage == "pack":
-                        pushed.append(pool.submit(self._put_away, cached=event.cached))
-                world.emit(event)
+        def heard(event: Event) -> None:
+            if isinstance(event, StageDone):
+                self._share(known[event.stage])
+                if event.stage == "pack":
+                    self._put_away(cached=event.cached)
+            world.emit(event)
 
-            shop = shop_of(world, opened.resolved, plan, heard)
-            done = execute(Plan(plan.template, (*before, *here), ""), shop)
-            for future in pushed:
-                future.result()
+        shop = shop_of(world, opened.resolved, plan, heard)
+        done = execute(Plan(plan.template, (*before, *here), ""), shop)
+        self.uploads.finish()
         return done[first:]
 
     def _seen(self, rows: Sequence[Planned], first: int) -> Iterator[Planned]:
@@ -147,17 +164,7 @@ class _Task:
         return next(step.key for step in self.steps if step.name == name)
 
     def _share(self, row: Planned) -> None:
-        """Upload a layer that the fleet does not have, be it of an earlier run that was killed before it had
-        uploaded what it made. What another machine has brought first stays, unless it is to be made anew."""
-        world, key = self.opened.world, row.step.key
-        layer = world.store.get(key)
-        assert layer is not None
-        told = layers.known(layer) is not None and self.shared.read_json(layers.name_of(key)) is not None
-        if told and not (row.again and row.runs):
-            return
-        scratch, threads = world.settings.state_dir / "fleet", len(os.sched_getaffinity(0))
-        below = [one for one in map(world.store.get, self._booted(row.step)) if one is not None]
-        layers.push(layer, self.shared, scratch, threads=threads, below=below, anew=row.again)
+        self.uploads.layer(row.step.key, self._booted(row.step), made=row.runs, anew=row.again)
 
     def _booted(self, step: Step) -> list[str]:
         """The keys of the layers from the one that a boot left to the one below this."""
@@ -176,19 +183,20 @@ class _Task:
         Parameters:
             cached: it was not made just now, when its digest was.
         """
-        world, keys = self.opened.world, {name: self._key(name) for name in ("pack", "check")}
-        layer = world.store.get(keys["pack"])
+        store, key = self.opened.world.store, self._key("pack")
+        layer = store.get(key)
         assert layer is not None
         sha256 = "" if cached else str(layer.note["sha256"])
-        self.away = {
-            "pack": self.shared.put(world.store.artifact(keys["pack"]), sha256),
-            "check": self.shared.put(world.store.facts(keys["check"])),
-        }
-        world.emit(PackedAway(**self.away))
+        self.away = self.uploads.packed(store.artifact(key), sha256, store.facts(self._key("check")))
+        self.away.add_done_callback(self._tell_away)
+
+    def _tell_away(self, done: Future[dict[str, str]]) -> None:
+        if done.exception() is None:
+            self.opened.world.emit(PackedAway(**done.result()))
 
     def packed(self) -> Found:
         """Tell the store of the packed template. Raises VerifyError when one of another digest is there."""
-        world, key, found = self.opened.world, self._key("pack"), self.away
+        world, key, found = self.opened.world, self._key("pack"), self.away.result()
         sha256 = found["pack"]
         self.shared.write_json(f"artifacts/{key}/{sha256}.json", found)
         names = [name.removesuffix(".json") for name in self.shared.names(f"artifacts/{key}")]
@@ -228,13 +236,6 @@ class _Task:
         cache = self.opened.world.cache
         if self.shared.has(package.sha256):
             self.shared.get(package.sha256, cache.path(package.sha256), cache)
-
-    def _share_packages(self, plan: Plan) -> None:
-        cache = self.opened.world.cache
-        for package in self._packages(plan):
-            path = cache.path(package.sha256)
-            if _plain(package) and path.exists():
-                self.shared.put(path)
 
     def _packages(self, plan: Plan) -> Iterable[Package]:
         pins, todo = self.opened.resolved.pins, {row.step.name for row in plan.todo}
