@@ -94,12 +94,12 @@ class Command(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class PackedAway(Event):
-    """The packed template, which is still being tried, lies in the fleet's store: its digest, and that of the
-    facts of its tree."""
+class Away(Event):
+    """What a stage made lies in the fleet's store, while others still go on: the facts of the tree (check),
+    the packed template (pack)."""
 
-    pack: str
-    check: str
+    stage: str
+    sha256: str
 
 
 @dataclass(frozen=True, slots=True)

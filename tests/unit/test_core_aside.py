@@ -52,8 +52,8 @@ class Clerk:
         os._exit(1)
 
     def linger(self, path: Path) -> None:
-        self.say("lingering")
         try:
+            self.say("lingering")
             time.sleep(60)
         finally:
             path.write_text("cleaned up")

@@ -16,13 +16,13 @@ import pytest
 from tests.unit.test_ui_night import NIGHT
 from tmplbuild import events, ui
 from tmplbuild.events import (
+    Away,
     Bytes,
     Command,
     Detail,
     Event,
     Note,
     Output,
-    PackedAway,
     Progress,
     RunDone,
     RunStarted,
@@ -64,7 +64,7 @@ RUN: list[Event] = [
     Bytes("packages", 58_000_000, 58_000_000, ended=True),
     Note("a mirror is slow", "warning"),
     Detail("chosen: awk is provided by mawk"),
-    PackedAway("0" * 64, "1" * 64),
+    Away("pack", "0" * 64),
     StageDone("install", 2, 2, 8.1, False),
     RunDone("debian-12-x86_64", False, SUMMARY),
 ]

@@ -79,6 +79,9 @@ def add(verbs: Verbs) -> None:
         "part", metavar="PART", nargs="?", choices=_PARTS, help="base, tree, pack; neighbours: tree+pack"
     )
     task.add_argument(
+        "--stacks", action="store_true", help="VEs run here on layers that are stacked: it need not be tried"
+    )
+    task.add_argument(
         "--socket", metavar="FD", help="take command lines from here, and run each in a copy of this process"
     )
     add_store(task)
@@ -157,7 +160,8 @@ def elsewhere(args: argparse.Namespace, settings: Settings) -> Iterator[Elsewher
 
 
 def _fleet(grid: Grid | Desk, store: str) -> Elsewhere:
-    from tmplbuild.fleet.maker import Fleet  # Dask is being loaded meanwhile
+    import tmplbuild.engine.chronicle  # noqa: F401  # a build wants it, and Dask is being loaded meanwhile
+    from tmplbuild.fleet.maker import Fleet
 
     return Fleet(grid, store)
 
@@ -237,6 +241,7 @@ def run_worker(args: argparse.Namespace) -> int:
         tls_of(args, settings.fleet, scheduler),
         settings=settings,
         store=_store(args, settings.fleet),
+        stacks=probe.mode == "overlay",
         name=name,
         jobs=jobs,
         listen=args.listen,
@@ -260,7 +265,8 @@ def run_task(args: argparse.Namespace) -> int:
         def tell(found: dict[str, Any]) -> None:
             print(json.dumps({"event": "task_done", "found": found}), flush=True)
 
-        run(args.order, args.part, _store(args, settings.fleet), settings, emit, tell)
+        store = _store(args, settings.fleet)
+        run(args.order, args.part, store, settings, emit, tell, stacks=args.stacks)
     return 0
 
 

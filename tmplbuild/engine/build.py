@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -147,14 +147,22 @@ def _make(
     """
 
     def run(resolved: Resolved, plan: Plan) -> list[Done]:
-        def meanwhile(done: list[Done]) -> None:
+        def look_ahead(packages: Iterable[Mapping[str, Any]] = ()) -> None:
+            from tmplbuild.engine.facts import facts_of
+
+            keys = {row.step.name: row.step.key for row in plan.steps}
             with suppress(TmplbuildError):  # whoever needs it will tell
-                book.look_ahead(*_told(world, resolved, plan, done))
+                facts = facts_of(world, keys, packages, resolved.pins)
+                if facts.packages:
+                    book.look_ahead(resolved.pins, keys, facts)
 
         if asked.elsewhere is not None:
-            return asked.elsewhere.make(world, resolved, plan, book, meanwhile)
+            return asked.elsewhere.make(world, resolved, plan, book, look_ahead)
         from tmplbuild.engine.actions import shop_of
         from tmplbuild.engine.execute import execute
+
+        def meanwhile(done: list[Done]) -> None:
+            look_ahead(next(row for row in done if row.name == "pack").note["packages"])
 
         return execute(plan, replace(shop_of(world, resolved, plan, book), meanwhile=meanwhile))
 

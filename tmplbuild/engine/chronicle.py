@@ -44,7 +44,7 @@ class Chronicle:
         self._world = world
         self._start = start
         self._stages: list[str] = []
-        self._found: tuple[str, Comparison | None] | None = None
+        self._ahead: tuple[str, Facts, Comparison] | None = None  # against which build, of what, what
         last = world.record()
         self.history.mend(world.template, "" if last is None else str(last.get("build", "")))
 
@@ -55,9 +55,17 @@ class Chronicle:
             self.warnings.append(event.text)
         self._world.emit(event)
 
-    def look_ahead(self, record: Mapping[str, Any], facts: Facts) -> None:
-        """Work out what a build changes while its boot test still runs, for `stage`. Raises StoreError."""
-        self._compared(record, facts, "")
+    def look_ahead(self, pins: Pins, keys: Mapping[str, str], facts: Facts) -> None:
+        """Work out what a build changes while it is still being packed or tried, for `stage`.
+
+        Parameters:
+            keys: the key of each step by name, in order.
+
+        Raises StoreError.
+        """
+        last = self.history.last_good(self._world.template)
+        if last is not None:
+            self._ahead = last.id, facts, self._difference(last, pins, keys, facts)
 
     def stage(self, record: Mapping[str, Any], facts: Facts) -> tuple[Build, Comparison | None]:
         """Write a good build, which nobody sees until `reveal`. Returns it with what its file changed since
@@ -69,7 +77,7 @@ class Chronicle:
         last = self.history.last_good(world.template)
         again = last is not None and last.sha256 == summary["sha256"]
         build_id = self.history.new_id(world.template, record["made"], summary["sha256"])
-        changes = self._compared(record, facts, last.id if last is not None and again else build_id)
+        changes = self._changes(record, facts, last.id if last is not None and again else build_id)
         build = Build(
             id=build_id,
             template=world.template,
@@ -114,38 +122,40 @@ class Chronicle:
         except StoreError as trouble:
             self._world.emit(Note(f"{trouble}", "warning"))
 
-    def _compared(self, record: Mapping[str, Any], facts: Facts, build_id: str) -> Comparison | None:
-        """What a file changed, worked out once; only the build's id may not be known the first time."""
-        sha256 = str(record["summary"]["sha256"])
-        if self._found is None or self._found[0] != sha256:
-            self._found = sha256, self._changes(record, facts, build_id)
-        changes = self._found[1]
-        return changes and replace(changes, after=replace(changes.after, build=build_id))
-
     def _changes(self, record: Mapping[str, Any], facts: Facts, build_id: str) -> Comparison | None:
+        """What a file changed since the last one that differs from it."""
         summary = record["summary"]
         last = self.history.last_good(self._world.template, but=summary["sha256"])
         if last is None:
             return None
-        try:
-            old = self.history.facts(last)
-        except StoreError as error:
-            self._world.emit(Note(f"what changed since the last build is not known: {error}", "warning"))
-            return None
+        if self._ahead is not None and self._ahead[:2] == (last.id, facts):
+            found = self._ahead[2]
+        else:
+            try:
+                found = self._difference(last, Pins.from_json(record["pins"]), keys_of(record), facts)
+            except StoreError as error:
+                told = f"what changed since the last build is not known: {error}"
+                self._world.emit(Note(told, "warning"))
+                return None
+        return replace(found, after=replace(found.after, build=build_id, sha256=summary["sha256"]))
+
+    def _difference(self, last: Build, pins: Pins, keys: Mapping[str, str], facts: Facts) -> Comparison:
+        """What a tree changed since a build; the digest of its file need not be known yet."""
+        old = self.history.facts(last)
         sides = (
             Side(last.template, last.id, last.sha256, last.size),
-            Side(self._world.template, build_id, summary["sha256"], summary["size"]),
+            Side(self._world.template, "", "", facts.size),
         )
-        debs = of_debs(self._debs(record))
-        if not any(self._world.store.get(row["key"]) for row in record["steps"]):
+        debs = of_debs(self._debs(pins))
+        if not any(self._world.store.get(key) for key in keys.values()):
             return compare(old, facts, sides=sides, changelogs=debs)  # the tree was made on another machine
-        rootfs = rootfs_of(self._world, packed_tree(keys_of(record)))
+        rootfs = rootfs_of(self._world, packed_tree(keys))
         with self._world.core.tree(rootfs, writable=False) as tree:
             changelogs = first_of(of_tree(tree), debs)
             return compare(old, facts, sides=sides, changelogs=changelogs)
 
-    def _debs(self, record: Mapping[str, Any]) -> Any:
-        pinned = Pins.from_json(record["pins"]).target.packages
+    def _debs(self, pins: Pins) -> Any:
+        pinned = pins.target.packages
         digests = {(one.name, one.version): one.sha256 for one in pinned if one.filename.endswith(".deb")}
 
         def file_of(package: Package) -> Path | None:

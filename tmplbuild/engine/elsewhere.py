@@ -37,13 +37,13 @@ class Elsewhere(Protocol):
         resolved: Resolved,
         plan: Plan,
         emit: Emit,
-        meanwhile: Callable[[list[Done]], None],
+        look_ahead: Callable[[], None],
     ) -> list[Done]:
         """Have the plan's steps done. The packed file, the facts of its tree and the logs are then in
         this machine's store. Raises as `tmplbuild.engine.execute.execute` does.
 
         Parameters:
-            meanwhile: see `tmplbuild.engine.execute.Shop`.
+            look_ahead: called when the facts of the tree are here, if the template is not yet made.
         """
 
     def crew(self, settings: Settings, asked: Wish, emit: Emit) -> Crew:

@@ -174,10 +174,14 @@ def core_of(settings: Settings, emit: Emit) -> Callable[[], Core]:
     return functools.cache(core)
 
 
-def prepare_host(world: World) -> None:
+def prepare_host(world: World, *, stacks: bool = False) -> None:
     """See that VEs can run on this machine, and how layers are made here. Takes a twentieth of a second,
-    so it is asked only when something is to be done. Raises HostError."""
-    if world.core.stacks(world.store.dir):
+    so it is asked only when something is to be done. Raises HostError.
+
+    Parameters:
+        stacks: it has been tried already, and layers can be stacked.
+    """
+    if stacks or world.core.stacks(world.store.dir):
         world.store.mode = "overlay"
     else:
         _say_why_not(world)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import shutil
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from tmplbuild.engine.plan import Plan
 from tmplbuild.engine.store import disk_error
 from tmplbuild.engine.world import Resolved, World
 from tmplbuild.errors import StoreError
-from tmplbuild.events import PackedAway
+from tmplbuild.events import Away
 from tmplbuild.fleet import layers
 from tmplbuild.fleet.shared import SharedStore
 
@@ -24,10 +24,10 @@ Found = dict[str, Any]
 
 
 class Arrival:
-    """One template's. It begins as soon as the template is packed, while it is still being tried.
+    """One template's. Each thing comes as soon as it is there, beside what is still done.
 
     Parameters:
-        meanwhile: is given the steps up to the pack when all has come, if the others are not yet done.
+        look_ahead: called when the facts are here, and the packages.
     """
 
     def __init__(
@@ -36,27 +36,28 @@ class Arrival:
         world: World,
         resolved: Resolved,
         plan: Plan,
-        meanwhile: Callable[[list[Done]], None],
+        look_ahead: Callable[[], None],
     ) -> None:
         self._shared, self._world, self._resolved, self._plan = shared, world, resolved, plan
-        self._meanwhile = meanwhile
+        self._look_ahead = look_ahead
         self._keys = {row.step.name: row.step.key for row in plan.steps}
         self._brought: dict[str, str] = {}
-        self._ahead: threading.Thread | None = None
+        self._have_packages = False
+        self._ahead: dict[str, threading.Thread] = {}
 
-    def begin(self, packed: PackedAway) -> None:
+    def begin(self, away: Away) -> None:
         """Fetch what is said to be there, beside whatever else goes on."""
-        if self._ahead is None:  # else it is an attempt after one that was lost: `complete` will see to it
-            self._ahead = threading.Thread(
-                target=self._look_ahead, args=(packed,), name="arrival", daemon=True
-            )
-            self._ahead.start()
+        if away.stage not in self._ahead:  # else it is another attempt's: `complete` will see to it
+            thread = threading.Thread(target=self._fetch_ahead, args=(away,), name="arrival", daemon=True)
+            self._ahead[away.stage] = thread
+            thread.start()
 
-    def _look_ahead(self, packed: PackedAway) -> None:
+    def _fetch_ahead(self, away: Away) -> None:
         with suppress(Exception):  # `complete` does what was not done, and tells
-            self._fetch({"pack": packed.pack, "check": packed.check})
-            done = self._done(())
-            self._meanwhile(done[: 1 + next(at for at, row in enumerate(done) if row.name == "pack")])
+            self._fetch(away.stage, away.sha256)
+            if away.stage == "check":
+                self._fetch_packages()
+                self._look_ahead()
 
     def complete(self, parts: Sequence[Found]) -> list[Done]:
         """See that all is there. Returns how the steps went.
@@ -66,8 +67,8 @@ class Arrival:
 
         Raises StoreError, VerifyError.
         """
-        if self._ahead is not None:
-            self._ahead.join()
+        for thread in self._ahead.values():
+            thread.join()
         name = packed_name(self._keys["pack"])
         packed = self._shared.read_json(name)
         if packed is None:
@@ -76,26 +77,28 @@ class Arrival:
                 where=f"{self._shared.address}/{name}",
                 hint="it was removed in the meantime: run the same again",
             )
-        self._fetch(packed)
+        for stage in ("check", "pack"):
+            self._fetch(stage, packed[stage])
+        self._fetch_packages()
         return self._done(parts)
 
-    def _fetch(self, found: Mapping[str, str]) -> None:
-        store = self._world.store
-        for name, place in (("pack", store.artifact), ("check", store.facts)):
-            if self._brought.get(name) != found[name]:
-                bring(found[name], place(self._keys[name]), self._world, self._shared, lasting=True)
-                self._brought[name] = found[name]
-        if "packages" not in self._brought:
-            self._fetch_packages()
-            self._brought["packages"] = "all"
+    def _fetch(self, stage: str, sha256: str) -> None:
+        if self._brought.get(stage) != sha256:
+            store = self._world.store
+            place = {"check": store.facts, "pack": store.artifact}[stage]
+            bring(sha256, place(self._keys[stage]), self._world, self._shared, lasting=True)
+            self._brought[stage] = sha256
 
     def _fetch_packages(self) -> None:
+        if self._have_packages:
+            return
         cache, last = self._world.cache, self._world.record() or {}
         old = {row[6] for row in last.get("pins", {}).get("target", {}).get("packages", ())}
         for package in self._resolved.pins.target.packages if old else ():
             known = package.sha256 in old or ":" in package.sha256 or cache.has(package.sha256)
             if not known and self._shared.has(package.sha256):
                 self._shared.get(package.sha256, cache.path(package.sha256), cache)
+        self._have_packages = True
 
     def _done(self, parts: Sequence[Found]) -> list[Done]:
         ran = {row["name"]: (row, one["worker"]) for one in parts for row in one["stages"]}

@@ -107,6 +107,7 @@ def work(
     *,
     settings: Settings,
     store: str,
+    stacks: bool,
     name: str,
     jobs: int,
     listen: str,
@@ -116,6 +117,7 @@ def work(
 
     Parameters:
         store: the shared store's address.
+        stacks: whether VEs run here on layers that are stacked.
         jobs: parts of builds at once.
         listen: the address of this machine that the others reach; "" for the one that leads to the
             scheduler.
@@ -146,7 +148,7 @@ def work(
         )
         part.here = part.Place(
             name=name,
-            store=store,
+            words=("--store", store, *(["--stacks"] if stacks else [])),
             start=keeper.start,
             tell=lambda found: worker.log_event(TOPIC, found),
             wanted=wanted,

@@ -23,7 +23,7 @@ from tmplbuild.engine.plan import Plan
 from tmplbuild.engine.urgency import urgency
 from tmplbuild.engine.world import Resolved, Wish, World
 from tmplbuild.errors import BusyError, FetchError, StageError, StoreError, TmplbuildError
-from tmplbuild.events import Emit, Note, PackedAway, StageDone, StageFailed, StageStarted
+from tmplbuild.events import Away, Emit, Note, StageDone, StageFailed, StageStarted
 from tmplbuild.fleet.arrival import Arrival, bring
 from tmplbuild.fleet.crew import FleetCrew
 from tmplbuild.fleet.graph import at_once, needs_of, submit, tasks_of
@@ -81,11 +81,11 @@ class Fleet:
         resolved: Resolved,
         plan: Plan,
         emit: Emit,
-        meanwhile: Callable[[list[Done]], None],
+        look_ahead: Callable[[], None],
     ) -> list[Done]:
         """See `Elsewhere.make`."""
         order = give(world, resolved, plan, self.shared, self._sent)
-        arrival = Arrival(self.shared, world, resolved, plan, meanwhile)
+        arrival = Arrival(self.shared, world, resolved, plan, look_ahead)
         job = _Job(self, world, plan, order, emit, arrival)
         try:
             found = job.run()
@@ -245,7 +245,7 @@ class _Job:
             elif isinstance(event, StageFailed):
                 self.stage = event.stage
                 self.emit(replace(event, log=self._log(), host=bundle["host"]))
-            elif isinstance(event, PackedAway):
+            elif isinstance(event, Away):
                 self.arrival.begin(event)
             elif event is not None:
                 self.emit(event)

@@ -20,7 +20,7 @@ Found = dict[str, Any]
 _EVERY_S = 0.3  # events go to the scheduler in bundles
 _LOOK_S = 0.5
 _GRACE_S = 60.0  # a part that is to stop takes down its VE first
-_AT_ONCE = ("stage", "packed_away")
+_AT_ONCE = ("stage", "away")
 _DULL = {"bytes", "output", "command"}
 
 
@@ -30,14 +30,14 @@ class Place:
 
     Parameters:
         name: as the report calls it.
-        store: the shared store's address, as this machine reaches it.
+        words: options of each part: the shared store's address, as this machine reaches it.
         start: a run of the tool with this machine's settings.
         tell: sends a bundle of events to whoever listens.
         wanted: whether somebody still waits for a task, by its key.
     """
 
     name: str
-    store: str
+    words: Sequence[str]
     start: Callable[[Sequence[str]], Running]
     tell: Callable[[Found], None]
     wanted: Callable[[str], bool]
@@ -76,7 +76,7 @@ def perform(tool: str, key: str, order: str, part: str, *before: Found) -> Found
         if "error" in one:
             return one
     refuse_other(tool, "the order")
-    run = here.start(["task", order, part, "--store", here.store, "--json"])
+    run = here.start(["task", order, part, *here.words, "--json"])
     last: Found = {}
     with _watched(run, key, here) as stopped:
         last = _followed(run, key, part, here)

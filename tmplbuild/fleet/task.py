@@ -25,7 +25,7 @@ from tmplbuild.engine.steps import Step
 from tmplbuild.engine.store import Store
 from tmplbuild.engine.world import prepare_host
 from tmplbuild.errors import StageError, TmplbuildError, VerifyError
-from tmplbuild.events import Emit, Event, PackedAway, RunStarted, StageDone
+from tmplbuild.events import Away, Emit, Event, RunStarted, StageDone
 from tmplbuild.fleet import layers
 from tmplbuild.fleet.arrival import bring, packed_name
 from tmplbuild.fleet.order import Opened, part_of, take
@@ -37,17 +37,25 @@ Found = dict[str, Any]
 
 
 def run(
-    order: str, part: str, store: str, settings: Settings, emit: Emit, tell: Callable[[Found], None]
+    order: str,
+    part: str,
+    store: str,
+    settings: Settings,
+    emit: Emit,
+    tell: Callable[[Found], None],
+    *,
+    stacks: bool = False,
 ) -> None:
     """Do a part of an order.
 
     Parameters:
+        stacks: it is known that VEs run here, on layers that are stacked.
         tell: called with what came of it: stages, and digests of logs and of the packed file; or the error,
             with the logs, under "error". What this machine then does for itself alone, nobody waits for.
     """
     uploads = Uploads(store, settings)
     try:
-        _do(order, part, SharedStore(store), settings, emit, tell, uploads)
+        _do(order, part, SharedStore(store), settings, emit, tell, uploads, stacks=stacks)
     finally:
         uploads.close()
     Store(settings.state_dir).make_durable()
@@ -61,6 +69,8 @@ def _do(
     emit: Emit,
     tell: Callable[[Found], None],
     uploads: Uploads,
+    *,
+    stacks: bool,
 ) -> None:
     opened = take(order, shared, settings, emit)
     world = opened.world
@@ -68,7 +78,7 @@ def _do(
     lock = settings.state_dir / "locks" / f"fleet-{world.template}.lock"
     with exclusive(lock, f"another part of {world.template} is at work here", grace_s=60):
         world.core.gc()
-        prepare_host(world)
+        prepare_host(world, stacks=stacks)
         task = _Task(opened, part_of(tuple(row.step for row in opened.plan.steps), part), shared, uploads)
         found: Found = {}
         try:
@@ -90,7 +100,7 @@ class _Task:
     shared: SharedStore
     uploads: Uploads
     began: float = field(default_factory=time.time)
-    away: Future[dict[str, str]] = field(default_factory=Future)  # digests of what a packed template is
+    away: dict[str, Future[str]] = field(default_factory=dict)  # by stage: the digest of the file it makes
 
     def run(self) -> list[Done]:
         """Run the steps; those that somebody has made meanwhile are only fetched."""
@@ -110,8 +120,8 @@ class _Task:
         def heard(event: Event) -> None:
             if isinstance(event, StageDone):
                 self._share(known[event.stage])
-                if event.stage == "pack":
-                    self._put_away(cached=event.cached)
+                if event.stage in ("check", "pack"):
+                    self._put_away(event.stage, cached=event.cached)
             world.emit(event)
 
         shop = shop_of(world, opened.resolved, plan, heard)
@@ -176,27 +186,29 @@ class _Task:
                 found.append(row.step.key)
         return []
 
-    def _put_away(self, *, cached: bool) -> None:
-        """Upload the packed template, which may still have to be tried, and tell where it is: who gave the
-        order fetches it, and looks what it changed, in the meantime.
+    def _put_away(self, stage: str, *, cached: bool) -> None:
+        """Upload the packed template, or the facts of its tree, and tell where they are: who gave the order
+        fetches them, and looks what has changed, while the template is being made and tried.
 
         Parameters:
             cached: it was not made just now, when its digest was.
         """
-        store, key = self.opened.world.store, self._key("pack")
+        store, key = self.opened.world.store, self._key(stage)
         layer = store.get(key)
         assert layer is not None
-        sha256 = "" if cached else str(layer.note["sha256"])
-        self.away = self.uploads.packed(store.artifact(key), sha256, store.facts(self._key("check")))
-        self.away.add_done_callback(self._tell_away)
+        path = {"check": store.facts, "pack": store.artifact}[stage](key)
+        known = str(layer.note["sha256"]) if stage == "pack" and not cached else ""
+        self.away[stage] = self.uploads.file(path, known)
+        self.away[stage].add_done_callback(partial(self._tell_away, stage))
 
-    def _tell_away(self, done: Future[dict[str, str]]) -> None:
+    def _tell_away(self, stage: str, done: Future[str]) -> None:
         if done.exception() is None:
-            self.opened.world.emit(PackedAway(**done.result()))
+            self.opened.world.emit(Away(stage, done.result()))
 
     def packed(self) -> Found:
         """Tell the store of the packed template. Raises VerifyError when one of another digest is there."""
-        world, key, found = self.opened.world, self._key("pack"), self.away.result()
+        world, key = self.opened.world, self._key("pack")
+        found = {stage: sha256.result() for stage, sha256 in self.away.items()}
         sha256 = found["pack"]
         self.shared.write_json(f"artifacts/{key}/{sha256}.json", found)
         names = [name.removesuffix(".json") for name in self.shared.names(f"artifacts/{key}")]

@@ -46,13 +46,13 @@ class Uploads:
         """
         self._begun.append(self._aside.tell("layer", key, below, made=made, anew=anew))
 
-    def packed(self, pack: Path, sha256: str, check: Path) -> Future[dict[str, str]]:
-        """Upload a packed template and the facts of its tree. Returns their digests, when they are there.
+    def file(self, path: Path, sha256: str = "") -> Future[str]:
+        """Upload a file. Returns its digest, when it is there.
 
         Parameters:
-            sha256: the template's; "" if it is not known.
+            sha256: the file's, if it is known.
         """
-        future = self._aside.tell("packed", pack, sha256, check)
+        future = self._aside.tell("file", path, sha256)
         self._begun.append(future)
         return future
 
@@ -92,5 +92,5 @@ class _Porter:
         rests_on = [one for one in map(self._store.get, below) if one is not None]
         layers.push(layer, self._shared, scratch, threads=threads, below=rests_on, anew=anew)
 
-    def packed(self, pack: Path, sha256: str, check: Path) -> dict[str, str]:
-        return {"pack": self._shared.put(pack, sha256), "check": self._shared.put(check)}
+    def file(self, path: Path, sha256: str) -> str:
+        return self._shared.put(path, sha256)

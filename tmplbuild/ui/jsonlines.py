@@ -2,7 +2,7 @@
 
 Each object has "event" (the event's class in lower case with underscores: run_started,
 stage_started, progress, stage_done, stage_failed, bytes, command, note, run_done, output; of a part
-that a fleet's worker does also packed_away; of a run over several templates night_started,
+that a fleet's worker does also away; of a run over several templates night_started,
 template_event, template_done, night_done) and
 "time" (seconds since the epoch); the other fields are those of `tmplbuild.events`, by name. The
 last object is "run_done", or "error" with "exit_code", "class", "what", "where", "why", "hint".
