@@ -54,6 +54,24 @@ def test_a_second_boot_of_the_same_layer(core: Core, tmp_path: Path) -> None:
             assert ve.exec(["readlink", "/run/systemd/system/cron.service"]).stdout == b"/dev/null\n"
 
 
+@pytest.mark.parametrize("kind", ["systemd", "systemd-11", "systemd-13"])
+def test_what_is_asked_to_be_masked_is_so_though_the_tree_has_it_in_etc(
+    core: Core, tmp_path: Path, kind: str
+) -> None:
+    rootfs = layers(tmp_path, kind)
+    assert rootfs.upper is not None
+    units = rootfs.upper / "etc/systemd/system"
+    (units / "multi-user.target.wants").mkdir(parents=True)
+    for name in ("asked.service", "fstrim.timer", "other.service"):
+        service = "[Timer]\nOnBootSec=1d\n" if name.endswith(".timer") else "[Service]\nExecStart=true\n"
+        (units / name).write_text(service)
+        (units / "multi-user.target.wants" / name).symlink_to(f"/etc/systemd/system/{name}")
+    with core.start("sd", rootfs, init=True, mask_units=["asked.service"]) as ve:
+        asked = ["systemctl", "show", "-P", "LoadState", "asked.service", "fstrim.timer", "other.service"]
+        assert ve.exec(asked).stdout.split() == [b"masked", b"loaded", b"loaded"]
+        assert ve.exec(["systemctl", "is-system-running"]).stdout == b"running\n"
+
+
 def test_sysvinit_boots_to_its_run_level_and_stops(core: Core, tmp_path: Path) -> None:
     with core.start("sysv", layers(tmp_path, "sysvinit"), init=True, net="proxy") as ve:
         assert ve.kind == "sysvinit"

@@ -99,9 +99,9 @@ def _furnish(config: wire.Message, fds: list[int]) -> str:
     inside.offer_notify(notify)
     os.close(notify)
     kind = inside.init_kind() if not config["command"] else "command"
-    units = config["mask"]
-    if config["init"] and kind == "systemd" and isinstance(units, list):
-        inside.mask_units(units)
+    usual, asked = config["mask"], config["mask_asked"]
+    if config["init"] and kind == "systemd" and isinstance(usual, list) and isinstance(asked, list):
+        inside.mask_units(usual, asked)
     if config["init"] and kind == "none":
         raise FileNotFoundError(2, "the tree has no init", "/sbin/init")
     return kind

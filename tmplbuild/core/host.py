@@ -273,7 +273,8 @@ class Core:
                 routed device with addresses ("venet": with none yet); "host" is the host's own network,
                 with all that listens in it.
             limits: an error when the machine cannot hold one of them.
-            mask_units: systemd units to mask beside DEFAULT_MASK, for this run.
+            mask_units: systemd units to mask for this run, also such as the tree has in /etc, which those
+                of DEFAULT_MASK give way to.
             env: added to init's environment.
             timeout_s: seconds until init must be ready.
             tether: the VE ends when this process does; else it lives on, and starts again when it
@@ -313,7 +314,8 @@ class Core:
                 "venet": line,
                 "limits": wanted,
                 "hostname": hostname,
-                "mask": [*DEFAULT_MASK, *mask_units],
+                "mask": [*DEFAULT_MASK],
+                "mask_asked": [*mask_units],
                 "env": dict(env or {}),
                 "timeout_s": timeout_s,
                 "tether": tether,

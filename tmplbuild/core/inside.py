@@ -135,17 +135,23 @@ def offer_notify(directory: int) -> None:
     linux.move_mount(directory, "/run/host/notify.d")
 
 
-def mask_units(units: Iterable[str]) -> None:
+def mask_units(units: Iterable[str], strictly: Iterable[str] = ()) -> None:
     """Mask systemd units for this run (systemd.unit(5)).
 
     Only for a tree whose init is systemd: in any other, /run/systemd/system would make its scripts
     believe that systemd runs.
+
+    Parameters:
+        units: masked unless the tree has a unit of its own in /etc/systemd/system, which comes first.
+        strictly: masked whatever is there, by a directory that comes before that one (from systemd 232 on).
     """
-    os.makedirs("/run/systemd/system", 0o755, exist_ok=True)
-    for unit in units:
-        path = f"/run/systemd/system/{unit}"
-        if not os.path.lexists(path):
-            os.symlink("/dev/null", path)
+    strict = tuple(strictly)
+    for folder, names in (("system", (*units, *strict)), ("system.control", strict)):
+        os.makedirs(f"/run/systemd/{folder}", 0o755, exist_ok=True)
+        for name in names:
+            path = f"/run/systemd/{folder}/{name}"
+            if not os.path.lexists(path):
+                os.symlink("/dev/null", path)
 
 
 def init_kind() -> str:
