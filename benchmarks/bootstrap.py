@@ -7,9 +7,9 @@ closure are counted, each run is a process of its own), the others a local archi
 files, without signatures. "ours, second" is a recipe whose base is there already and that adds a few
 packages. Before each run, whoever's it is, all is written to disk, and the package files are read, so that
 they are in memory; each tree has a part of the disk of its own. The processors' time of ours leaves out what
-runs in VEs, which are nobody's children: `perf stat` tells it. On ext4, have nothing large removed within the
-five minutes before: it passes by the inodes of what was deleted for each file that is made. Needs root,
-mmdebstrap and debootstrap.
+runs in VEs, which are nobody's children: `perf stat` tells it. On ext4 without a journal, have nothing large
+removed within the five minutes before: for each new file it passes by the inodes of what was deleted. Needs
+root, mmdebstrap and debootstrap.
 """
 
 from __future__ import annotations

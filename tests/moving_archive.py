@@ -45,6 +45,8 @@ class MovingArchive:
         recipe: the recipe, of Debian's family.
         more: names of further packages.
         offline: use the real archive as the package cache last saw it.
+        turn: what it counts its moves from: archives that begin far enough from each other never have a
+            moved package in common.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class MovingArchive:
         more: Sequence[str] = (),
         *,
         offline: bool = False,
+        turn: int = 0,
     ) -> None:
         source = open_source(recipe, packages, offline=offline)
         loaded = source.loaded.recipe
@@ -62,8 +65,8 @@ class MovingArchive:
         self.name = recipe
         self.suite = loaded.image.suite
         self.factory = ArchiveFactory(place / "archive", arches=(source.loaded.arch,))
-        self.turn = 0
-        """How often it has moved."""
+        self.turn = turn
+        """How often it has moved, from where it began to count."""
         self._parcels = {row.name: RealDeb(row, choice.file(row)) for row in choice.full.packages}
         self._sources = _sources(self._parcels, leave=loaded.check.install)
         self._date = time.time() - 86400

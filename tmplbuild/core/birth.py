@@ -99,9 +99,9 @@ def _furnish(config: wire.Message, fds: list[int]) -> str:
     inside.offer_notify(notify)
     os.close(notify)
     kind = inside.init_kind() if not config["command"] else "command"
-    usual, asked = config["mask"], config["mask_asked"]
-    if config["init"] and kind == "systemd" and isinstance(usual, list) and isinstance(asked, list):
-        inside.mask_units(usual, asked)
+    masks = config["mask"]
+    if config["init"] and kind == "systemd" and isinstance(masks, dict):
+        inside.mask_units(masks["usual"], masks["asked"])
     if config["init"] and kind == "none":
         raise FileNotFoundError(2, "the tree has no init", "/sbin/init")
     return kind

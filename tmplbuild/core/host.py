@@ -273,8 +273,7 @@ class Core:
                 routed device with addresses ("venet": with none yet); "host" is the host's own network,
                 with all that listens in it.
             limits: an error when the machine cannot hold one of them.
-            mask_units: systemd units to mask for this run, also such as the tree has in /etc, which those
-                of DEFAULT_MASK give way to.
+            mask_units: systemd units to mask for this run, whatever /etc has (DEFAULT_MASK gives way to it).
             env: added to init's environment.
             timeout_s: seconds until init must be ready.
             tether: the VE ends when this process does; else it lives on, and starts again when it
@@ -314,8 +313,7 @@ class Core:
                 "venet": line,
                 "limits": wanted,
                 "hostname": hostname,
-                "mask": [*DEFAULT_MASK],
-                "mask_asked": [*mask_units],
+                "mask": {"usual": [*DEFAULT_MASK], "asked": [*mask_units]},
                 "env": dict(env or {}),
                 "timeout_s": timeout_s,
                 "tether": tether,

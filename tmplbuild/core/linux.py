@@ -236,9 +236,9 @@ def spread(folder: str | os.PathLike[str]) -> None:
     """Have the file system take the directories in `folder` for unrelated trees, each with a place of its own
     (chattr(1), T).
 
-    ext4 looks for free inodes beside those of the parent directory, and passes by all that were deleted in
-    the last minutes, again for each new file: where many trees come and go, one costs a quarter more. Nothing
-    happens where a file system does not know of it.
+    ext4 looks for free inodes beside those of the parent directory. One without a journal passes by all that
+    were deleted in the last minutes, again for each new file (0.3 ms where it is 0.01 else): where many trees
+    come and go, one costs a quarter more. Nothing happens where a file system does not know of it.
     """
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -250,6 +250,21 @@ def spread(folder: str | os.PathLike[str]) -> None:
         pass  # EPERM, ENOTTY, EOPNOTSUPP: it was only advice
     finally:
         os.close(fd)
+
+
+def make_apart(folder: str) -> None:
+    """Make a directory in a folder that is `spread`, in a part of the disk that chance chooses.
+
+    By its name alone, ext4 would take the same part each time, or one close by: where a tree of that name has
+    just been deleted. What a killed process left of this is removed; two must not make one name at a time.
+    """
+    above, name = os.path.split(folder)
+    for left in os.listdir(above):
+        if left.startswith(f".{name}.") and len(left) == len(name) + 10:
+            os.rmdir(os.path.join(above, left))
+    draft = os.path.join(above, f".{name}.{os.urandom(4).hex()}")
+    os.mkdir(draft)
+    os.rename(draft, folder)
 
 
 def set_personality(persona: int) -> None:

@@ -15,6 +15,7 @@ from tmplbuild.archives.model import Package
 from tmplbuild.artifact.gunzipped import open_members
 from tmplbuild.core import VE, Core, Limits, Rootfs, Tree
 from tmplbuild.core.foreign import Emulator
+from tmplbuild.core.linux import make_apart
 from tmplbuild.core.memory import room
 from tmplbuild.core.untar import extract
 from tmplbuild.errors import StageError, TmplbuildError
@@ -315,7 +316,7 @@ class Bench:
     def _trial_place(self) -> Iterator[Path]:
         place = self.scratch / f"trial-{self.template}"
         shutil.rmtree(place, ignore_errors=True)
-        place.mkdir(parents=True)
+        make_apart(str(place))
         try:
             yield place
         finally:

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from tmplbuild.core import Rootfs
-from tmplbuild.core.linux import spread
+from tmplbuild.core.linux import make_apart, spread
 from tmplbuild.core.process import run as run_process
 from tmplbuild.errors import StoreError
 
@@ -144,13 +144,13 @@ class Store:
         place = self.dir / "drafts" / f"{name}.{os.getpid()}"
         _remove(place)
         try:
+            make_apart(str(place))
             yield self._on_top(lower, place)
         finally:
             _remove(place)
 
     def _on_top(self, lower: tuple[Path, ...], place: Path) -> Rootfs:
         fs, work = place / "fs", place / "work"
-        place.mkdir(parents=True, exist_ok=True)
         if self.mode == "copy":
             run_process(["cp", "-a", "--reflink=auto", str(lower[0]), str(fs)], what="copy the tree")
             return Rootfs.plain(fs)
@@ -168,7 +168,7 @@ class Store:
         path = self.dir / "drafts" / template
         _remove(path)
         try:
-            path.mkdir()
+            make_apart(str(path))
             if parent is None:
                 (path / "fs").mkdir()
                 os.chmod(path / "fs", 0o755)  # it is the tree's "/": the umask has no say in it
