@@ -124,7 +124,8 @@ def test_it_lets_others_go_first_until_it_is_waited_for() -> None:
     assert nice == 19
     assert session != os.getsid(0)
     aside.hurry()
-    assert aside.tell("nice").result()[0] == os.getpriority(os.PRIO_PROCESS, 0)
+    if os.geteuid() == 0:  # others may only step back
+        assert aside.tell("nice").result()[0] == os.getpriority(os.PRIO_PROCESS, 0)
     aside.close()
 
 
