@@ -39,8 +39,8 @@ def certificates(place: Path) -> list[str]:
 class Worker:
     """A worker's machine: it is started again when it ends, as systemd would do it."""
 
-    def __init__(self, yard: Yard, number: int, env: Mapping[str, str] | None = None) -> None:
-        self.yard, self.number = yard, number
+    def __init__(self, yard: Yard, number: int, env: Mapping[str, str], store: str) -> None:
+        self.yard, self.number, self.store = yard, number, store
         self.name = f"w{number}"
         self.place = yard.place / self.name
         self.place.mkdir(exist_ok=True)
@@ -48,23 +48,30 @@ class Worker:
             **yard.shop.env,
             "TMPLBUILD_STATE_DIR": str(self.place / "state"),
             "TMPLBUILD_RUN_DIR": str(self.place / "run"),
-            **(env or {}),
+            **env,
         }
         self.over = threading.Event()
         self.starts = 0
+        self.begins = 0  # where the log of this start begins
         self.process: subprocess.Popen[bytes] | None = None
         self.thread = threading.Thread(target=self._keep, daemon=True)
         self.thread.start()
 
     def _keep(self) -> None:
-        words = ["worker", self.yard.address, "--store", self.yard.store, "--name", self.name, "--jobs", "1"]
+        words = ["worker", self.yard.address, "--store", self.store, "--name", self.name, "--jobs", "1"]
         with (self.place / "log").open("ab") as log:
             while not self.over.is_set():
                 argv = self.yard.inside(self.name, self.yard.shop.argv(*words, *self.yard.tls))
+                self.begins = log.tell()
                 self.process = subprocess.Popen(argv, env=self.env, stdout=log, stderr=log)
                 self.starts += 1
                 self.process.wait()
                 self.over.wait(0.5)
+
+    def is_ready(self) -> bool:
+        """Whether it has found its scheduler since it was started last."""
+        log = self.place / "log"
+        return log.exists() and b"is ready at" in log.read_bytes()[self.begins :]
 
     @property
     def busy(self) -> bool:
@@ -91,6 +98,14 @@ class Worker:
     def cut_off(self, *, off: bool = True) -> None:
         """Take its network away, or give it back."""
         sh(*self.yard.inside("hub", ["ip", "link", "set", f"p-{self.name}", "down" if off else "up"]))
+
+    def again(self, **env: str) -> None:
+        """Stop it as systemd does, and have it started with other variables."""
+        assert self.process is not None
+        starts = self.starts
+        self.env |= env
+        self.process.terminate()
+        until(lambda: self.starts > starts, 60)
 
     def stop(self) -> None:
         self.over.set()
@@ -120,7 +135,6 @@ class Yard:
         sh(*self.inside("hub", ["ip", "addr", "add", f"{NET}.1/24", "dev", "br0"]))
         sh(*self.inside("hub", ["ip", "link", "set", "br0", "up"]))
         self.scheduler = self._scheduler()
-        self.orders: subprocess.Popen[str] | None = None
         self.workers: list[Worker] = []
 
     def _space(self, name: str) -> None:
@@ -153,8 +167,8 @@ class Yard:
         assert self.scheduler.stdout is not None
         self.scheduler.stdout.close()
 
-    def worker(self, env: Mapping[str, str] | None = None) -> Worker:
-        """One more machine."""
+    def worker(self, env: Mapping[str, str] | None = None, store: str = "") -> Worker:
+        """One more machine; `store`: the shared store as this one reaches it."""
         number = len(self.workers) + 1
         name = f"w{number}"
         self._space(name)
@@ -163,29 +177,24 @@ class Yard:
         sh(*self.inside("hub", ["ip", "link", "set", f"p-{name}", "master", "br0", "up"]))
         sh(*self.inside(name, ["ip", "addr", "add", f"{NET}.{number + 1}/24", "dev", "eth0"]))
         sh(*self.inside(name, ["ip", "link", "set", "eth0", "up"]))
-        self.workers.append(Worker(self, number, env))
+        self.workers.append(Worker(self, number, env or {}, store or self.store))
         return self.workers[-1]
+
+    def ready(self) -> None:
+        """Wait until the scheduler knows all workers."""
+        for worker in self.workers:
+            until(worker.is_ready, 120)
 
     def run(self, *words: str, heard: Callable[[dict[str, Any]], None] = lambda event: None) -> Run:
         """Give orders; `heard` sees each event as it comes."""
-        argv = self.shop.argv(*words, "--scheduler", self.address, "--store", self.store, "--json", *self.tls)
-        process = subprocess.Popen(
-            self.inside("hub", argv),
-            env=self.shop.env,
-            cwd=self.shop.place,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        self.orders = process
-        assert process.stdout is not None
-        assert process.stderr is not None
-        events = []
-        for line in process.stdout:
-            events.append(json.loads(line))
-            heard(events[-1])
-        err = process.stderr.read()
-        return Run(process.wait(), "", err, events)
+        fleet = ("--scheduler", self.address, "--store", self.store, *self.tls)
+        return self.shop.heard(*words, *fleet, heard=heard, wrap=tuple(self.inside("hub", [])))
+
+    @property
+    def orders(self) -> subprocess.Popen[str]:
+        """The command that gives orders, a session of its own."""
+        assert self.shop.running is not None
+        return self.shop.running
 
     def ask(self, *words: str, env: Mapping[str, str] | None = None) -> Run:
         """Run the tool on the machine that gives the orders, to its end."""

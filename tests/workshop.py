@@ -61,6 +61,7 @@ class Workshop:
         self.packages = packages
         self.run_dir = place / "run"
         self.first: Run | None = None
+        self.running: subprocess.Popen[str] | None = None
         self.env = {
             "PATH": os.environ["PATH"],
             "HOME": str(place),
@@ -89,6 +90,28 @@ class Workshop:
             check=False,
         )
         return Run(done.returncode, done.stdout, done.stderr, _events(done.stdout))
+
+    def heard(self, *words: str, heard: Callable[[dict[str, Any]], None], wrap: tuple[str, ...] = ()) -> Run:
+        """Run the tool with --json to its end, in a session of its own, as `running`; `heard` sees each event
+        as it comes."""
+        self.running = process = subprocess.Popen(
+            [*wrap, *self.argv(*words, "--json")],
+            env=self.env,
+            cwd=self.place,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        assert process.stdout is not None
+        assert process.stderr is not None
+        events = []
+        for line in process.stdout:
+            events.append(json.loads(line))
+            heard(events[-1])
+        err = process.stderr.read()
+        return Run(process.wait(), "", err, events)
 
     def build(self, name: str, *words: str, ok: bool = True, **options: Any) -> Run:
         """`build NAME --json`; the run must succeed unless `ok` is false."""

@@ -47,6 +47,7 @@ class Settings:
     uid_base: host id that root of a VE has; 65536 ids from there on belong to VEs.
     jobs: how many things are done at once.
     history: how many good builds of each template are remembered (not their files).
+    store_patience_s: how long a fleet's store that does not answer is asked again, seconds.
     mirror: addresses, or ROLE=ADDRESS, parted by blanks, that take the place of the recipes' mirrors.
     recipes: directories of recipes that are looked in first.
     cache: how much of what only saves time is kept (only in the file, as the table [cache]).
@@ -66,6 +67,7 @@ class Settings:
     uid_base: int = UID_BASE
     jobs: int = 1
     history: int = 60
+    store_patience_s: int = 300
     mirror: str = ""
     recipes: tuple[Path, ...] = ()
     cache: Keep = field(default_factory=Keep)
@@ -283,6 +285,10 @@ def _history(value: object, text: bool) -> int:
     return _number(value, text, 1, 100_000)
 
 
+def _patience(value: object, text: bool) -> int:
+    return _number(value, text, 0, 86400)
+
+
 def _uid(value: object, text: bool) -> int:
     return _number(value, text, 65536, 2**32 - 2 - 65536)
 
@@ -326,6 +332,7 @@ _KINDS: dict[str, Callable[[object, bool], object]] = {
     "uid_base": _uid,
     "jobs": _jobs,
     "history": _history,
+    "store_patience_s": _patience,
     "mirror": _mirror,
     "recipes": _paths,
 }

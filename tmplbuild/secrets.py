@@ -57,11 +57,18 @@ def name_of(reference: str) -> str | None:
 
 
 def names(environ: Mapping[str, str] | None = None) -> list[str]:
-    """The names of the secrets that this machine has as credentials or files."""
+    """The names of the secrets that this machine has, as `plain` has them."""
     environ = os.environ if environ is None else environ
     folders = [environ.get("CREDENTIALS_DIRECTORY"), environ.get("TMPLBUILD_SECRETS") or str(PLACE)]
     found = [path.name for folder in folders if folder for path in _entries(Path(folder))]
-    return sorted({name for name in found if re.fullmatch(NAME, name)})
+    variables = [name for name, value in environ.items() if name.startswith(_ENVIRONMENT) and value]
+    found += [name.removeprefix(_ENVIRONMENT).lower() for name in variables]
+    return sorted({plain(name) for name in found if re.fullmatch(NAME, name)})
+
+
+def plain(name: str) -> str:
+    """A name without what its variable does not tell: dashes and dots are underscores."""
+    return re.sub("[.-]", "_", name)
 
 
 def _entries(folder: Path) -> list[Path]:
@@ -104,7 +111,7 @@ def text_of(reference: str) -> str:
 
 def variable_of(name: str) -> str:
     """The variable of the environment that may hold the secret."""
-    return _ENVIRONMENT + re.sub("[.-]", "_", name.upper())
+    return _ENVIRONMENT + plain(name).upper()
 
 
 def _read(name: str, path: Path, *, private: bool) -> Secret | None:

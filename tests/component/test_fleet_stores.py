@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import getpass
 import os
-import shutil
-import socket
-import subprocess
-import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from tests.sshd import Sshd
 from tmplbuild.archives.cache import PackageCache
 from tmplbuild.errors import HostError, StoreError, VerifyError
 from tmplbuild.fleet.shared import SharedStore
@@ -20,61 +17,11 @@ from tmplbuild.fleet.shared import SharedStore
 DATA = os.urandom(2_500_000)
 
 
-class Sshd:
-    """An sshd on loopback that lets in one key."""
-
-    def __init__(self, place: Path) -> None:
-        self.place = place
-        self.key, self.known = place / "key", place / "known_hosts"
-        place.mkdir(mode=0o700)
-        for name in ("key", "host", "other"):
-            subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", place / name], check=True)
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            self.port = probe.getsockname()[1]
-        self.trust("host")
-        (place / "config").write_text(
-            f"Port {self.port}\nListenAddress 127.0.0.1\nHostKey {place}/host\nPidFile none\nUsePAM no\n"
-            f"AuthorizedKeysFile {place}/key.pub\nStrictModes no\nPermitRootLogin prohibit-password\n"
-            "PasswordAuthentication no\nSubsystem sftp internal-sftp\n"
-        )
-        self.process: subprocess.Popen[bytes] | None = None
-        self.start()
-
-    def trust(self, name: str) -> None:
-        """Write the file of known hosts."""
-        words = (self.place / f"{name}.pub").read_text().split()
-        self.known.write_text(f"[127.0.0.1]:{self.port} {words[0]} {words[1]}\n")
-
-    def start(self) -> None:
-        Path("/run/sshd").mkdir(exist_ok=True)
-        self.process = subprocess.Popen(["/usr/sbin/sshd", "-D", "-f", self.place / "config", "-e"])
-        deadline = time.monotonic() + 20
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", self.port)).close()
-                return
-            except ConnectionRefusedError:
-                assert self.process.poll() is None
-                assert time.monotonic() < deadline
-                time.sleep(0.02)
-
-    def stop(self) -> None:
-        assert self.process is not None
-        self.process.terminate()
-        self.process.wait()
-
-    @property
-    def address(self) -> str:
-        return f"sftp://{getpass.getuser()}@127.0.0.1:{self.port}{self.place}/store"
-
-
 @pytest.fixture
 def sshd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sshd]:
-    if os.geteuid() != 0 or not shutil.which("sshd", path="/usr/sbin"):
-        pytest.skip("needs root and openssh-server")
     made = Sshd(tmp_path / "ssh")
-    monkeypatch.setenv("TMPLBUILD_KNOWN_HOSTS", str(made.known))
-    monkeypatch.setenv("TMPLBUILD_SSH_KEY", str(made.key))
+    for name, value in made.env.items():
+        monkeypatch.setenv(name, value)
     yield made
     made.stop()
 
@@ -128,13 +75,21 @@ def go_through(shared: SharedStore, tmp_path: Path) -> None:
 
 
 def test_sftp(sshd: Sshd, tmp_path: Path) -> None:
-    go_through(SharedStore(sshd.address, patience_s=0), tmp_path)
+    go_through(SharedStore(sshd.address(sshd.place / "store"), patience_s=0), tmp_path)
     left = [path.name for path in (sshd.place / "store").rglob(".*")]
     assert not left
 
 
+def test_many_threads_ask_at_once_by_sftp(sshd: Sshd) -> None:
+    shared = SharedStore(sshd.address(sshd.place / "store"), patience_s=0)
+    texts = [os.urandom(300_000 if number % 3 == 0 else 30) for number in range(60)]
+    with ThreadPoolExecutor(8) as pool:
+        names = list(pool.map(shared.put_bytes, texts))
+        assert list(pool.map(shared.get_bytes, names)) == texts
+
+
 def test_who_comes_late_changes_nothing_on_sftp(sshd: Sshd, monkeypatch: pytest.MonkeyPatch) -> None:
-    come_late(SharedStore(sshd.address, patience_s=0), monkeypatch)
+    come_late(SharedStore(sshd.address(sshd.place / "store"), patience_s=0), monkeypatch)
 
 
 def test_who_comes_late_changes_nothing_in_a_directory(
@@ -152,10 +107,36 @@ def come_late(shared: SharedStore, monkeypatch: pytest.MonkeyPatch) -> None:
     assert shared.names("") == ["x.json"]
 
 
-def test_a_server_that_comes_back_is_waited_for(sshd: Sshd, tmp_path: Path) -> None:
-    shared = SharedStore(sshd.address, patience_s=60)
+def test_a_server_that_comes_back_is_waited_for(sshd: Sshd) -> None:
+    told: list[str] = []
+
+    def tell(text: str) -> None:
+        told.append(text)
+        if "does not answer" in text:
+            sshd.start()
+
+    address = sshd.address(sshd.place / "store")
+    shared = SharedStore(address, patience_s=60, tell=tell)
     shared.write_json("x.json", {"a": 1})
     sshd.stop()
+    assert shared.read_json("x.json") == {"a": 1}
+    assert told[0].startswith(f"{address} does not answer (")
+    assert told[0].endswith("asked again for 60 s")
+    assert told[1:] == [f"{address} answers again"]
+
+
+def test_a_server_that_stays_away_is_waited_for_once(sshd: Sshd) -> None:
+    shared = SharedStore(sshd.address(sshd.place / "store"), patience_s=0.7)
+    shared.write_json("x.json", {"a": 1})
+    sshd.stop()
+    with pytest.raises(StoreError, match="could not read the fleet's store") as found:
+        shared.read_json("x.json")
+    assert found.value.where == shared.address
+    asked: list[float] = []
+    shared._over.wait = lambda seconds: asked.append(seconds)  # type: ignore[method-assign, assignment, return-value]
+    with pytest.raises(StoreError):
+        shared.has("0" * 64)
+    assert asked == []
     sshd.start()
     assert shared.read_json("x.json") == {"a": 1}
 
@@ -163,16 +144,16 @@ def test_a_server_that_comes_back_is_waited_for(sshd: Sshd, tmp_path: Path) -> N
 def test_a_host_that_is_not_known_is_not_spoken_to(sshd: Sshd) -> None:
     sshd.trust("other")
     with pytest.raises(HostError, match="do not trust"):
-        SharedStore(sshd.address, patience_s=0)
+        SharedStore(sshd.address(sshd.place / "store"), patience_s=0)
     sshd.known.write_text("")
     with pytest.raises(HostError, match="do not trust"):
-        SharedStore(sshd.address, patience_s=0)
+        SharedStore(sshd.address(sshd.place / "store"), patience_s=0)
 
 
 def test_a_key_that_is_not_let_in(sshd: Sshd, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TMPLBUILD_SSH_KEY", str(sshd.place / "other"))
     with pytest.raises(HostError, match="do not trust"):
-        SharedStore(sshd.address, patience_s=0)
+        SharedStore(sshd.address(sshd.place / "store"), patience_s=0)
 
 
 def test_s3(bucket: str, tmp_path: Path) -> None:

@@ -15,6 +15,8 @@ import yaml
 from tmplbuild import secrets
 from tmplbuild.cli.parser import build_parser
 from tmplbuild.config import load_settings
+from tmplbuild.fleet.graph import lacking, needs_of
+from tmplbuild.fleet.lacks import nobody_has
 
 TEXT = (Path(__file__).resolve().parents[2] / "docs" / "fleet.md").read_text()
 BLOCKS = [re.sub("(?m)^    ", "", found) for found in re.findall(r"(?:(?<=\n\n)|\A)((?:    .*\n|\n)+)", TEXT)]
@@ -81,4 +83,28 @@ def test_the_secrets_that_a_worker_offers(tmp_path: Path) -> None:
         (tmp_path / folder / name).touch()
     env = {"CREDENTIALS_DIRECTORY": str(tmp_path / "a"), "TMPLBUILD_SECRETS": str(tmp_path / "b")}
     assert secrets.names(env) == ["login", "token"]
-    assert secrets.names({"TMPLBUILD_SECRETS": str(tmp_path / "none")}) == []
+    env = {
+        "TMPLBUILD_SECRETS": str(tmp_path / "none"),
+        "TMPLBUILD_SECRET_DB_PASS": "x",
+        "TMPLBUILD_SECRET_A": "",
+    }
+    assert secrets.names(env) == ["db_pass"]
+    assert secrets.plain("db.pass") == secrets.plain("db-pass") == "db_pass"
+
+
+def test_what_no_worker_has() -> None:
+    needs = needs_of("x86_64", 1024, ["db-pass"])
+    little = needs | {"memory_mib": 512}
+    other = {name: amount for name, amount in needs.items() if not name.startswith("secret")}
+    assert lacking(needs, [little, needs]) == []
+    assert lacking(needs, [other, other | {"secret token": 1}]) == ["secret db_pass"]
+    assert lacking(needs, [little, other]) == ["memory_mib"], "each lacks something else: one is told"
+    assert lacking(needs, []) == list(needs)
+    error = nobody_has(["secret db_pass"], needs, "small-12: tree", ["db-pass"])
+    assert error.why == "none has the secret db-pass"
+    assert "/etc/tmplbuild/secrets/db-pass" in error.hint
+    assert "LoadCredential=db-pass:FILE" in error.hint
+    assert "no worker of this version" in nobody_has(list(needs), needs, "x", []).why
+    assert nobody_has(["memory_mib", "arch aarch64"], needs, "x", []).why == (
+        "none has 1024 MiB for a build and the architecture aarch64"
+    )

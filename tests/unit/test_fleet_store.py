@@ -7,8 +7,11 @@ import hashlib
 import os
 import stat
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
@@ -16,8 +19,10 @@ from tmplbuild.archives.cache import PackageCache
 from tmplbuild.cli.fleet import add_fleet, elsewhere, tls_of
 from tmplbuild.config import load_settings
 from tmplbuild.engine.store import Store
+from tmplbuild.engine.world import World
 from tmplbuild.errors import HostError, StoreError, UsageError, VerifyError
 from tmplbuild.fleet import layers
+from tmplbuild.fleet.arrival import bring
 from tmplbuild.fleet.identity import identity, refuse_other
 from tmplbuild.fleet.parties import Tls, refuse_open
 from tmplbuild.fleet.retention import prune
@@ -89,6 +94,17 @@ def test_a_blob_that_was_cut_off_is_put_again(shared: SharedStore, tmp_path: Pat
     blob(shared).write_bytes(DATA[:10])
     put(shared, tmp_path)
     assert blob(shared).read_bytes() == DATA
+
+
+def test_equal_bytes_are_brought_to_many_places_at_once(
+    shared: SharedStore, cache: PackageCache, tmp_path: Path
+) -> None:
+    sha256 = shared.put_bytes(b"a log that is like others")
+    world = cast(World, SimpleNamespace(cache=cache))
+    places = [tmp_path / f"{number}.log" for number in range(64)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda place: bring(sha256, place, world, shared), places))
+    assert {place.read_bytes() for place in places} == {b"a log that is like others"}
 
 
 def test_a_store_that_is_away_is_an_error_that_another_try_may_mend(tmp_path: Path) -> None:
@@ -168,14 +184,19 @@ def test_what_is_old_and_not_needed_goes_with_its_blobs(shared: SharedStore) -> 
     old, young, needed, lost = (shared.put_bytes(text) for text in (b"old", b"young", b"needed", b"lost"))
     for key, blob in (("a", old), ("b", young), ("c", needed)):
         shared.write_json(f"layers/{key * 64}.json", {"sha256": blob})
+    broken = Path(shared.address) / "blobs" / old[:2] / f".{old}.0123456789ab"  # who wrote it was killed
+    under_way = broken.with_name(f".{old}.ba9876543210")
+    for path in (broken, under_way):
+        path.touch()
     then = time.time() - 10 * 86400
     for path in Path(shared.address).rglob("*"):
-        if path.is_file() and path.name not in (young, f"{'b' * 64}.json"):
+        if path.is_file() and path.name not in (young, f"{'b' * 64}.json", under_way.name):
             os.utime(path, (then, then))
     would = prune(shared, max_age_s=5 * 86400, needed={"c" * 32}, dry_run=True)
     assert shared.has(old)
     assert prune(shared, max_age_s=5 * 86400, needed={"c" * 32}) == would
     assert [shared.has(one) for one in (old, young, needed, lost)] == [False, True, True, False]
+    assert [path.exists() for path in (broken, under_way)] == [False, True]
     assert shared.names("layers") == [f"{'b' * 64}.json", f"{'c' * 64}.json"]
     assert prune(shared, max_age_s=5 * 86400, needed={"c" * 32}) == []
 

@@ -152,18 +152,21 @@ def elsewhere(args: argparse.Namespace, settings: Settings) -> Iterator[Elsewher
         store = args.store or str(settings.state_dir / "fleet" / "store")
         count = _number(args.local_cluster, "--local-cluster")
         with local_cluster(count, settings, store) as address, connected(address, None) as grid:
-            yield _fleet(grid, store)
+            yield _fleet(grid, store, settings)
         return
     store = _store(args, settings.fleet)
     with connected(scheduler, tls_of(args, settings.fleet, scheduler)) as grid:
-        yield _fleet(grid, store)
+        yield _fleet(grid, store, settings)
 
 
-def _fleet(grid: Grid | Desk, store: str) -> Elsewhere:
+def _fleet(grid: Grid | Desk, store: str, settings: Settings) -> Elsewhere:
     import tmplbuild.engine.chronicle  # noqa: F401  # a build wants it, and Dask is being loaded meanwhile
     from tmplbuild.fleet.maker import Fleet
 
-    return Fleet(grid, store)
+    def tell(text: str) -> None:
+        print(f"tmplbuild: {text}", file=sys.stderr, flush=True)
+
+    return Fleet(grid, store, patience_s=settings.store_patience_s, tell=tell)
 
 
 def show_fleet(args: argparse.Namespace) -> int:
@@ -176,7 +179,8 @@ def show_fleet(args: argparse.Namespace) -> int:
     with connected(scheduler, tls_of(args, fleet, scheduler)) as grid:
         members, page = grid.members(), grid.dashboard
     if args.json:
-        print(json.dumps({"dashboard": page, "workers": [asdict(one) for one in members]}, indent=2))
+        told = [{name: value for name, value in asdict(one).items() if name != "offers"} for one in members]
+        print(json.dumps({"dashboard": page, "workers": told}, indent=2))
         return 0
     from tmplbuild.cli.table import table
 
@@ -204,7 +208,8 @@ def prune_store(args: argparse.Namespace, settings: Settings, days: float) -> in
     from tmplbuild.fleet.shared import SharedStore
 
     needed = Store(settings.state_dir).wanted()
-    gone = prune(SharedStore(args.store), max_age_s=days * 86400, needed=needed, dry_run=args.dry_run)
+    shared = SharedStore(args.store, patience_s=settings.store_patience_s)
+    gone = prune(shared, max_age_s=days * 86400, needed=needed, dry_run=args.dry_run)
     if args.json:
         print(json.dumps({"dry_run": args.dry_run, "removed": gone}, indent=2))
     elif not args.quiet:
@@ -216,9 +221,11 @@ def run_scheduler(args: argparse.Namespace) -> int:
     """Be the scheduler."""
     from tmplbuild.fleet.grid import serve
 
-    tls = tls_of(args, settings_of(args).fleet, args.listen or "")
+    settings = settings_of(args)
+    tls = tls_of(args, settings.fleet, args.listen or "")
     listen = args.listen or f"{'tls' if tls else 'tcp'}://127.0.0.1:{_PORT}"
-    serve(listen, tls, args.dashboard, lambda address: _ready(args, "the scheduler", address))
+    scratch = settings.run_dir / "dask"
+    serve(listen, tls, args.dashboard, scratch, lambda address: _ready(args, "the scheduler", address))
     return 0
 
 

@@ -22,6 +22,8 @@ from typing import Any, NoReturn
 
 from tmplbuild.core import linux
 
+_GRACE_S = 3.0
+
 Say = Callable[[Any], None]
 """Tells the process that was copied something it did not ask for."""
 
@@ -96,8 +98,12 @@ class Aside:
         self._gone()
 
     def stop(self) -> None:
-        """Have it leave off and clean up."""
+        """Have it leave off and clean up; what takes it more than some seconds, a server that says nothing,
+        it leaves as a power cut would."""
         os.kill(self._pid, signal.SIGTERM)
+        self._thread.join(_GRACE_S)  # it ends with the other end of the socket
+        if self._thread.is_alive():
+            os.kill(self._pid, signal.SIGKILL)
         self._gone()
 
     def kill(self) -> None:

@@ -41,6 +41,7 @@ def make_record(world: World, resolved: Resolved, plan: Plan, done: list[Done]) 
             {"name": row.step.name, "key": row.step.key, "handed": row.step.handed} for row in plan.steps
         ],
         "seconds": _seconds(world, done),
+        "host": _host(world, done),
         "notes": notes,
         "boot_test": _boot_test(world, plan),
         "emulator": world.emulator.name if world.emulator is not None else None,
@@ -56,6 +57,12 @@ def make_record(world: World, resolved: Resolved, plan: Plan, done: list[Done]) 
             "logs": str(world.store.log_dir(world.template)),
         },
     }
+
+
+def _host(world: World, done: list[Done]) -> str:
+    """Which machine of a fleet made it last, and so has its layers; "" where this one did."""
+    ran = [row.host for row in done if not row.cached]
+    return ran[-1] if ran else str((world.record() or {}).get("host", ""))
 
 
 def _seconds(world: World, done: list[Done]) -> dict[str, float]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tmplbuild.engine.execute import Done
+from tmplbuild.engine.keys import digest
 from tmplbuild.engine.plan import Plan
 from tmplbuild.engine.store import disk_error
 from tmplbuild.engine.world import Resolved, World
@@ -128,7 +129,9 @@ def bring(sha256: str, target: Path, world: World, shared: SharedStore, *, lasti
 
     Raises StoreError, VerifyError.
     """
-    file = shared.get(sha256, world.cache.root / "fleet" / sha256, world.cache)
+    # by a name of its own: others want the same bytes at times, logs that are alike for one
+    file = world.cache.root / "fleet" / f"{sha256}-{digest(str(target))[:16]}"
+    shared.get(sha256, file, world.cache)
     part = target.with_name(f".{target.name}.{os.getpid()}.{threading.get_ident()}")
     try:
         shutil.move(file, part)

@@ -6,8 +6,9 @@ the same time. What the process is asked is what `tmplbuild.fleet.grid.Grid` can
 
 from __future__ import annotations
 
+import itertools
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 Found = dict[str, Any]
 
-_AT_ONCE = ("result", "worker_of", "is_back", "members", "wait_for_workers", "dashboard")
+_AT_ONCE = ("result", "worker_of", "is_back", "members", "lacking", "lure", "wait_for_workers", "dashboard")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +83,16 @@ class Desk:
         *,
         needs: dict[str, float],
         priority: float,
-        only: Sequence[str],
+        only: Sequence[str] = (),
     ) -> Any:
         return self._ask("submit", key, words, needs=needs, priority=priority, only=only)
 
-    def result(self, future: Any, only: Sequence[str] = ()) -> Found:
-        found: Found = self._ask("result", future, only)
+    def lure(self, address: str) -> list[Any]:
+        found: list[Any] = self._ask("lure", address)
+        return found
+
+    def result(self, future: Any, needs: Mapping[str, float], only: Sequence[str] = ()) -> Found:
+        found: Found = self._ask("result", future, needs, only)
         return found
 
     def worker_of(self, future: Any) -> str:
@@ -104,8 +109,12 @@ class Desk:
         self._hear = hear
         self._clerk.tell("listen")
 
-    def members(self) -> list[Member]:
-        found: list[Member] = self._ask("members")
+    def members(self, max_age_s: float = 0.0) -> list[Member]:
+        found: list[Member] = self._ask("members", max_age_s)
+        return found
+
+    def lacking(self, needs: Mapping[str, float]) -> list[str]:
+        found: list[str] = self._ask("lacking", needs)
         return found
 
     def wait_for_workers(self, timeout_s: float) -> None:
@@ -128,16 +137,21 @@ class _Clerk:
     def __init__(self, grid: Grid, say: Say) -> None:
         self._grid, self._say = grid, say
         self._futures: dict[Ticket, Any] = {}
-        self._tickets = 0
+        self._numbers = itertools.count(1)
 
-    def submit(self, key: str, words: Sequence[Any], **more: Any) -> Ticket:
-        self._tickets += 1
-        ticket = Ticket(self._tickets)
-        self._futures[ticket] = self._grid.submit(key, [self._futures.get(one, one) for one in words], **more)
+    def _ticket(self, future: Any) -> Ticket:
+        ticket = Ticket(next(self._numbers))
+        self._futures[ticket] = future
         return ticket
 
-    def result(self, ticket: Ticket, only: Sequence[str]) -> Found:
-        return self._grid.result(self._futures[ticket], only)
+    def submit(self, key: str, words: Sequence[Any], **more: Any) -> Ticket:
+        return self._ticket(self._grid.submit(key, [self._futures.get(one, one) for one in words], **more))
+
+    def lure(self, address: str) -> list[Ticket]:
+        return [self._ticket(future) for future in self._grid.lure(address)]
+
+    def result(self, ticket: Ticket, needs: Mapping[str, float], only: Sequence[str]) -> Found:
+        return self._grid.result(self._futures[ticket], needs, only)
 
     def worker_of(self, ticket: Ticket) -> str:
         return self._grid.worker_of(self._futures[ticket])
@@ -154,8 +168,11 @@ class _Clerk:
     def is_back(self) -> bool:
         return self._grid.is_back()
 
-    def members(self) -> list[Member]:
-        return self._grid.members()
+    def members(self, max_age_s: float) -> list[Member]:
+        return self._grid.members(max_age_s)
+
+    def lacking(self, needs: Mapping[str, float]) -> list[str]:
+        return self._grid.lacking(needs)
 
     def wait_for_workers(self, timeout_s: float) -> None:
         self._grid.wait_for_workers(timeout_s)

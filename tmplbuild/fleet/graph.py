@@ -11,7 +11,7 @@ Nothing is looked up here, so that a night of thousands can be simulated with th
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from tmplbuild.engine.plan import Plan
 from tmplbuild.engine.steps import Step
 from tmplbuild.fleet.identity import identity
 from tmplbuild.fleet.order import PARTS, part_of
+from tmplbuild.secrets import plain
 
 if TYPE_CHECKING:
     from tmplbuild.fleet.desk import Desk
@@ -48,8 +49,19 @@ def needs_of(arch: str, memory_mib: int, secrets: Iterable[str]) -> dict[str, fl
         f"version {identity()}": 1,
         f"arch {arch}": 1,
         "memory_mib": float(memory_mib),
-        **{f"secret {name}": 1 for name in secrets},
+        **{f"secret {plain(name)}": 1 for name in secrets},
     }
+
+
+def lacking(needs: Mapping[str, float], offers: Iterable[Mapping[str, float]]) -> list[str]:
+    """What keeps each worker from a task, by the names of `needs_of`; nothing if one can do it.
+
+    Parameters:
+        offers: of each worker, in the words of `tmplbuild.fleet.grid.resources`.
+    """
+    lacks = [[name for name, amount in needs.items() if offer.get(name, 0) < amount] for offer in offers]
+    common = [name for name in needs if all(name in lack for lack in lacks)]
+    return common or min(lacks, key=len)
 
 
 def shared_of(makes: Iterable[Sequence[str]]) -> set[str]:
@@ -109,15 +121,23 @@ def _todo(plan: Plan) -> list[tuple[str, tuple[Step, ...]]]:
     return [(part, own) for part, own in found if any(step.name in todo for step in own)]
 
 
-def submit(grid: Grid | Desk, order: str, tasks: Sequence[Task], only: Sequence[str] = ()) -> list[Any]:
+def submit(
+    grid: Grid | Desk,
+    order: str,
+    tasks: Sequence[Task],
+    *,
+    only: Sequence[str] = (),
+    lure: Sequence[Any] = (),
+) -> list[Any]:
     """Submit tasks, each to be done after the one before. Returns their futures.
 
     Parameters:
         only: see `tmplbuild.fleet.grid.Grid.submit`.
+        lure: see `tmplbuild.fleet.grid.Grid.lure`.
     """
     futures: list[Any] = []
     for task in tasks:
-        words = [order, task.part, *futures[-1:]]
+        words = [order, task.part, *(futures[-1:] or lure)]
         futures.append(grid.submit(task.key, words, needs=task.needs, priority=task.priority, only=only))
     return futures
 

@@ -7,12 +7,15 @@ authority (Dask's own means: distributed.security.Security).
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import platform
 import signal
 import threading
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -22,6 +25,7 @@ from tmplbuild.core.forks import Keeper
 from tmplbuild.engine.budget import BUILD_MIB, available_mib
 from tmplbuild.errors import HostError
 from tmplbuild.fleet import not_installed, part
+from tmplbuild.fleet.graph import lacking
 from tmplbuild.fleet.identity import identity, refuse_other
 from tmplbuild.fleet.parties import LostError, Member, Tls, refuse_open
 
@@ -40,6 +44,8 @@ variable (DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL) says otherwise."""
 
 _TTL = "DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL"
 _LOOK_S = 5.0
+_SELDOM_S = 30.0
+_FRESH_S = 1.0  # the same answer serves all templates that ask within it
 _IDENTITY = "tmplbuild-identity"
 _ARCHES = {"x86_64": ("x86_64", "x86"), "aarch64": ("aarch64", "armhf"), "armv7l": ("armhf",)}
 
@@ -70,10 +76,11 @@ def resources(settings: Settings, jobs: int) -> dict[str, float]:
 # -- scheduler and worker -------------------------------------------------------------------------
 
 
-def serve(listen: str, tls: Tls | None, dashboard: str, ready: Callable[[str], None]) -> None:
+def serve(listen: str, tls: Tls | None, dashboard: str, scratch: Path, ready: Callable[[str], None]) -> None:
     """Run a scheduler until a signal ends it.
 
     Parameters:
+        scratch: a directory for what Dask notes beside it.
         ready: called with its address.
 
     Raises UsageError, HostError.
@@ -81,6 +88,7 @@ def serve(listen: str, tls: Tls | None, dashboard: str, ready: Callable[[str], N
     refuse_open(listen, tls)
     refuse_open(dashboard, tls)
     _quiet()
+    dask.config.set({"temporary-directory": str(scratch)})  # else /tmp, for anybody
     if _TTL not in os.environ:
         dask.config.set({"distributed.scheduler.worker-ttl": f"{SILENT_S}s"})
     parts = urlsplit(listen if "://" in listen else f"tcp://{listen}")
@@ -152,6 +160,7 @@ def work(
             start=keeper.start,
             tell=lambda found: worker.log_event(TOPIC, found),
             wanted=wanted,
+            hand_back=distributed.Reschedule,
         )
         async with worker:
             theirs = await worker.scheduler.get_metadata(keys=[_IDENTITY], default="")
@@ -159,6 +168,8 @@ def work(
                 refuse_other(str(theirs), f"the scheduler at {scheduler}")
             ready(worker.address)
             await _until_signal(worker.finished())
+            if worker.status == distributed.Status.running:
+                worker.status = distributed.Status.paused  # else it would be given what it hands back
             await asyncio.to_thread(part.leave)
 
     try:
@@ -192,7 +203,7 @@ async def _until_signal(end: Any) -> None:
 def _quiet() -> None:
     import logging
 
-    for name in ("distributed", "bokeh", "tornado"):
+    for name in ("distributed", "distributed.client", "bokeh", "tornado"):
         logging.getLogger(name).setLevel(logging.ERROR)
 
 
@@ -223,6 +234,10 @@ class Grid:
         self._client = connect()
         self._hear: Callable[[dict[str, Any]], None] = lambda bundle: None
         self._lock = threading.Lock()
+        self._lures: dict[str, Any] = {}
+        self._look = threading.Lock()
+        self._seen: list[Member] = []
+        self._seen_at = -math.inf
 
     def close(self) -> None:
         """Let go of the scheduler; what was not waited for is called off."""
@@ -247,7 +262,7 @@ class Grid:
         *,
         needs: dict[str, float],
         priority: float,
-        only: Sequence[str],
+        only: Sequence[str] = (),
     ) -> Any:
         """Submit a part of a build; equal keys are one task, whoever submits them. Returns a future.
 
@@ -267,19 +282,40 @@ class Grid:
             workers=list(only) or None,
         )
 
-    def result(self, future: Any, only: Sequence[str] = ()) -> dict[str, Any]:
+    def lure(self, address: str) -> list[Any]:
+        """What draws a task to this worker when it is among its words, or nothing, if that worker is gone: a
+        result that lies there. (Dask's own word for it, allow_other_workers, forgets a task's needs: it lets
+        any worker have it when the one that is named is gone or busy.)"""
+        with self._lock:
+            found = self._lures.get(address)
+            if found is None or found.status != "finished":
+                try:
+                    (found,) = self._client.scatter(
+                        [{"at": address}], workers=[address], hash=False, timeout=5
+                    )
+                except Exception:  # noqa: BLE001  # it is better there, and as good elsewhere
+                    return []
+                self._lures[address] = found
+            return [found]
+
+    def result(self, future: Any, needs: Mapping[str, float], only: Sequence[str] = ()) -> dict[str, Any]:
         """What came of a task. Raises LostError.
 
         Parameters:
+            needs: as it was submitted; when no worker has them any more, for half a minute, it is lost.
             only: the workers that it was submitted to; when none of them is left it is lost.
         """
         done = threading.Event()
         future.add_done_callback(lambda _: done.set())
         try:
             # not by a timeout of Dask's: it calls off what other threads are fetching at that moment, too
-            while not done.wait(_LOOK_S if only else None):
-                if {member.address for member in self.members()}.isdisjoint(only):
+            lacked: list[str] = []
+            while not done.wait(_LOOK_S if only else _SELDOM_S):
+                if only and {member.address for member in self.members(_FRESH_S)}.isdisjoint(only):
                     raise LostError("the machines that it might go to are gone")
+                before, lacked = lacked, [] if only else self.lacking(needs)
+                if before and lacked:
+                    raise LostError("the machines that could do it are gone")
             found: dict[str, Any] = future.result()
         except _LOST as error:
             raise LostError(f"{type(error).__name__}: {error}") from error
@@ -304,11 +340,19 @@ class Grid:
         self._hear = hear
         self._client.subscribe_topic(TOPIC, lambda event: hear(event[1]))
 
-    def members(self) -> list[Member]:
-        """The workers that the scheduler knows now."""
-        info = self._client.scheduler_info(n_workers=-1)
-        found = [_member(address, row) for address, row in info["workers"].items()]
-        return sorted(found, key=lambda member: member.name)
+    def members(self, max_age_s: float = 0.0) -> list[Member]:
+        """The workers that the scheduler knows now, or knew so long ago (seconds)."""
+        with self._look:
+            if time.monotonic() - self._seen_at > max_age_s:
+                info = self._client.scheduler_info(n_workers=-1)
+                found = [_member(address, row) for address, row in info["workers"].items()]
+                self._seen = sorted(found, key=lambda member: member.name)
+                self._seen_at = time.monotonic()
+            return list(self._seen)
+
+    def lacking(self, needs: Mapping[str, float]) -> list[str]:
+        """See `tmplbuild.fleet.graph.lacking`; of the workers of this version that are there now."""
+        return lacking(needs, [one.offers for one in self.members(_FRESH_S) if one.version == identity()])
 
     def wait_for_workers(self, timeout_s: float) -> None:
         """Wait until there is a worker of this version. Raises HostError."""
@@ -338,7 +382,9 @@ def _member(address: str, row: dict[str, Any]) -> Member:
         arches=tuple(value for kind, _, value in words if kind == "arch"),
         jobs=int(row["nthreads"]),
         memory_mib=int(offers.get("memory_mib", 0)),
+        secrets=tuple(value for kind, _, value in words if kind == "secret"),
         running=tuple(row["metrics"].get(TOPIC, ())),
+        offers=offers,
     )
 
 

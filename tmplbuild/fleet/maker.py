@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,12 +24,13 @@ from tmplbuild.engine.keys import digest
 from tmplbuild.engine.plan import Plan
 from tmplbuild.engine.urgency import urgency
 from tmplbuild.engine.world import Resolved, Wish, World
-from tmplbuild.errors import BusyError, FetchError, StageError, StoreError, TmplbuildError
+from tmplbuild.errors import BusyError, FetchError, StageError, StoreError, TmplbuildError, VerifyError
 from tmplbuild.events import Away, Emit, Note, StageDone, StageFailed, StageStarted
 from tmplbuild.fleet.arrival import Arrival, bring
 from tmplbuild.fleet.crew import FleetCrew
-from tmplbuild.fleet.graph import at_once, needs_of, submit, tasks_of
+from tmplbuild.fleet.graph import Task, at_once, needs_of, submit, tasks_of
 from tmplbuild.fleet.identity import identity
+from tmplbuild.fleet.lacks import nobody_has
 from tmplbuild.fleet.order import give, part_of, secrets_of
 from tmplbuild.fleet.parties import LostError
 from tmplbuild.fleet.shared import SharedStore
@@ -45,6 +48,8 @@ _RETRYABLE = {kind.exit_code for kind in (FetchError, StoreError, BusyError)}
 store could not be reached. A script that fails, and bytes that are wrong, are so everywhere."""
 _COME_S = 60.0  # workers that have just been started
 _BACK_S = 180.0  # a scheduler that is restarted is waited for
+_FRESH_S = 1.0
+_ABSENT_S = 15.0  # so is a worker, when no other one can do it
 
 
 class Fleet:
@@ -53,18 +58,23 @@ class Fleet:
     Parameters:
         grid: the workers, by way of their scheduler.
         store: the shared store's address.
+        patience_s: how long it is asked again when it does not answer, seconds.
+        tell: called with a line when it does not answer, and when it does again.
     """
 
-    def __init__(self, grid: Grid | Desk, store: str) -> None:
+    def __init__(
+        self, grid: Grid | Desk, store: str, *, patience_s: float, tell: Callable[[str], None]
+    ) -> None:
         self.grid = grid
-        self.shared = SharedStore(store)
+        self.over = threading.Event()
+        self.shared = SharedStore(store, patience_s=patience_s, tell=tell, over=self.over)
         self._made: set[str] | None = None
         self._lock = threading.Lock()
         self._ears: dict[str, list[Callable[[Found], None]]] = {}
         self._sent: dict[Path, str] = {}
         self.common: set[str] = set()  # keys of layers that several templates of this run need
-        self.over = threading.Event()
         self.futures: set[Any] = set()
+        self._seats: Counter[str] = Counter()
         grid.listen(self._hear)
 
     def has(self, key: str) -> bool:
@@ -92,7 +102,7 @@ class Fleet:
         except BaseException as error:
             stage, steps = job.stage, [{"name": row.step.name, "key": row.step.key} for row in plan.steps]
             key = next((row["key"] for row in steps if row["name"] == stage), "")
-            told = error if isinstance(error, TmplbuildError) else None  # interrupted
+            told = error if isinstance(error, TmplbuildError) and not self.over.is_set() else None
             failure.remember(world.store, world.template, stage or "fleet", told, key=key, steps=steps)
             raise
         done = arrival.complete(found)
@@ -104,6 +114,7 @@ class Fleet:
     def crew(self, settings: Settings, asked: Wish, emit: Emit) -> Crew:
         """See `Elsewhere.crew`."""
         self.grid.wait_for_workers(_COME_S)
+        emit(Note(f"Dask's own page: {self.grid.dashboard}"))
         jobs = sum(one.jobs for one in self.grid.members() if one.version == identity())
         return FleetCrew(
             settings, asked, emit, at_once=at_once(jobs), common=self.common.update, stop=self.stop
@@ -115,6 +126,21 @@ class Fleet:
         with self._lock:
             futures = list(self.futures)
         self.grid.call_off(futures)
+
+    @contextmanager
+    def seat(self, host: str) -> Iterator[list[Any]]:
+        """What draws a template to the worker of that name (`Grid.lure`), or nothing: nobody is to wait for
+        one machine, which built all of them last, while others have nothing to do."""
+        there = self.grid.members(_FRESH_S) if host else []
+        member = next((one for one in there if one.name == host), None)
+        with self._lock:
+            given = member is not None and self._seats[host] < 2 * member.jobs
+            self._seats[host] += given
+        try:
+            yield self.grid.lure(member.address) if member is not None and given else []
+        finally:
+            with self._lock:
+                self._seats[host] -= given
 
     # -- events ----------------------------------------------------------------------------------
 
@@ -157,7 +183,9 @@ class _Job:
                 self.emit(StageDone(row.step.name, index, len(self.plan.steps), 0.0, True, row.reason))
         for attempt in range(1, _ATTEMPTS + 1):
             try:
-                return self._attempt(attempt)
+                # whoever built it last has its layers
+                with self.fleet.seat((self.world.record() or {}).get("host", "")) as lure:
+                    return self._attempt(attempt, lure)
             except LostError as error:
                 if self.fleet.over.is_set():
                     raise KeyboardInterrupt from error
@@ -180,7 +208,7 @@ class _Job:
                 return True
         return False
 
-    def _attempt(self, attempt: int) -> list[Found]:
+    def _attempt(self, attempt: int, lure: list[Any]) -> list[Found]:
         grid, only = self.fleet.grid, []
         if self.avoid:  # a machine that is started again has another address, and another chance
             only = [one.address for one in grid.members() if one.address not in self.avoid]
@@ -193,15 +221,16 @@ class _Job:
             urgency=self._urgency(),
             again=again,
         )
+        self._can_be_done(tasks)
         futures: list[Any] = []
         for task in tasks:
             self.fleet.attend(task.key, self._hear)
         try:
-            futures = submit(grid, self.order, tasks, only)
+            futures = submit(grid, self.order, tasks, only=only, lure=lure)
             self.fleet.futures.update(futures)
             if self.fleet.over.is_set():
                 raise KeyboardInterrupt
-            return [self._ended(future, only) for future in futures]
+            return [self._ended(*pair, only) for pair in zip(futures, tasks, strict=True)]
         finally:
             for task in tasks:
                 self.fleet.turn_away(task.key, self._hear)
@@ -209,12 +238,24 @@ class _Job:
                 self.fleet.futures.discard(future)
                 grid.forget(future)
 
-    def _ended(self, future: Any, only: list[str]) -> Found:
-        found = self.fleet.grid.result(future, only)
+    def _can_be_done(self, tasks: Sequence[Task]) -> None:
+        """Raise HostError when no worker can do one of them, nor comes to that within some seconds."""
+        deadline = time.monotonic() + _ABSENT_S
+        for task in tasks:
+            while lacks := self.fleet.grid.lacking(task.needs):
+                if self.fleet.over.wait(1.0):
+                    raise KeyboardInterrupt
+                if time.monotonic() > deadline:
+                    where = f"{self.world.template}: {task.part}"
+                    raise nobody_has(lacks, task.needs, where, secrets_of(self.world, task.part))
+
+    def _ended(self, future: Any, task: Task, only: list[str]) -> Found:
+        found = self.fleet.grid.result(future, task.needs, only)
         if "error" not in found:
             self._take_logs(found)
             return found
-        self._take_logs(found)
+        with suppress(StoreError, VerifyError):  # what went wrong first is told
+            self._take_logs(found)
         if address := self.fleet.grid.worker_of(future):
             self.avoid.add(address)
         raise error_of(found["error"], found.get("worker", ""), self._log())

@@ -34,6 +34,7 @@ class Place:
         start: a run of the tool with this machine's settings.
         tell: sends a bundle of events to whoever listens.
         wanted: whether somebody still waits for a task, by its key.
+        hand_back: raised by a part, has it given to another worker.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Place:
     start: Callable[[Sequence[str]], Running]
     tell: Callable[[Found], None]
     wanted: Callable[[str], bool]
+    hand_back: type[Exception]
 
 
 here: Place | None = None
@@ -62,6 +64,7 @@ def leave() -> None:
 
 def perform(tool: str, key: str, order: str, part: str, *before: Found) -> Found:
     """Do a part of an order. What goes wrong is in the result: only a worker that dies is a failure to Dask.
+    Raises `Place.hand_back` when this worker ends first.
 
     Parameters:
         tool: who gave the order: see `tmplbuild.fleet.identity`.
@@ -79,7 +82,7 @@ def perform(tool: str, key: str, order: str, part: str, *before: Found) -> Found
     run = here.start(["task", order, part, *here.words, "--json"])
     last: Found = {}
     with _watched(run, key, here) as stopped:
-        last = _followed(run, key, part, here)
+        last = _followed(run, key, part, here, stopped)
         if last.get("event") == "task_done":  # what it still does is its own: nobody waits for it
             _let_end(run)
         else:
@@ -89,7 +92,9 @@ def perform(tool: str, key: str, order: str, part: str, *before: Found) -> Found
     if done and not (stopped.is_set() and "error" in done):
         return about | done
     if stopped.is_set():
-        why = "the worker ends" if _leaving.is_set() else "nobody waited for it any more"
+        if _leaving.is_set():
+            raise here.hand_back
+        why = "nobody waited for it any more"
         return about | {"error": error_object(BusyError("a part was stopped", where=here.name, why=why))}
     if last.get("event") == "error":
         return about | {"error": last}
@@ -102,7 +107,7 @@ def perform(tool: str, key: str, order: str, part: str, *before: Found) -> Found
     return about | {"error": error_object(crash), "lost": True}
 
 
-def _followed(run: Running, key: str, part: str, place: Place) -> Found:
+def _followed(run: Running, key: str, part: str, place: Place, stopped: threading.Event) -> Found:
     """Pass the events of a part on. Returns its last word, if it says one."""
     bundle, last = _Bundle(key, part, place), {}
     doing[key], template = part, ""
@@ -125,8 +130,15 @@ def _followed(run: Running, key: str, part: str, place: Place) -> Found:
                 break
     finally:
         del doing[key]
+        if stopped.is_set() and _leaving.is_set() and "found" not in last:
+            bundle.add(_handed_back(place.name))
         bundle.send()
     return last
+
+
+def _handed_back(name: str) -> Found:
+    text = f"stopped, for {name} ends: given to another machine"
+    return {"event": "note", "text": text, "level": "warning"}
 
 
 def _let_end(run: Running) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -38,7 +39,13 @@ def refuse_open(address: str, tls: Tls | None) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A worker as the scheduler sees it; `running`: template and stage of each part that it does."""
+    """A worker as the scheduler sees it.
+
+    Parameters:
+        secrets: the names of those that it has, with underscores for dashes and dots.
+        running: template and stage of each part that it does.
+        offers: see `tmplbuild.fleet.grid.resources`.
+    """
 
     name: str
     address: str
@@ -46,7 +53,9 @@ class Member:
     arches: tuple[str, ...]
     jobs: int
     memory_mib: int
+    secrets: tuple[str, ...]
     running: tuple[str, ...]
+    offers: Mapping[str, float]
 
 
 class LostError(Exception):

@@ -1,5 +1,6 @@
 """What of the shared store goes: after a time results that no good build of this machine is made of, then
-the blobs that nothing names any more. All can be made or fetched again."""
+the blobs that nothing names any more, and what is left of uploads that were broken off. All can be made or
+fetched again."""
 
 from __future__ import annotations
 
@@ -37,6 +38,7 @@ def prune(shared: SharedStore, *, max_age_s: float, needed: Set[str], dry_run: b
     for sha256, written in shared.blobs():
         if sha256 not in named and now - written >= oldest:
             gone.append(f"blobs/{sha256[:2]}/{sha256}")
+    gone += [name for name, written in shared.unfinished() if now - written >= oldest]
     for name in gone if not dry_run else ():
         shared.remove(name)
     return gone

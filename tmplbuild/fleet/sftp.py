@@ -6,6 +6,7 @@ fsspec's own takes any key that it is shown the first time.
 from __future__ import annotations
 
 import errno
+import logging
 import os
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,9 @@ except ImportError as missing:
 
 _KNOWN_HOSTS = "TMPLBUILD_KNOWN_HOSTS"
 _IDENTITY = "TMPLBUILD_SSH_KEY"
+_SILENT_S = 20.0  # a server that says nothing for so long, when asked, is gone
+
+logging.getLogger("paramiko").setLevel(logging.CRITICAL)  # what it reports is raised, too
 
 
 class KnownHosts(SFTPFileSystem):  # type: ignore[misc]
@@ -47,6 +51,7 @@ class KnownHosts(SFTPFileSystem):  # type: ignore[misc]
                 raise self._refused(str(error)) from error
             raise
         self.ftp = self.client.open_sftp()
+        self.ftp.get_channel().settimeout(_SILENT_S)
 
     def link(self, old: str, new: str) -> None:
         """Give a file a name that nothing has yet, in place of its own: the protocol's own idea of a rename.

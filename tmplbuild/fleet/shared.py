@@ -6,7 +6,8 @@
 
 A name is there whole or not at all: files are uploaded under a name of their own and renamed; an object of
 S3 appears when its upload is complete. What is read is verified, and goes on where it broke off. A store
-that does not answer is asked again for some minutes.
+that does not answer is asked again, ever more seldom, for some minutes; after that each asks but once, until
+it answers.
 """
 
 from __future__ import annotations
@@ -15,11 +16,13 @@ import errno
 import hashlib
 import json
 import os
+import queue
 import random
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -39,6 +42,8 @@ PATIENCE_S = 300.0
 """How long a store that does not answer is asked again, seconds."""
 
 _PIECE = 1 << 20
+_ONE_AT_A_TIME = ("sftp://", "ssh://")  # paramiko gives an answer to whichever thread is listening
+_CONNECTIONS = 4
 _FILES = {"file", "local", "sftp", "ssh"}  # where a file that is being written can be seen
 _FINAL = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
 
@@ -50,21 +55,40 @@ class SharedStore:
         address: a directory, or an address of fsspec (sftp://user@host/dir, s3://bucket/dir). Options of
             the protocol come from fsspec's own configuration and environment, as do credentials.
         patience_s: see `PATIENCE_S`.
+        tell: called with a line when the store does not answer, and when it does again.
+        over: when another thread sets it nobody waits any more.
 
     Raises UsageError for an address of a kind that cannot be, HostError where what it needs is missing.
     """
 
-    def __init__(self, address: str, *, patience_s: float = PATIENCE_S) -> None:
+    def __init__(
+        self,
+        address: str,
+        *,
+        patience_s: float = PATIENCE_S,
+        tell: Callable[[str], None] = lambda text: None,
+        over: threading.Event | None = None,
+    ) -> None:
         self.address = address
         self._patience_s = patience_s
+        self._tell = tell
+        self._over = over or threading.Event()
+        self._silent = threading.Event()  # it does not answer
+        self._given_up = False
         _own_sftp(address)
-        self._files: Any = None
+        self._mine = threading.local()  # the connection that a thread has while it asks
+        self._common: Any = None  # that of all, or else
+        self._idle: queue.LifoQueue[Any] | None = None
+        if address.startswith(_ONE_AT_A_TIME):
+            self._idle = queue.LifoQueue()
+            for _ in range(_CONNECTIONS):
+                self._idle.put(None)
         self._root, self._renames = "", False
         self._patient("reach", self._connect)
 
     def _connect(self) -> None:
         try:
-            self._files, root = fsspec.core.url_to_fs(self.address, skip_instance_cache=True)
+            self._mine.files, root = fsspec.core.url_to_fs(self.address, skip_instance_cache=True)
         except ImportError as error:
             raise not_installed(error) from error
         except ValueError as error:
@@ -109,8 +133,12 @@ class SharedStore:
 
         self._patient("write", add)
 
-    def names(self, folder: str) -> list[str]:
-        """The names in a folder; none if it is not there. Raises StoreError."""
+    def names(self, folder: str, *, unfinished: bool = False) -> list[str]:
+        """The names in a folder; none if it is not there. Raises StoreError.
+
+        Parameters:
+            unfinished: those of uploads that are under way, or were broken off, in place of the others.
+        """
 
         def look() -> list[str]:
             self._files.invalidate_cache()
@@ -119,7 +147,7 @@ class SharedStore:
             except FileNotFoundError:
                 return []
             found = (str(row).rstrip("/").rpartition("/")[2] for row in rows)
-            return sorted(name for name in found if name and not name.startswith("."))
+            return sorted(name for name in found if name and name.startswith(".") == unfinished)
 
         return self._patient("list", look)
 
@@ -206,6 +234,14 @@ class SharedStore:
             for name in self.names(f"blobs/{folder}"):
                 yield name, self._patient("read", partial(self._modified, f"blobs/{folder}/{name}"))
 
+    def unfinished(self) -> Iterator[tuple[str, float]]:
+        """All uploads that are under way or were broken off, each with when it began to be written, seconds
+        since 1970. Raises StoreError."""
+        for folder in ["layers", "packed", *(f"blobs/{name}" for name in self.names("blobs"))]:
+            for name in self.names(folder, unfinished=True):
+                with suppress(StoreError):  # it was finished just now
+                    yield f"{folder}/{name}", self.written(f"{folder}/{name}")
+
     def written(self, name: str) -> float:
         """When a name was written, seconds since 1970. Raises StoreError."""
         return self._patient("read", partial(self._modified, name))
@@ -214,6 +250,22 @@ class SharedStore:
         return float(self._files.modified(self._path(name)).timestamp())
 
     # -- how it is asked -------------------------------------------------------------------------
+
+    @property
+    def _files(self) -> Any:
+        return self._mine.files
+
+    @contextmanager
+    def _connection(self) -> Iterator[None]:
+        """Have a connection for this thread: where two cannot speak by one, the next that is idle."""
+        self._mine.files = self._idle.get() if self._idle else self._common
+        try:
+            yield
+        finally:
+            if self._idle:
+                self._idle.put(self._mine.files)
+            else:
+                self._common = self._mine.files
 
     def _path(self, name: str) -> str:
         return f"{self._root}/{name}"
@@ -243,34 +295,58 @@ class SharedStore:
                 self._files.link(part, target)
             with suppress(FileNotFoundError):
                 self._files.rm_file(part)
-        except BaseException:
-            with suppress(Exception):
-                self._files.rm_file(part)
+        except BaseException as error:
+            if (
+                isinstance(error, Exception) or self._idle is None
+            ):  # else what was interrupted answers no more
+                with suppress(Exception):
+                    self._files.rm_file(part)
             raise
 
     def _patient(self, what: str, act: Callable[[], T]) -> T:
         """Do something, again and again while the store does not answer."""
-        deadline, wait = time.monotonic() + self._patience_s, 0.5
-        broken = False
+        with self._connection():
+            return self._persevere(what, act)
+
+    def _persevere(self, what: str, act: Callable[[], T]) -> T:
+        broken = self._given_up
+        deadline, wait = time.monotonic() + (0.0 if broken else self._patience_s), 0.5
         while True:
             try:
-                if broken and act != self._connect:
+                if (broken or self._files is None) and act != self._connect:
                     self._connect()  # a session does not come back by itself
-                return act()
+                found = act()
+                self._answers()
+                return found
             except TmplbuildError:
                 raise
             except Exception as error:  # each protocol has errors of its own
-                late = time.monotonic() + wait > deadline
-                if late or isinstance(error, FileNotFoundError) or getattr(error, "errno", 0) in _FINAL:
+                final = isinstance(error, FileNotFoundError) or getattr(error, "errno", 0) in _FINAL
+                late = not final and time.monotonic() + wait > deadline
+                self._given_up = self._given_up or late
+                if late or final or self._over.is_set():
                     raise StoreError(
                         f"could not {what} the fleet's store",
                         where=self.address,
                         why=f"{type(error).__name__}: {error}",
                         hint="see that this machine reaches it: tmplbuild status --fleet",
                     ) from error
+                self._is_silent(error)
             broken = True
-            time.sleep(wait * random.uniform(0.5, 1.0))
+            self._over.wait(wait * random.uniform(0.5, 1.0))
             wait = min(2 * wait, 15.0)
+
+    def _is_silent(self, error: Exception) -> None:
+        if not self._silent.is_set():
+            self._silent.set()
+            why = f"{type(error).__name__}: {error}"
+            self._tell(f"{self.address} does not answer ({why}): asked again for {self._patience_s:g} s")
+
+    def _answers(self) -> None:
+        self._given_up = False
+        if self._silent.is_set():
+            self._silent.clear()
+            self._tell(f"{self.address} answers again")
 
     def _damaged(self, sha256: str) -> VerifyError:
         return VerifyError(
@@ -288,7 +364,7 @@ def load(address: str) -> None:
 
 
 def _own_sftp(address: str) -> None:
-    if address.startswith(("sftp://", "ssh://")):
+    if address.startswith(_ONE_AT_A_TIME):
         from tmplbuild.fleet import sftp  # noqa: F401  # takes the place of fsspec's own, which trusts anyone
 
 

@@ -24,8 +24,8 @@ from tmplbuild.engine.record import stage_row
 from tmplbuild.engine.steps import Step
 from tmplbuild.engine.store import Store
 from tmplbuild.engine.world import prepare_host
-from tmplbuild.errors import StageError, TmplbuildError, VerifyError
-from tmplbuild.events import Away, Emit, Event, RunStarted, StageDone
+from tmplbuild.errors import StageError, StoreError, TmplbuildError, VerifyError
+from tmplbuild.events import Away, Emit, Event, Note, RunStarted, StageDone
 from tmplbuild.fleet import layers
 from tmplbuild.fleet.arrival import bring, packed_name
 from tmplbuild.fleet.order import Opened, part_of, take
@@ -53,9 +53,14 @@ def run(
         tell: called with what came of it: stages, and digests of logs and of the packed file; or the error,
             with the logs, under "error". What this machine then does for itself alone, nobody waits for.
     """
-    uploads = Uploads(store, settings)
+
+    def warn(text: str) -> None:
+        emit(Note(text, "warning"))
+
+    uploads = Uploads(store, settings, warn)
     try:
-        _do(order, part, SharedStore(store), settings, emit, tell, uploads, stacks=stacks)
+        shared = SharedStore(store, patience_s=settings.store_patience_s, tell=warn)
+        _do(order, part, shared, settings, emit, tell, uploads, stacks=stacks)
     finally:
         uploads.close()
     Store(settings.state_dir).make_durable()
@@ -88,7 +93,8 @@ def _do(
         except TmplbuildError as error:
             with suppress(TmplbuildError):  # what was made before is not to be made again elsewhere
                 uploads.finish()
-            tell(found | {"error": error_object(error), "logs": task.logs()})
+            logs = {} if isinstance(error, StoreError) else task.logs()  # it may be the store that is away
+            tell(found | {"error": error_object(error), "logs": logs})
             return
         tell(found | {"stages": [stage_row(row) for row in done], "logs": task.logs()})
 

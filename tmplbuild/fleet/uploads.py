@@ -4,13 +4,13 @@ the build go first."""
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
 from tmplbuild.config import Settings
-from tmplbuild.core.aside import Aside, GoneError
+from tmplbuild.core.aside import Aside, GoneError, Say
 from tmplbuild.engine.store import Store
 from tmplbuild.errors import StoreError
 from tmplbuild.fleet import layers
@@ -24,11 +24,12 @@ class Uploads:
 
     Parameters:
         store: the shared store's address.
+        tell: called with a line when it does not answer, and when it does again.
     """
 
-    def __init__(self, store: str, settings: Settings) -> None:
+    def __init__(self, store: str, settings: Settings, tell: Callable[[str], None]) -> None:
         self._address = store
-        self._aside = Aside(lambda say: _Porter(store, settings), nice=_NICE)
+        self._aside = Aside(lambda say: _Porter(store, settings, say), heard=tell, nice=_NICE)
         self._begun: list[Future[Any]] = []
 
     def packages(self, paths: Sequence[Path]) -> None:
@@ -73,8 +74,9 @@ class Uploads:
 
 
 class _Porter:
-    def __init__(self, store: str, settings: Settings) -> None:
-        self._shared, self._settings = SharedStore(store), settings
+    def __init__(self, store: str, settings: Settings, say: Say) -> None:
+        self._shared = SharedStore(store, patience_s=settings.store_patience_s, tell=say)
+        self._settings = settings
         self._store = Store(settings.state_dir)
 
     def packages(self, paths: Sequence[Path]) -> None:
