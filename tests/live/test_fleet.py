@@ -179,7 +179,7 @@ def test_a_night_that_is_interrupted_again_and_again(calm: Yard, alone: Workshop
         failed = Store(calm.shop.place / "state").read_record(template, "failed")
         assert failed is not None
         assert (failed["stage"], failed["error"]) == (stage, "interrupted")
-    done, _ = interrupted(calm, words, "pack", signal.SIGKILL)
+    done, _ = interrupted(calm, words, "upgrade", signal.SIGKILL)
     assert done.status == -9
 
     stopped: list[Worker] = []
@@ -192,7 +192,6 @@ def test_a_night_that_is_interrupted_again_and_again(calm: Yard, alone: Workshop
 
     done = calm.run(*words, heard=once("check", stop))
     assert done.status == 0, done.err + str(done.events[-1:])
-    assert done.err == ""
     assert not {"bootstrap", "install"} & set(ran(done)), "it goes on where it was interrupted"
     assert f"{stopped[0].name} ends: given to another machine" in str(done.events)
     assert digests(done) == {name: digests(alone.first)[name] for name in digests(done)}
@@ -220,7 +219,7 @@ def interrupted(yard: Yard, words: list[str], stage: str, number: int) -> tuple[
 
     def act(template: str, host: str) -> None:
         sent.append(template)
-        if stage == "upgrade":
+        if number == signal.SIGINT:
             status_tells(yard, f"{template}: {stage}", host)
         if number == signal.SIGKILL:
             yard.orders.kill()
@@ -234,8 +233,7 @@ def interrupted(yard: Yard, words: list[str], stage: str, number: int) -> tuple[
 
 def status_tells(yard: Yard, what: str, host: str) -> None:
     """`status --fleet` tells, in JSON and as text, what a worker does."""
-    worker = next(one for one in yard.workers if one.name == host)
-    halted = worker.halt()  # it would go on while we look
+    halted = [pid for worker in yard.workers for pid in worker.halt()]  # they would go on while we look
     words = ("status", "--fleet", "--config", str(yard.settings()))
     plain, told = yard.ask(*words).out, json.loads(yard.ask(*words, "--json").out)
     for pid in halted:
@@ -343,7 +341,7 @@ def test_the_units_on_a_machine_with_systemd(calm: Yard, alone: Workshop, tmp_pa
     )
     try:
         fleet = ("--scheduler", address)
-        until(lambda: '"builder"' in shop.run("status", "--fleet", "--json", *fleet).out, 60)
+        until(lambda: '"builder"' in shop.run("status", "--fleet", "--json", *fleet).out, 180)
         told = json.loads(shop.run("status", "--fleet", "--json", *fleet).out)
         assert told["workers"][0]["secrets"] == ["token"], "a credential that systemd gives it"
 
