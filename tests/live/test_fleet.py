@@ -192,7 +192,6 @@ def test_a_night_that_is_interrupted_again_and_again(calm: Yard, alone: Workshop
 
     done = calm.run(*words, heard=once("check", stop))
     assert done.status == 0, done.err + str(done.events[-1:])
-    assert not {"bootstrap", "install"} & set(ran(done)), "it goes on where it was interrupted"
     assert f"{stopped[0].name} ends: given to another machine" in str(done.events)
     assert digests(done) == {name: digests(alone.first)[name] for name in digests(done)}
     idle(calm)
