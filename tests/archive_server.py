@@ -54,6 +54,7 @@ class ArchiveServer:
         tls: speak HTTPS.
         port: where it listens; 0 for one that is free.
         user: "NAME:PASSWORD" that every request must tell (RFC 7617); "": nobody is asked.
+        keeps: whether a connection serves several requests.
     """
 
     def __init__(
@@ -65,7 +66,9 @@ class ArchiveServer:
         tls: ssl.SSLContext | None = None,
         port: int = 0,
         user: str = "",
+        keeps: bool = True,
     ) -> None:
+        self.keeps = keeps
         self.root = root
         self.tls = tls
         self.port = port
@@ -145,13 +148,13 @@ class ArchiveServer:
 
         class Handler(_Handler):
             archive = server
+            protocol_version = "HTTP/1.1" if self.keeps else "HTTP/1.0"
 
         return Handler
 
 
 class _Handler(BaseHTTPRequestHandler):
     archive: ArchiveServer
-    protocol_version = "HTTP/1.1"
 
     def log_message(self, *_: object) -> None:
         """Nothing: the server's log is `ArchiveServer.log`."""
