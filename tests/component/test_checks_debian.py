@@ -29,8 +29,9 @@ ALWAYS = {
     "trace-of-use",
     "udev-enabled",
 }
-# Taken from the machine that it runs on, if that has them.
+# Taken from the machine that it runs on, if that has them; its archive is one on loopback here.
 FROM_THE_HOST = {"hostname-set", "hosts-polluted", "resolv-conf-set", "resolv-conf-dangling", "unknown-owner"}
+FROM_THE_HOST |= {"source-of-build"}
 # 11: faillog and lastlog, hwdb.bin. Time: a Debian that changed since this was written.
 BY_RELEASE = {"bullseye": {"log-not-empty"}, "bookworm": set(), "trixie": set()}
 

@@ -53,13 +53,6 @@ class Night:
         path.write_text(text.replace('distro = "toy"', f'distro = "toy"\nname = "{name}-1-{{ve_arch}}"'))
         made.key.export(path.parent / "keys")
 
-    def seen_last(self, name: str, when: float) -> None:
-        """Have the tool believe that it read the archive then."""
-        for path in (self.shop.packages / "suites").glob("*.json"):
-            facts = json.loads(path.read_text())
-            if name in facts.get("url", ""):
-                path.write_text(json.dumps({**facts, "accepted_at": f"{when:.0f}"}))
-
     def table(self, text: str = "") -> None:
         """The settings' [nightly]."""
         self.settings.write_text(f'[nightly]\nrecipes = ["toy-*"]\n{text}')
@@ -99,7 +92,7 @@ def test_an_archive_that_is_replayed_fails_its_own_templates_only(night: Night) 
     old.suite("stable", [Deb("base-files", essential=True)], date=time.time() - 5 * 86400)
     code, rows = night.status()
     assert (code, rows["toy-two"]["state"]) == (2, "updates")
-    night.seen_last("two", time.time() - 3 * 86400)
+    night.shop.read_last(time.time() - 3 * 86400, "archives/two")
     code, rows = night.status()
     assert code == 1
     assert (rows["toy-one"]["state"], rows["toy-two"]["state"]) == ("updates", "failed")
