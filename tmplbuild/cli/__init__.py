@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -14,6 +15,8 @@ from tmplbuild.errors import TmplbuildError
 def command() -> NoReturn:
     """The program `tmplbuild`. All is done when `main` returns: what Python does to take itself apart (0.2 s
     where Dask is loaded) is of no use to anybody."""
+    # what a run loads stays: to look through it for garbage time and again is a tenth of one without news
+    gc.set_threshold(50_000)
     status = main()
     try:
         sys.stdout.flush()
