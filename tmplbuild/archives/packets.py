@@ -10,8 +10,6 @@ import hashlib
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from tmplbuild.archives import publickey
-
 PUBLIC_KEY, SIGNATURE, USER_ID = 6, 2, 13
 BINARY = 0x00
 """The kind of a signature over data as they are."""
@@ -99,6 +97,8 @@ def holds(one: Signature, key: bytes, words: bytes, hashes: Collection[str] = ST
     """
     if len(key) < 6 or key[0] != 4 or one.hash not in hashes:
         return False
+    from tmplbuild.archives import publickey  # few archives need it, and it loads long
+
     trailer = one.head + b"\x04\xff" + len(one.head).to_bytes(4)
     digest = hashlib.new(one.hash, words + trailer).digest()
     try:
