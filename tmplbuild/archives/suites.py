@@ -311,7 +311,7 @@ def _kept(form: Form[R], suite: Suite, fetcher: Fetcher, older: OlderError) -> H
     if found is None or suite.now - found.then > PATIENCE_S:
         raise older
     try:
-        head = _believe(form, suite, found.path, found.body, found.signature, found.answer, found.beside)
+        head = found.believed(form, suite)
     except VerifyError:
         raise older from None
     since = f"the one accepted {utc(found.then)} is used instead ({older.where}: {older.why})"
@@ -329,6 +329,10 @@ class _Recalled:
     signature: bytes | None
     answer: Answer
     then: float
+
+    def believed(self, form: Form[R], suite: Suite) -> Head[R]:
+        """It, verified again as of the suite's `now`. Raises VerifyError."""
+        return _believe(form, suite, self.path, self.body, self.signature, self.answer, self.beside)
 
 
 def _recall(form: Form[R], suite: Suite) -> _Recalled | None:
@@ -355,7 +359,7 @@ def _remembered(form: Form[R], suite: Suite) -> Head[R]:
             hint="run once without --offline",
         )
     asof = replace(suite, now=found.then, allow_older=True)
-    head = _believe(form, asof, found.path, found.body, found.signature, found.answer, found.beside)
+    head = found.believed(form, asof)
     for index in form.indexes(head):
         if not index.local.exists():
             raise FetchError(

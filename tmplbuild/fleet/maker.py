@@ -48,8 +48,8 @@ _RETRYABLE = {kind.exit_code for kind in (FetchError, StoreError, BusyError)}
 store could not be reached. A script that fails, and bytes that are wrong, are so everywhere."""
 _COME_S = 60.0  # workers that have just been started
 _BACK_S = 180.0  # a scheduler that is restarted is waited for
-_FRESH_S = 1.0
 _ABSENT_S = 15.0  # so is a worker, when no other one can do it
+_FRESH_S = 1.0  # who is there is asked no oftener, for all templates
 
 
 class Fleet:
