@@ -36,7 +36,8 @@ def grid(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Grid]:
     """Two workers, of whom "a" has a secret."""
     place = tmp_path_factory.mktemp("grid")
     with ExitStack() as stack:
-        env = {"TMPLBUILD_SECRETS": str(place / "none"), "TMPLBUILD_CACHE_DIR": str(place / "cache")}
+        own_places = {"SECRETS": "none", "CACHE_DIR": "cache", "RUN_DIR": "run"}
+        env = {f"TMPLBUILD_{name}": str(place / folder) for name, folder in own_places.items()}
         listen = ["--listen", "tcp://127.0.0.1:0", "--dashboard", "127.0.0.1:0"]
         scheduler = started(stack, ["scheduler", *listen], env)
         for name in ("a", "b"):

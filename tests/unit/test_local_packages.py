@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import os
 import random
-import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,6 +17,7 @@ import pytest
 
 from tests.alpm_factory import Pkg
 from tests.apk_factory import Apk, RsaKey
+from tests.conftest import shared
 from tests.deb_factory import build, control_text, data_tar
 from tests.rpm_factory import File, Rpm, build_rpm
 from tests.slackware_standin import Txz
@@ -68,7 +69,7 @@ def _apk(name: str, version: str, arch: str, needs: tuple[str, ...]) -> tuple[st
 
 @functools.cache
 def _key() -> RsaKey:
-    return RsaKey.made(Path(tempfile.mkdtemp()), "any")
+    return RsaKey.made(shared(f"key-{os.getpid()}"), "any")
 
 
 def _pkg(name: str, version: str, arch: str, needs: tuple[str, ...]) -> tuple[str, bytes]:
