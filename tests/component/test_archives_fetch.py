@@ -16,7 +16,7 @@ import pytest
 
 from tests.archive_server import ArchiveServer
 from tmplbuild.archives.arrival import Wanted
-from tmplbuild.archives.cache import PackageCache
+from tmplbuild.archives.cache import PackageCache, remove_unlocked
 from tmplbuild.archives.fetch import Answer, Fetcher
 from tmplbuild.archives.trouble import MissingError
 from tmplbuild.errors import FetchError, StoreError, VerifyError
@@ -296,6 +296,43 @@ def test_two_threads_want_the_same(server: ArchiveServer, cache: PackageCache) -
         thread.join()
     assert item.dest.read_bytes() == DATA
     assert len(server.log) == 1
+
+
+def test_another_brings_it_between_a_look_and_a_lock(
+    server: ArchiveServer, cache: PackageCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    item = wanted(cache)
+    really = os.open
+
+    def late(path: os.PathLike[str], flags: int, mode: int = 0o777) -> int:
+        monkeypatch.setattr(os, "open", really)
+        bring_quietly(server.url, item, cache)
+        return really(path, flags, mode)
+
+    monkeypatch.setattr(os, "open", late)
+    with cache.claim(item.dest) as fd:
+        assert fd is None
+    assert item.dest.read_bytes() == DATA
+    assert list(cache.incoming.iterdir()) == []
+
+
+def test_what_is_removed_is_what_was_locked(cache: PackageCache, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache.incoming.mkdir(parents=True)
+    part = cache.incoming / "a.part"
+    part.write_bytes(b"finished")
+    really = os.open
+
+    def late(path: os.PathLike[str], flags: int, mode: int = 0o777) -> int:
+        fd = really(path, flags, mode)
+        monkeypatch.setattr(os, "open", really)
+        part.rename(cache.incoming / "its name")
+        part.write_bytes(b"another download")
+        return fd
+
+    monkeypatch.setattr(os, "open", late)
+    assert not remove_unlocked(part)
+    assert part.read_bytes() == b"another download"
+    assert remove_unlocked(part)
 
 
 def bring_quietly(url: str, item: Wanted, cache: PackageCache) -> None:

@@ -205,7 +205,9 @@ def _open_locked(part: Path, dest: Path) -> int | None:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX)
             if os.path.samestat(os.fstat(fd), os.stat(part)):
-                return fd
+                if not dest.exists():
+                    return fd
+                part.unlink()  # it came between our look and our open, which made this one: empty
         except FileNotFoundError:
             pass  # who had the lock has renamed the file: look again
         except BaseException:
@@ -223,6 +225,8 @@ def remove_unlocked(path: Path) -> bool:
         return False
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not os.path.samestat(os.fstat(fd), os.stat(path)):
+            return False  # it was given its name since, and another download has begun
         os.unlink(path)
     except OSError:
         return False

@@ -10,15 +10,17 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from tmplbuild.errors import BusyError, StoreError
 
 _LOOK_S = 0.02
+_LOOKER_S = 0.2
+"""Seconds for which a lock that is held may be held by `is_held` alone, with much room: it holds what it
+looks at for an instant."""
 
 
 @contextmanager
-def exclusive(path: Path, busy: str, *, grace_s: float = 0.0) -> Iterator[None]:
+def exclusive(path: os.PathLike[str], busy: str, *, grace_s: float = 0.0) -> Iterator[None]:
     """Hold the lock of a file, which is made (and its directory) where it is missing.
 
     Parameters:
@@ -29,7 +31,12 @@ def exclusive(path: Path, busy: str, *, grace_s: float = 0.0) -> Iterator[None]:
     """
     fd = opened(path)
     try:
-        _take(fd, path, busy, grace_s)
+        try:
+            take(fd, grace_s)
+        except BlockingIOError:
+            raise BusyError(
+                busy, where=str(path), why=_holder(fd), hint="wait for it to end, or stop it"
+            ) from None
         os.ftruncate(fd, 0)
         os.pwrite(fd, f"{os.getpid()} {time.time():.0f}\n".encode(), 0)
         yield
@@ -37,7 +44,20 @@ def exclusive(path: Path, busy: str, *, grace_s: float = 0.0) -> Iterator[None]:
         os.close(fd)
 
 
-def is_held(path: Path) -> bool:
+def take(fd: int, grace_s: float = 0.0) -> None:
+    """Lock an open file. Raises BlockingIOError when another holds it for `grace_s` seconds more."""
+    deadline = time.monotonic() + max(grace_s, _LOOKER_S)
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                raise
+        time.sleep(_LOOK_S)
+
+
+def is_held(path: str | os.PathLike[str]) -> bool:
     """Whether a process holds the lock of a file right now; one that is not there nobody holds."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -52,28 +72,13 @@ def is_held(path: Path) -> bool:
     return False
 
 
-def opened(path: Path) -> int:
+def opened(path: os.PathLike[str]) -> int:
     """A descriptor of a lock's file, made where it is missing. Raises StoreError."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
     except OSError as error:
         raise StoreError("the lock cannot be taken", where=str(path), why=str(error)) from error
-
-
-def _take(fd: int, path: Path, busy: str, grace_s: float) -> None:
-    deadline = time.monotonic() + grace_s
-    while True:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        except BlockingIOError:
-            if time.monotonic() < deadline:
-                time.sleep(_LOOK_S)
-                continue
-        raise BusyError(
-            busy, where=str(path), why=_holder(fd), hint="wait for it to end, or stop it"
-        ) from None
 
 
 def _holder(fd: int) -> str:

@@ -10,7 +10,7 @@ import fcntl
 import json
 import os
 
-from tmplbuild.core import cgroup
+from tmplbuild.core import cgroup, filelock
 
 NOTE = "net"
 """What of a VE's network is to be removed; written by `line`."""
@@ -28,7 +28,7 @@ def lock_veid(state_dir: str, veid: str) -> int:
         except FileNotFoundError:
             continue  # the last holder removed the directory just now
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            filelock.take(fd)
         except OSError:
             os.close(fd)
             raise
@@ -68,17 +68,7 @@ def read(path: str) -> dict[str, object]:
 
 def is_held(state_dir: str, veid: str) -> bool:
     """True while somebody is at work on a VE."""
-    try:
-        fd = os.open(f"{state_dir}/{veid}/{LOCK}", os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(fd)
-    return False
+    return filelock.is_held(f"{state_dir}/{veid}/{LOCK}")
 
 
 def clear(state_dir: str, veid: str, owner: str, *, keep: bool = False) -> None:
