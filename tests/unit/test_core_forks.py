@@ -6,7 +6,8 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from tmplbuild.core import process
 from tmplbuild.core.forks import Keeper
 
 KEPT = """
-import os, signal, sys, threading
+import os, signal, sys, threading, time
 from pathlib import Path
 from tmplbuild.core import process
 from tmplbuild.core.forks import serve
@@ -53,7 +54,14 @@ process._ourselves = lambda words: [sys.executable, "-c", "import sys; print('an
 more = threading.Event()
 if "thread" in sys.argv:
     threading.Thread(target=more.wait, daemon=True).start()
-serve(int(sys.argv[1]), main, Path(sys.argv[2]).exists)
+
+def is_old():
+    while Path(sys.argv[2] + "-busy").exists():  # it looks at many files
+        Path(sys.argv[2] + "-looks").touch()
+        time.sleep(0.01)
+    return Path(sys.argv[2]).exists()
+
+serve(int(sys.argv[1]), main, is_old)
 """
 
 
@@ -130,6 +138,25 @@ def test_one_that_is_deaf_is_killed(keeper: Keeper) -> None:
     assert run.wait()[0] == -signal.SIGKILL
 
 
+def test_one_that_is_stopped_as_it_ends_takes_nobody_along(keeper: Keeper, old: Path) -> None:
+    ending, other = keeper.start(["wait"]), keeper.start(["wait"])
+    copy = pid_of(next(ending.lines()))
+    next(other.lines())
+    busy, looks = old.with_name("old-busy"), old.with_name("old-looks")
+    busy.touch()
+    with ThreadPoolExecutor(1) as pool:
+        third = pool.submit(said, keeper, "say", "x")
+        until(looks.exists)  # who is kept hears of nothing now
+        os.kill(copy, signal.SIGKILL)
+        until(lambda: state(copy) == "Z")
+        ending.stop()
+        busy.unlink()
+        assert third.result()[0] == 3
+    assert ending.wait()[0] == -signal.SIGKILL
+    other.stop()
+    assert other.wait()[0] == -signal.SIGTERM
+
+
 @pytest.mark.parametrize(("word", "status"), [("fall", -signal.SIGKILL), ("raise", 1)])
 def test_a_crash_is_its_own(keeper: Keeper, word: str, status: int) -> None:
     assert said(keeper, word)[0] == status
@@ -173,8 +200,12 @@ def test_one_that_has_threads_is_not_copied(
 
 
 def until_gone(pid: int) -> None:
-    deadline = time.monotonic() + 10
-    while Path(f"/proc/{pid}").exists() and state(pid) != "Z":
+    until(lambda: not Path(f"/proc/{pid}").exists() or state(pid) == "Z")
+
+
+def until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not true():
         assert time.monotonic() < deadline
         time.sleep(0.01)
 

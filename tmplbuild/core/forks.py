@@ -222,7 +222,9 @@ class _Nest:
 
     def _told(self, pid: int) -> bool:
         """Pass a signal on; who asked may also be gone."""
-        talk, what = self._talks[pid], b""
+        if (talk := self._talks.get(pid)) is None:
+            return True  # it has ended, and was reaped an instant ago
+        what = b""
         with contextlib.suppress(OSError):
             what = talk.recv(1)
         if not what:
