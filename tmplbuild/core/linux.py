@@ -7,6 +7,7 @@ knows its own. Nothing here changes the calling process by being imported.
 from __future__ import annotations
 
 import ctypes
+import errno
 import fcntl
 import os
 import socket
@@ -43,6 +44,7 @@ _OPEN_TREE_CLONE = 1
 _AT_EMPTY_PATH = 0x1000
 _AT_RECURSIVE = 0x8000
 _AT_FDCWD = -100
+_RENAME_EXCHANGE = 2
 _MOVE_MOUNT_F_EMPTY_PATH = 4
 _TOP = 0x00020000  # FS_TOPDIR_FL of linux/fs.h
 _FSCONFIG_SET_FLAG, _FSCONFIG_SET_STRING, _FSCONFIG_CMD_CREATE = 0, 1, 6
@@ -230,6 +232,22 @@ def set_fs_ids(uid: int, gid: int) -> None:
 def syncfs(fd: int) -> None:
     """Write all of a file system to disk, that of `fd`. Raises OSError when the disk refuses."""
     _check(_libc.syncfs(ctypes.c_int(fd)), "syncfs")
+
+
+def exchange(one: str | os.PathLike[str], other: str | os.PathLike[str]) -> bool:
+    """Have two files or directories change places at once (renameat2(2)). False where the file system, or
+    the C library, does not know how to. Raises FileNotFoundError when one of them is not there, OSError."""
+    here, flags = ctypes.c_int(_AT_FDCWD), ctypes.c_uint(_RENAME_EXCHANGE)
+    names = [ctypes.c_char_p(os.fsencode(name)) for name in (one, other)]
+    if not hasattr(_libc, "renameat2"):
+        return False
+    try:
+        _check(_libc.renameat2(here, names[0], here, names[1], flags), f"exchange {other}")
+    except OSError as error:
+        if error.errno in (errno.EINVAL, errno.ENOSYS):
+            return False
+        raise
+    return True
 
 
 def spread(folder: str | os.PathLike[str]) -> None:

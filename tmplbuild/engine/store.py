@@ -17,6 +17,7 @@ all): a layer without its `durable` mark counts only while the machine has not b
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -28,8 +29,9 @@ from pathlib import Path
 from typing import Any
 
 from tmplbuild.core import Rootfs
-from tmplbuild.core.linux import make_apart, spread
+from tmplbuild.core.linux import exchange, make_apart, spread
 from tmplbuild.core.process import run as run_process
+from tmplbuild.engine.locks import layer_lock
 from tmplbuild.errors import StoreError
 
 
@@ -192,10 +194,11 @@ class Store:
     def commit_note(self, key: str, stage: str, parent: str | None, note: dict[str, Any]) -> None:
         """Record a stage that changes no file (a check, a pack) under its key."""
         place = self.dir / "drafts" / f".{key[:32]}"
-        _remove(place)
-        place.mkdir()
-        self._write_meta(place, key, stage, parent, False, note)
-        self._place(place, key)
+        with layer_lock(self.dir, key, lambda: None):  # templates of other names may have the same step
+            _remove(place)
+            place.mkdir()
+            self._write_meta(place, key, stage, parent, False, note)
+            self._place(place, key)
 
     @contextmanager
     def adopt(
@@ -217,11 +220,15 @@ class Store:
 
     def _place(self, made: Path, key: str) -> None:
         target = self.dir / "layers" / key[:32]
-        if target.exists():
-            # an unusable one, or one that --rebuild replaces; another build may still read its
-            # files through a mount, so they go with the next `prune`
-            os.rename(target, self.dir / "trash" / f"{target.name}-{time.time_ns()}")
-        os.rename(made, target)
+        while not _renamed(made, target):
+            # an unusable one, or one that --rebuild replaces, or another build's that was faster; somebody
+            # may still read its files through a mount, so they go with the next `prune`
+            aside = self.dir / "trash" / f"{target.name}-{time.time_ns()}"
+            with suppress(FileNotFoundError):  # another build has put it aside in the meantime
+                if exchange(made, target):  # who looks for the layer finds one of the two
+                    os.rename(made, aside)
+                    return
+                os.rename(target, aside)
 
     def _write_meta(
         self, place: Path, key: str, stage: str, parent: str | None, whole: bool, note: dict[str, Any]
@@ -418,6 +425,17 @@ def disk_error(error: OSError, path: Path) -> StoreError:
         why=f"{error.strerror or error}{room}",
         hint="make room, or name another place with TMPLBUILD_STATE_DIR",
     )
+
+
+def _renamed(made: Path, target: Path) -> bool:
+    """Give a directory its name, unless another one has it: False."""
+    try:
+        os.rename(made, target)
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            return False
+        raise
+    return True
 
 
 def _remove(path: Path) -> None:
