@@ -79,6 +79,8 @@ class Workers:
         self._ended: queue.SimpleQueue[Ended] = queue.SimpleQueue()
         self._running: dict[str, tuple[Job, threading.Thread]] = {}
         self._siblings: dict[str, Sibling] = {}
+        self._lock = threading.Lock()
+        self._over = False
 
     def run(self, jobs: Sequence[Job], done: Callable[[Ended], None]) -> None:
         """Run all jobs. An interrupt stops those that run, waits for them, and is raised again."""
@@ -139,7 +141,11 @@ class Workers:
         self._ended.put(ended)
 
     def _built(self, job: Job, start: float) -> Ended:
-        sibling = self._siblings[job.template] = Sibling(job.words, self._env)
+        sibling = Sibling(job.words, self._env)
+        with self._lock:
+            self._siblings[job.template] = sibling
+            if self._over:  # while it was being started
+                sibling.stop()
         late = threading.Event()
 
         def too_late() -> None:
@@ -156,7 +162,8 @@ class Workers:
         finally:
             timer.cancel()
             status, said = sibling.wait()
-            del self._siblings[job.template]
+            with self._lock:
+                del self._siblings[job.template]
         seconds = time.monotonic() - start
         if late.is_set():
             error = StageError(
@@ -189,13 +196,16 @@ class Workers:
 
     def _stop(self) -> None:
         """Stop what still runs, and see it gone."""
-        for sibling in list(self._siblings.values()):
-            sibling.stop()
+        with self._lock:
+            self._over = True
+            for sibling in self._siblings.values():
+                sibling.stop()
         deadline = time.monotonic() + _GRACE_S
         for _, thread in self._running.values():
             thread.join(max(0.0, deadline - time.monotonic()))
-        for sibling in list(self._siblings.values()):
-            sibling.kill()
+        with self._lock:
+            for sibling in self._siblings.values():
+                sibling.kill()
 
 
 def _crash(job: Job, status: int, said: str) -> TmplbuildError:
