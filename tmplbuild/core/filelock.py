@@ -7,16 +7,21 @@ from __future__ import annotations
 
 import fcntl
 import os
+import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from tmplbuild.errors import BusyError, StoreError
 
+_KILLED = 1 << (signal.SIGKILL - 1)
 _LOOK_S = 0.02
 _LOOKER_S = 0.2
 """Seconds for which a lock that is held may be held by `is_held` alone, with much room: it holds what it
 looks at for an instant."""
+_DEATH_S = 30.0
+"""Seconds that a holder which was killed may take to be gone: it may be writing to a slow disk, and what it
+forked has the lock as long as that lives."""
 
 
 @contextmanager
@@ -32,7 +37,7 @@ def exclusive(path: os.PathLike[str], busy: str, *, grace_s: float = 0.0) -> Ite
     fd = opened(path)
     try:
         try:
-            take(fd, grace_s)
+            take(fd, grace_s, dies=lambda: _is_dying(_pid_of(fd)))
         except BlockingIOError:
             raise BusyError(
                 busy, where=str(path), why=_holder(fd), hint="wait for it to end, or stop it"
@@ -44,15 +49,20 @@ def exclusive(path: os.PathLike[str], busy: str, *, grace_s: float = 0.0) -> Ite
         os.close(fd)
 
 
-def take(fd: int, grace_s: float = 0.0) -> None:
-    """Lock an open file. Raises BlockingIOError when another holds it for `grace_s` seconds more."""
-    deadline = time.monotonic() + max(grace_s, _LOOKER_S)
+def take(fd: int, grace_s: float = 0.0, *, dies: Callable[[], bool] = lambda: False) -> None:
+    """Lock an open file. Raises BlockingIOError when another holds it for `grace_s` seconds more.
+
+    Parameters:
+        dies: whether that one is about to be gone: then it is waited for a little longer.
+    """
+    late = time.monotonic() + max(grace_s, _LOOKER_S)
+    latest = late + _DEATH_S
     while True:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return
         except BlockingIOError:
-            if time.monotonic() >= deadline:
+            if (now := time.monotonic()) >= late and (now >= latest or not dies()):
                 raise
         time.sleep(_LOOK_S)
 
@@ -79,6 +89,23 @@ def opened(path: os.PathLike[str]) -> int:
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
     except OSError as error:
         raise StoreError("the lock cannot be taken", where=str(path), why=str(error)) from error
+
+
+def _pid_of(fd: int) -> str:
+    return os.pread(fd, 64, 0).decode("ascii", "replace").partition(" ")[0]
+
+
+def _is_dying(pid: str) -> bool:
+    """Whether a process has been killed, or has ended (proc(5))."""
+    if not pid.isdecimal():
+        return False
+    try:
+        with open(f"/proc/{pid}/status", "rb") as file:
+            rows = dict(line.split(b":", 1) for line in file if b":" in line)
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+    pending = int(rows[b"SigPnd"], 16) | int(rows[b"ShdPnd"], 16)
+    return bool(pending & _KILLED) or b"VmSize" not in rows
 
 
 def _holder(fd: int) -> str:
