@@ -18,7 +18,7 @@ class Screen:
         self.master = master
         self.text = b""
 
-    def expect(self, words: bytes, timeout_s: float = 30) -> None:
+    def expect(self, words: bytes, timeout_s: float = 120) -> None:
         """Wait for words; what follows them is kept for the next time."""
         while words not in self.text:
             assert select.select([self.master], [], [], timeout_s)[0], self.text
@@ -33,7 +33,7 @@ class Screen:
         """Change the window's size."""
         fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
-    def drain(self, timeout_s: float = 30) -> None:
+    def drain(self, timeout_s: float = 120) -> None:
         """Read until the program at the other side has gone."""
         try:
             while select.select([self.master], [], [], timeout_s)[0]:

@@ -6,7 +6,6 @@ import getpass
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Sequence
@@ -15,6 +14,8 @@ from pathlib import Path
 
 import psutil
 import pytest
+
+from tests.ports import free_port
 
 
 class Sshd:
@@ -37,7 +38,7 @@ class Sshd:
         place.mkdir(mode=0o700)
         for name in ("key", "host", "other"):
             subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", place / name], check=True)
-        self.port = port or _free(host)
+        self.port = port or free_port(host)
         self.trust("host")
         (place / "config").write_text(
             f"Port {self.port}\nListenAddress {host}\nHostKey {place}/host\nPidFile none\nUsePAM no\n"
@@ -82,9 +83,3 @@ class Sshd:
     def address(self, folder: Path) -> str:
         """A directory's address for who goes by sftp."""
         return f"sftp://{getpass.getuser()}@{self.host}:{self.port}{folder}"
-
-
-def _free(host: str) -> int:
-    with socket.create_server((host, 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.ports import await_port, free_port
 from tests.publishing import NAME, Press, add_template, needs
 from tmplbuild.events import Command, Event, Progress, silent
 from tmplbuild.publish import delivery
@@ -30,9 +30,7 @@ class Store:
 
     def __init__(self, place: Path) -> None:
         self.log = place / "store.log"
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self.endpoint = f"http://127.0.0.1:{self.port}"
         self.url = f"{self.endpoint}/bucket/templates"
         self.process: subprocess.Popen[bytes] | None = None
@@ -41,11 +39,7 @@ class Store:
         argv = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(argv, stdout=log, stderr=log)
-        while self.process.poll() is None:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
-                    break
-            time.sleep(0.05)
+        await_port(self.process, self.port)
         self.ask("PUT", f"{self.endpoint}/bucket", {"x-amz-acl": "public-read"})
 
     def stop(self) -> None:

@@ -9,15 +9,14 @@ from __future__ import annotations
 import json
 import os
 import shlex
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.ports import await_port, free_port
 from tests.publishing import NAME, Press, add_template, dangling, needs, snapshot
 from tmplbuild.events import Command, Event, Progress, silent
 from tmplbuild.publish import delivery
@@ -65,9 +64,7 @@ def press(tmp_path: Path, tree: Path, monkeypatch: pytest.MonkeyPatch) -> Press:
 @pytest.fixture
 def daemon(tmp_path: Path) -> Iterator[str]:
     """An rsync daemon with a writable module "mirror" at tmp_path/copy."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     (tmp_path / "copy").mkdir()
     config = tmp_path / "rsyncd.conf"
     own = f"uid = {os.getuid()}\ngid = {os.getgid()}\n" if os.getuid() == 0 else ""
@@ -76,11 +73,7 @@ def daemon(tmp_path: Path) -> Iterator[str]:
     )
     argv = ["rsync", "--daemon", "--no-detach", f"--port={port}", "--address=127.0.0.1", f"--config={config}"]
     process = subprocess.Popen(argv, stderr=subprocess.DEVNULL)
-    while process.poll() is None:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                break
-        time.sleep(0.02)
+    await_port(process, port)
     yield f"rsync://127.0.0.1:{port}/mirror"
     process.terminate()
     process.wait()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import re
 import shutil
-import socket
 import ssl
 import subprocess
 from collections.abc import Iterator
@@ -18,12 +17,14 @@ import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult, LoginPassword
 
+from tests.ports import free_port
 from tmplbuild.config import load_settings
 from tmplbuild.engine import courier
 from tmplbuild.errors import FetchError, TmplbuildError
 from tmplbuild.nightlyconf import Nightly, Smtp
 
 pytestmark = pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS")
+READY_S = 120  # of a machine that has much else to do
 REPORT: dict[str, Any] = {
     "tool": "tmplbuild 0",
     "began": 1_800_000_000.0,
@@ -72,13 +73,18 @@ def server(kind: Literal["starttls", "tls"], certificate: Path) -> Iterator[tupl
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
     box = Box()
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     how: dict[str, Any] = {"tls_context": context, "require_starttls": True}
     if kind == "tls":
         how = {"ssl_context": context, "auth_require_tls": False}  # it knows only of STARTTLS
     controller = Controller(
-        box, hostname="127.0.0.1", port=port, authenticator=box.check, auth_required=True, **how
+        box,
+        hostname="127.0.0.1",
+        port=port,
+        ready_timeout=READY_S,
+        authenticator=box.check,
+        auth_required=True,
+        **how,
     )
     controller.start()
     try:
@@ -139,9 +145,8 @@ def test_a_wrong_password_is_told_of_without_it(
 
 def test_a_server_without_starttls_gets_nothing(tmp_path: Path) -> None:
     box = Box()
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    controller = Controller(box, hostname="127.0.0.1", port=port)
+    port = free_port()
+    controller = Controller(box, hostname="127.0.0.1", port=port, ready_timeout=READY_S)
     controller.start()
     try:
         (error,) = deliver(tmp_path, "pa55 wörd", port=port, security="starttls")
