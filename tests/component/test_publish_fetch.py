@@ -174,6 +174,75 @@ def test_from_a_mirror_of_another_kind(press: Press, reader: Reader, tmp_path: P
     assert not (reader.cache / f"{NAME}.manifest.json").exists()
 
 
+@pytest.mark.parametrize(
+    ("kind", "second"),
+    [
+        ("ours", r"/index\.json\.asc$"),
+        ("simplestreams", r"/images\.json\.gpg$"),
+        ("openvz", rf"/{NAME}\.tar\.gz$"),
+    ],
+)
+def test_a_mirror_that_is_switched_between_a_file_and_its_signature(
+    tmp_path: Path, kind: str, second: str
+) -> None:
+    gpg = Gpg(tmp_path / "gnupg")
+    tree = tmp_path / "tree"
+    (tree / "etc").mkdir(parents=True)
+    press = Press(tmp_path / "press", gpg, formats=["tar.xz", "lxc", "incus"])
+
+    def publish(text: str) -> None:
+        (tree / "etc/motd").write_text(text)
+        add_template(press.cache, tree, recipe="plain-12")
+        press.publish()
+
+    publish("one")
+    names = {"simplestreams": ["streams", "images"], "openvz": [f"{NAME}.tar.gz", f"{NAME}.tar.gz.asc"]}
+    root = part_of(press.mirror, tmp_path / "part", *names[kind]) if kind in names else press.mirror
+    (tmp_path / "reader").mkdir()
+    reader = Reader(press, tmp_path / "reader")
+    with ArchiveServer(root) as server:
+        server.once(second, lambda: publish("two"))
+        done = reader.fetch(server.url, "--keyring", str(reader.keyring), "--json")
+    gpg.forget()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads(done.stdout.splitlines()[-1])["mirror"] == kind.replace("ours", "tmplbuild")
+    # of indexes that name dated files the older one is as good
+    assert tar_of(reader.file).count(b"two" if kind != "simplestreams" else b"o") > 0
+
+
+def test_nothing_is_left_of_a_template_that_was_there_already(
+    press: Press, reader: Reader, tmp_path: Path
+) -> None:
+    root = part_of(press.mirror, tmp_path / "mirror", f"{NAME}.tar.gz", f"{NAME}.tar.gz.asc", ".listing")
+    with ArchiveServer(root) as server:
+        for _ in range(2):
+            done = reader.fetch(server.url, "--keyring", str(reader.keyring))
+            assert done.returncode == 0, done.stderr
+    assert "is there already" in done.stdout
+    assert [path for path in (tmp_path / "c").rglob("*") if path.is_file()] == []
+
+
+def test_a_fetch_that_was_killed_between_file_and_manifest(
+    press: Press, reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The new file is never beside the old manifest; the next run brings the new one, and not the file."""
+    shutil.copytree(press.place.parent / "old", reader.cache, dirs_exist_ok=True)
+    manifest = reader.cache / f"{NAME}.manifest.json"
+
+    def killed(path: Path, data: bytes) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("tmplbuild.publish.fetching.write_atomic", killed)
+        assert reader.fetch(press.mirror).returncode == 130
+    assert reader.file.read_bytes() == (press.cache / reader.file.name).read_bytes()
+    assert not manifest.exists()
+    done = reader.fetch(press.mirror, "--json")
+    assert done.returncode == 0, done.stderr
+    assert manifest.read_bytes() == (press.cache / manifest.name).read_bytes()
+    assert json.loads(done.stdout.splitlines()[-1])["fetched"] < 20_000
+
+
 def test_unsigned_mirrors_only_where_the_server_is_trusted(
     press: Press, reader: Reader, tmp_path: Path
 ) -> None:

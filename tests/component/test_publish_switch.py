@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -10,8 +11,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,7 +29,11 @@ from tests.publishing import (
     snapshot,
 )
 from tests.unit import checks_trees
-from tmplbuild.engine.locks import exclusive
+from tmplbuild.core.filelock import exclusive
+from tmplbuild.engine.locks import template_lock
+from tmplbuild.publish import building
+from tmplbuild.publish.draft import Draft
+from tmplbuild.publish.walk import Sink
 
 PUBLISHES = int(os.environ.get("TMPLBUILD_TEST_PUBLISHES", "25"))
 """How many times the killed publisher gets through; by hand also 1000."""
@@ -273,6 +279,50 @@ def test_two_publishers_at_once(press: Press, tree: Path) -> None:
     with exclusive(press.mirror / ".tmplbuild.lock", "it is mine"):
         refused(press, 9, "another run is publishing to this mirror", str(os.getpid()))
     assert press.run("publish", "--force").returncode == 0
+
+
+def test_two_publishers_begin_a_mirror_at_once(press: Press, monkeypatch: pytest.MonkeyPatch) -> None:
+    really = Path.mkdir
+
+    def late(path: Path, *rest: Any, **more: Any) -> None:
+        if path == press.mirror and not path.exists():
+            os.mkdir(path)  # the other one was here first
+        really(path, *rest, **more)
+
+    monkeypatch.setattr(Path, "mkdir", late)
+    assert [one.state for one in press.publish().outcomes] == ["published"]
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["delivered", "half delivered"])
+def test_a_build_that_replaces_a_template_meanwhile(
+    press: Press, tree: Path, whole: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is left for the next run, which is told; the others are published."""
+    other = "debian-13-x86_64"
+    add_template(press.cache, tree, other, recipe="debian-13")
+    really = building.walk
+    manifest = press.cache / f"{NAME}.manifest.json"
+
+    def late(draft: Draft, sinks: Sequence[Sink]) -> None:
+        if draft.source.template == NAME:
+            old = manifest.read_bytes()
+            change(press, tree, "two")
+            if not whole:
+                manifest.write_bytes(old)
+        really(draft, sinks)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(building, "walk", late)
+        with contextlib.nullcontext() if whole else template_lock(press.settings.state_dir, NAME):
+            done = press.run("publish", "--force")
+    assert done.returncode == 9, done.stderr
+    assert f"a build was replacing {NAME}" in done.stderr
+    assert f"published: {other}" in done.stderr
+    assert press.state().templates() == (other,)
+    assert not list(press.mirror.glob("images/debian/12/*"))
+    change(press, tree, "two")
+    assert press.run("publish", "--force").returncode == 0
+    assert press.state().templates() == (NAME, other)
 
 
 def test_a_clock_that_is_behind(press: Press, tree: Path) -> None:

@@ -61,6 +61,26 @@ def test_a_sound_mirror(press: Press, way: str) -> None:
     assert report["key"] == key_of(press)
 
 
+@pytest.mark.parametrize("when", [r"^/index\.json\.asc$", r"^/SHA256SUMS$", r"/rootfs\.tar\.xz$"])
+def test_a_mirror_that_is_changed_while_it_is_looked_at(press: Press, tmp_path: Path, when: str) -> None:
+    own = Press(tmp_path / "press", press.gpg, formats=["tar.xz", "lxc", "incus"], keep=1, grace_hours=0)
+    tree = tmp_path / "tree"
+    (tree / "etc").mkdir(parents=True)
+
+    def publish(text: str) -> None:
+        (tree / "etc/motd").write_text(text)
+        add_template(own.cache, tree)
+        own.publish()
+
+    publish("one")
+    with ArchiveServer(own.mirror) as server:
+        server.once(when, lambda: publish("two"))
+        done = own.run("verify", server.url, "--json")
+    assert done.returncode == 0, done.stdout
+    report = json.loads(done.stdout.splitlines()[-1])
+    assert (report["faults"], report["builds"]) == ([], 1)
+
+
 def test_a_mirror_verified_by_hashes_alone(press: Press, tmp_path: Path) -> None:
     stranger = Press(tmp_path / "stranger")
     done = stranger.run("verify", str(press.mirror))

@@ -15,6 +15,7 @@ import pytest
 from tests.unit.conftest import Run
 from tmplbuild.artifact.members import MemberCache
 from tmplbuild.cli.table import table
+from tmplbuild.engine.store import Store
 
 
 @pytest.fixture
@@ -181,6 +182,48 @@ def test_log_of_what_has_none(run: Run, logs: Path) -> None:
     assert "bootstrap, clean-again" in done.err
 
 
+def test_logs_that_a_new_run_takes_away_meanwhile(
+    run: Run, logs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    really = Path.glob
+
+    def late(folder: Path, pattern: str) -> list[Path]:
+        found = list(really(folder, pattern))
+        if folder == logs:
+            (logs / "01-bootstrap.log").unlink(missing_ok=True)
+        return found
+
+    monkeypatch.setattr(Path, "glob", late)
+    assert [line.split()[0] for line in run("log", "debian-12").out.splitlines()] == ["stage", "clean-again"]
+    (logs / "01-bootstrap.log").write_bytes(b"one\n")
+    done = run("log", "debian-12", "bootstrap")
+    assert (done.status, "the log of bootstrap is no more" in done.err) == (2, True)
+
+
+def test_what_another_run_takes_away_is_not_listed(
+    run: Run, kept_things: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed = tmp_path / "state_dir/failed/t"
+    failed.mkdir(parents=True)
+    really = Path.glob
+
+    def late(folder: Path, pattern: str) -> list[Path]:
+        found = list(really(folder, pattern))
+        if pattern == "failed/*":
+            failed.rmdir()
+        return found
+
+    monkeypatch.setattr(Path, "glob", late)
+    assert "failed" not in run("cache", "list").out
+    failed.mkdir()
+    old = kept_things["old layer"]
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "discard", lambda store, path: Path("nowhere").unlink())
+        removed = json.loads(run("cache", "prune", "--days", "1", "--json").out)["removed"]
+    assert [row["path"] for row in removed] == [str(kept_things["old.deb"])]
+    assert old.exists()
+
+
 def test_cache_list_tells_what_is_needed(run: Run, kept_things: dict[str, Path]) -> None:
     rows = json.loads(run("cache", "list", "--json").out)
     assert {row["path"]: row["needed"] for row in rows} == {
@@ -212,6 +255,16 @@ def test_cache_prune_never_takes_what_is_needed(run: Run, kept_things: dict[str,
     assert kept_things["needed.deb"].exists()
     assert kept_things["needed layer"].is_dir()
     assert run("cache", "prune").out == "removed nothing\n"
+
+
+def test_cache_prune_takes_what_a_killed_fetch_left(run: Run, tmp_path: Path) -> None:
+    for name in ("incoming/one.part", "files/two", ".tmplbuild-fetch-x/template.tar.gz"):
+        path = tmp_path / "cache_dir/fetch" / name
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"half")
+        os.utime(path, (0, 0))
+    assert run("cache", "prune", "--days", "1").status == 0
+    assert not [path for path in (tmp_path / "cache_dir/fetch").rglob("*") if path.is_file()]
 
 
 def test_cache_verify_drops_what_is_damaged(run: Run, kept_things: dict[str, Path]) -> None:

@@ -193,15 +193,26 @@ def write_manifest(path: Path, manifest: Manifest) -> None:
 
 
 def read_manifest(path: Path) -> Manifest:
-    """Read and check a manifest.
+    """Read and check a manifest. Raises StoreError where it cannot be read, and as `manifest_of`."""
+    return manifest_of(manifest_text(path), path)
 
-    Raises StoreError where it cannot be read, is no JSON, is of another schema, or where a key is
-    missing, unknown or of a wrong type (all faults are told at once).
-    """
+
+def manifest_text(path: Path) -> bytes:
+    """A manifest as it lies there. Raises StoreError."""
     try:
-        data = json.loads(path.read_bytes())
+        return path.read_bytes()
     except OSError as error:
         raise StoreError("The manifest cannot be read.", where=str(path), why=str(error.strerror)) from error
+
+
+def manifest_of(raw: bytes, path: Path) -> Manifest:
+    """Check a manifest that was read from `path`.
+
+    Raises StoreError where it is no JSON, is of another schema, or where a key is missing, unknown or of a
+    wrong type (all faults are told at once).
+    """
+    try:
+        data = json.loads(raw)
     except (ValueError, RecursionError) as error:
         raise _bad(path, f"it is no JSON: {error}") from error
     if not isinstance(data, dict) or data.get("schema") != SCHEMA:

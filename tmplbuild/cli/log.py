@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import sys
 from pathlib import Path
@@ -39,7 +40,10 @@ def run(args: argparse.Namespace) -> int:
     from tmplbuild.cli.table import table
     from tmplbuild.ui.words import size
 
-    rows = [(name, size(path.stat().st_size), str(path)) for name, path in logs.items()]
+    rows = []
+    for name, path in logs.items():
+        with contextlib.suppress(FileNotFoundError):  # a run that has just begun takes them away
+            rows.append((name, size(path.stat().st_size), str(path)))
     print(*table(("stage", "size", "log"), rows, args.color), sep="\n")
     return 0
 
@@ -48,7 +52,14 @@ def _print(args: argparse.Namespace, logs: dict[str, Path]) -> int:
     path = logs.get(args.stage)
     if path is None:
         raise UsageError(f"stage {args.stage} has no log", hint=f"there are logs of {', '.join(logs)}")
-    data = path.read_bytes()
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise UsageError(
+            f"the log of {args.stage} is no more",
+            where=str(path),
+            hint="a run that has just begun took it",
+        ) from None
     if args.json:
         text = data.decode("utf-8", "backslashreplace")
         print(json.dumps({"stage": args.stage, "log": str(path), "text": text}))

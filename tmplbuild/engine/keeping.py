@@ -2,7 +2,7 @@
 of it goes.
 
     packages    cache_dir/packages    downloaded packages and their prepared form
-    indexes     cache_dir/indexes     archives' indexes
+    indexes     cache_dir/indexes     archives' indexes, and what broken off downloads left
     members     cache_dir/members     compressed members of templates
     layers      state_dir/layers      trees after each stage
     artifacts   state_dir/artifacts   packed templates, and facts of them in state_dir/facts
@@ -69,12 +69,12 @@ def kept(settings: Settings, *, measured: bool = True) -> list[Kept]:
     Raises StoreError.
     """
     cache = PackageCache(settings.cache_dir)
-    members = settings.cache_dir / "members"
+    members, fetched = settings.cache_dir / "members", settings.cache_dir / "fetch"
     store = Store(settings.state_dir) if settings.state_dir.is_dir() else None
     known = list(records(store)) if store else []
     rows = [
         *_files("packages", cache.files(cache.packages), _packages(known)),
-        *_files("indexes", cache.files(cache.indexes, cache.incoming), cache.accepted()),
+        *_files("indexes", cache.files(cache.indexes, cache.incoming, fetched), cache.accepted()),
         *_files("members", MemberCache.files(members), frozenset()),
     ]
     if store:
@@ -90,10 +90,11 @@ def _in_store(store: Store, records: Iterable[dict[str, Any]], measured: bool) -
         yield _tree("layers", path, path.name in wanted, store.made(path), measured)
     for path in store.dir.glob("trash/*"):
         yield _tree("layers", path, False, 0.0, measured)
-    for path in store.dir.glob("failed/*"):
-        yield _tree("failed", path, False, path.lstat().st_mtime, measured)
-    for path in store.dir.glob("logs/*"):
-        yield _tree("logs", path, path.name in built, path.lstat().st_mtime, measured)
+    for kind in ("failed", "logs"):
+        for path in store.dir.glob(f"{kind}/*"):
+            with suppress(FileNotFoundError):  # another run took it away
+                used = path.lstat().st_mtime
+                yield _tree(kind, path, kind == "logs" and path.name in built, used, measured)
     for path in store.dir.glob("known/*.json"):
         template = path.name.rsplit(".", 2)[0]
         yield from _files("known", [path], {path.name.partition(".")[0]} if template in built else set())
@@ -142,8 +143,10 @@ def prune(
 def _remove(settings: Settings, row: Kept) -> bool:
     if row.kind in SIZED:
         return remove_unlocked(row.path)
-    Store(settings.state_dir).discard(row.path)
-    return True
+    with suppress(FileNotFoundError):  # another run lets go of the same
+        Store(settings.state_dir).discard(row.path)
+        return True
+    return False
 
 
 def _building(state_dir: Path) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tmplbuild.core.filelock import exclusive, opened
+from tmplbuild.core.filelock import exclusive, is_held, opened
 
 _GRACE_S = 1.0
 """A run that was killed may take this long (seconds) to be gone."""
@@ -24,9 +24,18 @@ def template_lock(directory: Path, template: str) -> Iterator[None]:
     Raises BusyError, naming the process that holds it and since when, when another run works on this
     template; StoreError when the lock's directory cannot be used.
     """
-    path = directory / "locks" / f"{template}.lock"
+    path = _template(directory, template)
     with exclusive(path, f"another run is building {template}", grace_s=_GRACE_S):
         yield
+
+
+def is_worked_on(directory: Path, template: str) -> bool:
+    """Whether a run works on a template right now."""
+    return is_held(_template(directory, template))
+
+
+def _template(directory: Path, template: str) -> Path:
+    return directory / "locks" / f"{template}.lock"
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from tmplbuild.config import Settings
 from tmplbuild.core.untar import open_tarball
 from tmplbuild.engine.deliver import prepare_directory
 from tmplbuild.engine.locks import template_lock
-from tmplbuild.errors import UsageError, VerifyError
+from tmplbuild.errors import StoreError, UsageError, VerifyError
 from tmplbuild.events import Bytes, Emit, Note
 from tmplbuild.publish import foreign
 from tmplbuild.publish.found import Found
@@ -129,7 +129,12 @@ def _is_there(target: Path, found: Found) -> bool:
     if found.compression != "gz" or not target.is_file() or target.stat().st_size != found.size:
         return False
     with target.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() == found.sha256
+        if hashlib.file_digest(file, "sha256").hexdigest() != found.sha256:
+            return False
+    try:
+        return not found.manifest or read_manifest(_manifest_at(target)).artifact.sha256 == found.sha256
+    except StoreError:
+        return False  # a run that was killed came no further
 
 
 @contextlib.contextmanager
@@ -166,14 +171,16 @@ def _compress(stream: BinaryIO, out: BinaryIO, jobs: int) -> tuple[str, int]:
 
 
 def _place(file: Path, target: Path, size: int, manifest: bytes | None) -> None:
-    """Both files into the cache; a manifest that is of an earlier file goes."""
+    """Both files into the cache; a manifest of an earlier file is never beside this one."""
     with file.open("rb") as source, atomic_file(target, needed=size) as out:
         shutil.copyfileobj(source, out, _CHUNK)
-    path = target.with_name(f"{target.name.removesuffix('.tar.gz')}.manifest.json")
-    if manifest is None:
-        path.unlink(missing_ok=True)
-    else:
-        write_atomic(path, manifest)
+        _manifest_at(target).unlink(missing_ok=True)
+    if manifest is not None:
+        write_atomic(_manifest_at(target), manifest)
+
+
+def _manifest_at(target: Path) -> Path:
+    return target.with_name(f"{target.name.removesuffix('.tar.gz')}.manifest.json")
 
 
 def _manifest(remote: Remote, found: Found) -> bytes | None:

@@ -55,7 +55,7 @@ class Mirror:
                     hint=f"mkdir -p {root}, or name another with --to",
                 )
             with told(root):
-                root.mkdir(mode=0o755)
+                root.mkdir(mode=0o755, exist_ok=True)
 
     def state(self) -> State:
         """What is served now. Raises StoreError for a state that is damaged."""

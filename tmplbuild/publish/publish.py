@@ -12,7 +12,7 @@ from typing import Any
 
 from tmplbuild.checks import check_file
 from tmplbuild.config import Settings
-from tmplbuild.errors import StageError, UsageError
+from tmplbuild.errors import BusyError, StageError, UsageError, VerifyError
 from tmplbuild.events import Emit, Note
 from tmplbuild.pubconf import PublishSettings
 from tmplbuild.publish import serving, source
@@ -32,7 +32,7 @@ _SHOWN = 10
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What became of one template: "published", "unchanged", "withdrawn" (a rollback took it back),
-    "refused", or with a dry run "would publish".
+    "refused", "busy" (a build was replacing it), or with a dry run "would publish".
 
     `build` is the new or the current build's name, `why` a refusal's reason, `size` bytes of new files.
     """
@@ -82,8 +82,8 @@ def publish(
         force: publish what `check` refuses, too; it is recorded.
         now: seconds since the epoch, instead of the clock's.
 
-    Raises UsageError, StoreError, BusyError, HostError (no key, a wrong clock), VerifyError; StageError,
-    after all others were published, where `check` refused a template.
+    Raises UsageError, StoreError, BusyError, HostError (no key, a wrong clock), VerifyError; after all others
+    were published, StageError where `check` refused a template, BusyError where a build was replacing one.
     """
     formats, lacking = possible(settings.publish.formats)
     conf = dataclasses.replace(settings.publish, formats=formats)
@@ -106,20 +106,23 @@ def publish(
         if dry_run:
             rows = [Outcome(one.template, "would publish", why=why) for one, why in wanted]
             return Published(mirror.root, state.serial, tuple(outcomes + rows))
-        builds = _make(mirror, state, wanted, conf, settings.jobs, signer, moment, emit)
+        builds, busy = _make(mirror, state, wanted, conf, settings, signer, moment, emit)
+        outcomes += [Outcome(one.template, "busy", why="a build was replacing it") for one in busy]
         outcomes += [Outcome(one.template, "published", one.build, one.size, one.forced) for one in builds]
         try:
             state = state.with_builds(builds)
             gone: list[Build] = []
             how: Any = {"settings": conf, "signer": signer, "health": health_of(settings), "now": moment}
-            if builds or (len(refused) < len(sources) and not serving.up_to_date(mirror, state, **how)):
+            if builds or (
+                len(refused) + len(busy) < len(sources) and not serving.up_to_date(mirror, state, **how)
+            ):
                 state, gone = serving.serve(mirror, state, **how)
         except BaseException:
             if mirror.state().serial == state.serial:
                 mirror.remove(builds)
             raise
     result = Published(mirror.root, state.serial, tuple(outcomes), tuple(_name(one) for one in gone))
-    _tell_refused(result)
+    _tell_left(result)
     return result
 
 
@@ -171,49 +174,63 @@ def _make(
     state: State,
     wanted: Sequence[tuple[Source, str]],
     conf: PublishSettings,
-    jobs: int,
+    settings: Settings,
     signer: Signer | None,
     now: int,
     emit: Emit,
-) -> list[Build]:
-    """The builds, their files in place; if one fails, none is left."""
+) -> tuple[list[Build], list[Source]]:
+    """The builds, their files in place, and what a build was replacing; if one fails, none is left."""
     builds: list[Build] = []
+    busy: list[Source] = []
     try:
         for one, why in wanted:
             if why:
                 emit(Note(f"{one.template} is published although the check refuses it", "warning"))
-            builds.append(
-                make_build(
-                    mirror,
-                    one,
-                    name_of(state, one.template, now),
-                    settings=conf,
-                    signer=signer,
-                    forced=why,
-                    before=next(iter(state.listed(one.template)), None),
-                    now=now,
-                    jobs=jobs,
-                    emit=emit,
-                )
-            )
+            how: Any = {
+                "settings": conf,
+                "signer": signer,
+                "forced": why,
+                "before": next(iter(state.listed(one.template)), None),
+                "now": now,
+                "jobs": settings.jobs,
+                "emit": emit,
+            }
+            try:
+                builds.append(make_build(mirror, one, name_of(state, one.template, now), **how))
+            except VerifyError:
+                if not source.is_replaced(one, settings.state_dir):
+                    raise
+                busy.append(one)
     except BaseException:
         mirror.remove(builds)
         raise
-    return builds
+    return builds, busy
 
 
-def _tell_refused(result: Published) -> None:
-    if refused := [one for one in result.outcomes if one.state == "refused"]:
-        names = ", ".join(one.template for one in refused)
-        published = [one.template for one in result.outcomes if one.state == "published"]
+def _tell_left(result: Published) -> None:
+    """Raise what keeps templates from being published."""
+    refused, busy, published = (
+        [one for one in result.outcomes if one.state == state] for state in ("refused", "busy", "published")
+    )
+    done = [f"published: {_names(published)}"] if published else []
+    if refused:
         served = [f"{one.template} {one.build}" for one in refused if one.build]
         notes = [f"still served: {', '.join(served)}"] if served else []
-        notes += [f"published: {', '.join(published)}"] if published else []
         raise StageError(
-            f"the check refuses {names}",
-            why="\n".join([*(one.why for one in refused), *notes]),
+            f"the check refuses {_names(refused)}",
+            why="\n".join([*(one.why for one in refused), *notes, *done]),
             hint="mend the recipe or waive the rule there; --force publishes it, and records why",
         )
+    if busy:
+        raise BusyError(
+            f"a build was replacing {_names(busy)}",
+            why="\n".join(done),
+            hint="publish again when it is done",
+        )
+
+
+def _names(outcomes: Sequence[Outcome]) -> str:
+    return ", ".join(one.template for one in outcomes)
 
 
 def _name(build: Build) -> str:

@@ -25,6 +25,8 @@ from tmplbuild.publish.indexes import KEY
 _ROLE = "mirror"
 _SMALL = 64 << 20
 _LARGE = 4 << 30
+_SWITCHES = 3
+"""How often a mirror may be switched between two files that belong together."""
 
 
 def address_of(place: str) -> str:
@@ -56,6 +58,7 @@ class Remote:
         self._fetcher = Fetcher({_ROLE: (self.address,)}, emit=emit, jobs=jobs)
         self._cache = PackageCache(incoming)
         self._small: dict[str, bytes | None] = {}
+        self._signed: dict[str, bytes] = {}
 
     def small(self, path: str) -> bytes | None:
         """An index, kept for this run; None where there is none. Raises FetchError."""
@@ -65,6 +68,11 @@ class Remote:
             except MissingError:
                 self._small[path] = None
         return self._small[path]
+
+    def moved(self, *paths: str) -> bool:
+        """Read indexes anew; whether one of them is another by now. Raises FetchError."""
+        before = [self._small.pop(path, None) for path in paths]
+        return [self.small(path) for path in paths] != before
 
     def json(self, path: str) -> Any:
         """An index as JSON; None where there is none. Raises VerifyError, FetchError."""
@@ -81,6 +89,8 @@ class Remote:
     def file(self, path: str, size: int, sha256: str, label: str = "files") -> Path:
         """A file of known size and digest, verified. Raises VerifyError, FetchError, StoreError."""
         dest = self._cache.root / "files" / sha256
+        if (data := self._signed.pop(sha256, None)) is not None:
+            write_whole(dest, data)
         wanted = Wanted(_ROLE, (quote(path),), size, sha256, dest)
         self._fetcher.download([wanted], self._cache, label)
         return dest
@@ -91,7 +101,7 @@ class Remote:
         data = self._fetcher.get(_ROLE, quote(path), _body, limit=_LARGE)
         self.check(path, signature, fingerprint, data)
         digest = hashlib.sha256(data).hexdigest()
-        write_whole(self._cache.root / "files" / digest, data)
+        self._signed[digest] = data
         return len(data), digest
 
     def size(self, path: str) -> int:
@@ -129,8 +139,20 @@ class Remote:
             yield Path(folder)
 
     def check(self, path: str, signature: str, fingerprint: str, data: bytes | None = None) -> None:
-        """Verify a detached signature by the pinned key. Raises VerifyError, FetchError."""
-        data = self.small(path) if data is None else data
+        """Verify a detached signature by the pinned key. Raises VerifyError, FetchError.
+
+        A mirror may be switched after the one was read and before the other: then they are read again.
+        """
+        asked = [signature] if data is not None else [path, signature]
+        for switches in range(_SWITCHES + 1):
+            try:
+                self._check(path, signature, fingerprint, self.small(path) if data is None else data)
+                return
+            except VerifyError:
+                if switches == _SWITCHES or not self.moved(*asked):
+                    raise
+
+    def _check(self, path: str, signature: str, fingerprint: str, data: bytes | None) -> None:
         detached = self.small(signature)
         if data is None or detached is None:
             missing = path if data is None else signature

@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tmplbuild.artifact.manifest import Manifest, read_manifest
+from tmplbuild.artifact.manifest import Manifest, manifest_of, manifest_text, read_manifest
 from tmplbuild.changes.history import History
+from tmplbuild.engine.locks import is_worked_on
 from tmplbuild.errors import StoreError, UsageError
 from tmplbuild.publish.deltas import Delta, deltas_of
 from tmplbuild.publish.model import json_bytes
@@ -121,7 +122,8 @@ def recipe_of(cache: Path, name: str) -> str:
 def open_source(cache: Path, name: str, roots: Sequence[Path], state_dir: Path) -> Source:
     """One template of the cache. Raises StoreError, UsageError, RecipeError."""
     path = cache / f"{name}{_SUFFIX}"
-    manifest = read_manifest(path)
+    raw = manifest_text(path)
+    manifest = manifest_of(raw, path)
     if manifest.template != name or manifest.artifact.file != f"{name}.tar.gz":
         raise StoreError("a manifest is another template's", where=str(path), why=f"of {manifest.template}")
     try:
@@ -140,7 +142,7 @@ def open_source(cache: Path, name: str, roots: Sequence[Path], state_dir: Path) 
     source = Source(
         file=cache / f"{name}.tar.gz",
         manifest=manifest,
-        raw=path.read_bytes(),
+        raw=raw,
         recipe=loaded,
         distro=distro,
         release=release,
@@ -161,6 +163,16 @@ def open_source(cache: Path, name: str, roots: Sequence[Path], state_dir: Path) 
                 hint="letters, digits, dots and dashes can",
             )
     return source
+
+
+def is_replaced(source: Source, state_dir: Path) -> bool:
+    """Whether a build puts another file in the template's place, or has done so since it was read."""
+    if is_worked_on(state_dir, source.template):
+        return True
+    try:
+        return source.file.with_name(f"{source.template}{_SUFFIX}").read_bytes() != source.raw
+    except OSError:
+        return False
 
 
 def _records(state_dir: Path, manifest: Manifest) -> dict[str, bytes]:

@@ -28,6 +28,8 @@ from tmplbuild.publish.verifyindex import INDEXES
 from tmplbuild.publish.verifypage import check_pages
 
 _SHAPELESS = (KeyError, TypeError, ValueError, IndexError, AttributeError)
+_LOOKS = 3
+"""How often a mirror is looked at that is changed meanwhile."""
 _DAMAGED = (gzip.BadGzipFile, zlib.error, lzma.LZMAError, tarfile.TarError, EOFError)
 
 
@@ -121,29 +123,39 @@ def verify(
     no index.json that can be believed; all else becomes a fault of the report.
     """
     with tempfile.TemporaryDirectory(prefix="tmplbuild-verify-", dir="/var/tmp") as folder:
-        checker = Checker(Remote(place, Path(folder), jobs=jobs), key)
-        index = _own_index(checker, emit)
-        for template in index["templates"]:
-            checker.report.templates += 1
-            for build in template["builds"]:
-                checker.known |= {row["path"]: _file(row) for row in build["files"]}
-        total = sum(file.size for file in checker.known.values())
-        for template in index["templates"]:
-            for build in template["builds"]:
-                checker.report.builds += 1
-                with checker.noting(str(build.get("path", own.NAME))):
-                    check_build(checker, template, build)
-                emit(Bytes("verify", checker.report.size, total))
-        emit(Bytes("verify", checker.report.size, total, ended=True))
-        for name, check in INDEXES.items():
-            with checker.noting(name):
-                check(checker, index)
-        _signatures(checker)
-        with checker.noting(str(index.get("page", own.NAME))):
-            check_pages(checker, index)
+        for looks in range(1, _LOOKS + 1):
+            checker = Checker(Remote(place, Path(folder), jobs=jobs), key)
+            index = _look(checker, emit)
+            if not checker.report.faults or looks == _LOOKS or not checker.remote.moved(own.NAME):
+                break
+            emit(Note("the mirror was changed while it was looked at: all is looked at anew"))
         if rebuild is not None:
             _rebuild(checker, index, rebuild, emit, packages)
         return checker.report
+
+
+def _look(checker: Checker, emit: Emit) -> dict[str, Any]:
+    """Look at everything once; the mirror's own index."""
+    index = _own_index(checker, emit)
+    for template in index["templates"]:
+        checker.report.templates += 1
+        for build in template["builds"]:
+            checker.known |= {row["path"]: _file(row) for row in build["files"]}
+    total = sum(file.size for file in checker.known.values())
+    for template in index["templates"]:
+        for build in template["builds"]:
+            checker.report.builds += 1
+            with checker.noting(str(build.get("path", own.NAME))):
+                check_build(checker, template, build)
+            emit(Bytes("verify", checker.report.size, total))
+    emit(Bytes("verify", checker.report.size, total, ended=True))
+    for name, check in INDEXES.items():
+        with checker.noting(name):
+            check(checker, index)
+    _signatures(checker)
+    with checker.noting(str(index.get("page", own.NAME))):
+        check_pages(checker, index)
+    return index
 
 
 def _rebuild(
