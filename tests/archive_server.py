@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ class ArchiveServer:
         self.released = threading.Event()
         self.held = threading.Event()
         self._lock = threading.Lock()
-        self._server: ThreadingHTTPServer | None = None
+        self._server: _Server | None = None
         self._thread: threading.Thread | None = None
 
     @property
@@ -109,8 +110,7 @@ class ArchiveServer:
 
     def __enter__(self) -> ArchiveServer:
         self.released.clear()
-        self._server = ThreadingHTTPServer(("127.0.0.1", self.port), self._handler())
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", self.port), self._handler())
         if self.tls is not None:
             self._server.socket = self.tls.wrap_socket(
                 self._server.socket, server_side=True, do_handshake_on_connect=False
@@ -127,7 +127,13 @@ class ArchiveServer:
         self.released.set()
         self._server.shutdown()
         self._server.server_close()
+        self._server.hang_up()
         self._thread.join()
+
+    def count(self, size: int) -> None:
+        """Bytes of a body are about to be sent."""
+        with self._lock:
+            self.sent += size
 
     def note(self, seen: Seen) -> Fault | None:
         """Log a request; the fault that strikes it, if any."""
@@ -153,6 +159,43 @@ class ArchiveServer:
         return Handler
 
 
+class _Server(ThreadingHTTPServer):
+    """One whose end is the end of its connections: a client that has kept one gets no answer any more."""
+
+    daemon_threads = True
+    request_queue_size = 128  # of the base's 5 a few clients at once leave some to try again, a second later
+
+    def __init__(self, *args: Any) -> None:
+        self._talks: dict[socket.socket, threading.Thread] = {}
+        self._lock = threading.Lock()
+        super().__init__(*args)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """As the base does, and know of it."""
+        words = (request, client_address)
+        thread = threading.Thread(target=self.process_request_thread, args=words, daemon=True)
+        with self._lock:
+            self._talks[request] = thread
+        thread.start()
+
+    def shutdown_request(self, request: Any) -> None:
+        """As the base does; no more is to be cut."""
+        with self._lock:
+            self._talks.pop(request, None)
+            super().shutdown_request(request)
+
+    def hang_up(self) -> None:
+        """Cut all connections and wait for their threads; new ones do not come any more."""
+        with self._lock:
+            threads = list(self._talks.values())
+            for connection in self._talks:
+                with suppress(OSError):
+                    # not ssl's own, which takes the connection from under the thread that reads it
+                    socket.socket.shutdown(connection, socket.SHUT_RDWR)
+        for thread in threads:
+            thread.join()
+
+
 class _Handler(BaseHTTPRequestHandler):
     archive: ArchiveServer
 
@@ -160,9 +203,14 @@ class _Handler(BaseHTTPRequestHandler):
         """Nothing: the server's log is `ArchiveServer.log`."""
 
     def handle(self) -> None:
-        """As the base does, but a client that goes away is no news."""
-        with suppress(ConnectionError):
+        """As the base does, but a client that goes away is no news, nor is the server's own end."""
+        try:
             super().handle()
+        except ConnectionError:
+            pass
+        except OSError:
+            if not self.archive.released.is_set():
+                raise
 
     def do_HEAD(self) -> None:
         """As GET."""
@@ -227,8 +275,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _whole(self, status: int, body: bytes, headers: object = ()) -> None:
         self._head(status, len(body), headers)
         if self.command != "HEAD":
-            with self.archive._lock:
-                self.archive.sent += len(body)
+            self.archive.count(len(body))
             self.wfile.write(body)
 
     def _head(self, status: int, length: int | None, headers: object = ()) -> None:

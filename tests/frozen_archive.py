@@ -34,6 +34,7 @@ _APT = Path("/etc/apt")
 _ADDRESS = re.compile(r"(?:https?)://[^\s\]]+")
 _SIGNED = ("InRelease", "Release", "Release.gpg")
 _HASH = re.compile(r"^ ([0-9a-f]{64}) +\d+ (\S+)$", re.MULTILINE)
+_PASSING = (408, 425, 429, 500, 502, 503, 504)
 _WAITS_S = (0.5, 1, 2, 4, 8, 16)
 """Before each further attempt: a machine behind the mirror's name may lack for a while what another has."""
 
@@ -91,6 +92,7 @@ class Front(ThreadingHTTPServer):
     """Serves each archive of `addresses` below its number and last component."""
 
     daemon_threads = True
+    request_queue_size = 128  # of the base's 5 many clients at once leave some to try again, a second later
 
     def __init__(self, addresses: Sequence[str]) -> None:
         super().__init__(("127.0.0.1", 0), _Request)
@@ -98,14 +100,19 @@ class Front(ThreadingHTTPServer):
         self.http = requests.Session()
         self.http.mount("http://", requests.adapters.HTTPAdapter(pool_maxsize=32))
         self._signed: dict[str, tuple[int, bytes]] = {}
-        self._lock = threading.Lock()
+        self._locks: dict[str, threading.Lock] = {}
 
     def signed(self, url: str) -> tuple[int, bytes]:
-        """The status and the bytes of a signed file, as they were at first."""
-        with self._lock:
+        """The status and the bytes of a signed file, as they were at first.
+
+        That the mirror is out of order is nothing to keep: raises RequestException.
+        """
+        with self._locks.setdefault(url, threading.Lock()):
             if url not in self._signed:
-                response = self.get(url, {}, sure=False)
-                self._signed[url] = (response.status_code, response.content)
+                with self.get(url, {}, sure=False) as response:
+                    if response.status_code in _PASSING:
+                        raise requests.HTTPError(f"{url}: {response.status_code}")
+                    self._signed[url] = (response.status_code, response.content)
             return self._signed[url]
 
     def by_hash(self, url: str) -> str:
@@ -132,7 +139,7 @@ class Front(ThreadingHTTPServer):
                 if wait is None:
                     raise
             else:
-                passing = response.status_code >= 500 or (sure and response.status_code == 404)
+                passing = response.status_code in _PASSING or (sure and response.status_code == 404)
                 if wait is None or not passing:
                     return response
                 response.close()
@@ -160,6 +167,11 @@ class _Request(BaseHTTPRequestHandler):
 
     do_HEAD = do_GET
 
+    def handle(self) -> None:
+        """As the base does, but a client that goes away is no news."""
+        with suppress(ConnectionError):
+            super().handle()
+
     def _answer(self, status: int, body: bytes) -> None:
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
@@ -181,8 +193,12 @@ class _Request(BaseHTTPRequestHandler):
                 self.send_header("Connection", "close")
             self.end_headers()
             if self.command != "HEAD":
-                for chunk in response.iter_content(1 << 18):
-                    self.wfile.write(chunk)
+                try:
+                    for chunk in response.iter_content(1 << 18):
+                        self.wfile.write(chunk)
+                except requests.RequestException:
+                    # the client sees that it is not whole, and asks again; other words here would be bytes of it
+                    self.close_connection = True
 
     def log_message(self, *_: object) -> None:
         """Nothing: the tests' output is for the tests."""
