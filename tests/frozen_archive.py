@@ -197,7 +197,7 @@ class _Request(BaseHTTPRequestHandler):
                     for chunk in response.iter_content(1 << 18):
                         self.wfile.write(chunk)
                 except requests.RequestException:
-                    # the client sees that it is not whole, and asks again; other words here would be bytes of it
+                    # the client sees that it is not whole; what we say now would be taken for bytes of it
                     self.close_connection = True
 
     def log_message(self, *_: object) -> None:

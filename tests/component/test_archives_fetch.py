@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.archive_server import ArchiveServer
+from tmplbuild.archives import parallel
 from tmplbuild.archives.arrival import Wanted
 from tmplbuild.archives.cache import PackageCache, remove_unlocked
 from tmplbuild.archives.fetch import Answer, Fetcher
@@ -335,6 +336,66 @@ def test_what_is_removed_is_what_was_locked(cache: PackageCache, monkeypatch: py
     assert remove_unlocked(part)
 
 
+def test_what_was_used_since_it_was_chosen_stays(
+    cache: PackageCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = cache.path("0" * 64)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"old")
+    os.utime(path, (1, 1))
+    really = os.open
+
+    def late(*words: object) -> int:
+        monkeypatch.setattr(os, "open", really)
+        cache.used(path)
+        return really(*words)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(os, "open", late)
+    assert cache.prune(max_age_s=3600).files == 0
+    assert path.exists()
+
+
+def test_who_was_given_up_does_not_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parallel, "_GRACE_S", 0.01)
+    hangs, goes_on, later = threading.Event(), threading.Event(), []
+    threads = []
+
+    def hang() -> None:
+        threads.append(threading.current_thread())
+        hangs.set()
+        goes_on.wait()
+
+    def fail() -> None:
+        hangs.wait()
+        raise FetchError("no network")
+
+    one = fetcher("http://127.0.0.1:9", jobs=2)
+    with pytest.raises(FetchError, match="no network"):
+        one.parallel([hang, fail, *[lambda: later.append("!")] * 5])
+    one.parallel([lambda: None] * 2)
+    goes_on.set()
+    threads[0].join()
+    assert later == []
+
+
+def test_the_failure_of_one_batch_is_none_of_another(server: ArchiveServer, cache: PackageCache) -> None:
+    seen = []
+
+    def fail() -> None:
+        raise FetchError("this one only")
+
+    def emit(event: Event) -> None:
+        if not seen:
+            seen.append(event)
+            with pytest.raises(FetchError, match="this one only"):
+                one.parallel([fail, fail])
+
+    (server.root / "large").write_bytes(DATA * 20)
+    one = fetcher(server.url, emit=emit)
+    bring(one, wanted(cache, "large", data=DATA * 20), cache)
+    assert one.requests == 1
+
+
 def bring_quietly(url: str, item: Wanted, cache: PackageCache) -> None:
     fetcher(url).download([item], cache, "packages")
 
@@ -350,7 +411,8 @@ url, root, digest, size, *paths = sys.argv[1:]
 cache = PackageCache(Path(root))
 items = [Wanted("debian", (path,), int(size), digest, cache.index_path(digest)) for path in paths]
 items.append(Wanted("debian", ("absent",), 5, "0" * 64, cache.index_path("0" * 64)))
-Fetcher({"debian": [url]}, retries=0).download(items if len(paths) > 1 else items[:1], cache, "packages")
+fetcher = Fetcher({"debian": [url]}, retries=0, read_timeout_s=600)
+fetcher.download(items if len(paths) > 1 else items[:1], cache, "packages")
 """
 
 
@@ -373,9 +435,9 @@ def test_control_c_ends_at_once(server: ArchiveServer, cache: PackageCache) -> N
     (server.root / "absent").write_bytes(b"12345")
     digest = hashlib.sha256(DATA).hexdigest()
     process = child(server.url, str(cache.root), digest, str(len(DATA)), "file", "file")
-    assert server.held.wait(30)
+    assert server.held.wait(120)
     process.send_signal(signal.SIGINT)
-    error = process.communicate(timeout=15)[1]  # the read timeout is 30 s: it must not be waited for
+    error = process.communicate(timeout=120)[1]  # the read timeout is 600 s: it must not be waited for
     assert process.returncode == -signal.SIGINT
     assert "KeyboardInterrupt" in error
 

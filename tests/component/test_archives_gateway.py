@@ -8,6 +8,7 @@ import socket
 import subprocess
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,7 @@ class Client:
 
     def __init__(self, address: tuple[str, int]) -> None:
         self.socket = socket.create_connection(address)
-        self.socket.settimeout(20)
+        self.socket.settimeout(120)
         self.file = self.socket.makefile("rb")
 
     def send(self, data: bytes) -> None:
@@ -248,16 +249,46 @@ def test_too_many_connections(rig: Rig) -> None:
 
 
 def test_stop_cuts_all_and_leaves_no_threads(tmp_path: Path) -> None:
-    before = threading.active_count()
     rig = Rig(tmp_path)
     client = rig.client()
     assert client.get(f"{BASE}/empty")[0] == 200
     client.ask(f"{BASE}/dists/x/InRelease")  # and never reads the answer
     rig.gateway.stop()
     rig.gateway.stop()
-    assert threading.active_count() == before
+    assert gateway_threads() == []
     client.close()
     rig.listener.close()
+
+
+def test_who_comes_while_it_stops_is_cut_as_well(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits, take = threading.Event(), rig.gateway._take
+    stopper = threading.Thread(target=rig.gateway.stop)
+
+    def slowly(connection: socket.socket) -> None:
+        """Go on when `stop` waits for this thread."""
+        door = threading.current_thread()
+        join = door.join
+
+        def joined() -> None:
+            waits.set()
+            join()
+
+        monkeypatch.setattr(door, "join", joined)
+        stopper.start()
+        waits.wait()
+        take(connection)
+
+    monkeypatch.setattr(rig.gateway, "_take", slowly)
+    client = rig.client()
+    waits.wait()
+    stopper.join()
+    assert gateway_threads() == []
+    with suppress(ConnectionError):
+        assert client.get(f"{BASE}/empty")[0] == 0
+
+
+def gateway_threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "gateway"]
 
 
 def test_the_end_of_the_listener_ends_the_gateway(tmp_path: Path) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import resource
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -17,7 +19,7 @@ from tests.archive_factory import ArchiveFactory, Deb, Key, pack, strip_signatur
 from tests.archive_server import ArchiveServer
 from tmplbuild.archives import mirrors
 from tmplbuild.archives.cache import PackageCache
-from tmplbuild.archives.deb import closure, download, open_pool, read_archives
+from tmplbuild.archives.deb import closure, download, open_pool, read_archives, reader
 from tmplbuild.archives.fetch import Fetcher
 from tmplbuild.archives.model import ArchiveState
 from tmplbuild.archives.wishes import Wishes
@@ -262,6 +264,62 @@ def test_a_mirror_that_lags_behind_is_passed_over(desk: Desk, tmp_path: Path) ->
     new.read(cache=desk.cache)
     states = desk.read(desk.factory.root.as_uri(), new.factory.root.as_uri())
     assert states[0].suites[0].release.local.read_bytes() == new.factory.inrelease("stable").read_bytes()
+
+
+def test_a_later_release_that_another_run_accepts_meanwhile_stays(
+    desk: Desk, server: ArchiveServer, tmp_path: Path
+) -> None:
+    new = Desk(tmp_path / "new")
+    new.factory = ArchiveFactory(tmp_path / "new/archive", key=desk.factory.key)
+    desk.factory.suite("stable", DEBS, date=time.time() - DAY)
+    new.factory.suite("stable", [*DEBS, Deb("more")])
+    server.once("by-hash", lambda: new.read(cache=desk.cache))
+    old = desk.factory.inrelease("stable").read_bytes()
+    assert desk.read(server.url)[0].suites[0].release.local.read_bytes() == old
+    later = new.factory.inrelease("stable").read_bytes()
+    assert desk.read(offline=True)[0].suites[0].release.local.read_bytes() == later
+    assert desk.read(server.url)[0].suites[0].release.local.read_bytes() == later
+    assert "older than the one accepted before: the one accepted" in desk.warnings[-1]
+
+
+def test_two_runs_unpack_an_index_at_once(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One has made its table when the other one, that found nothing yet, has unpacked; before it looks."""
+    made, looked, done = threading.Event(), threading.Event(), threading.Event()
+    unpack, build_table, opened = reader.unpack, reader.build_table, reader.PackagesIndex
+    other = threading.Thread(target=lambda: open_pool(states, "amd64"))
+
+    def unpacked(*words: Any, **options: Any) -> None:
+        if threading.current_thread() is other:
+            begun.set()
+            made.wait()
+        else:
+            other.start()
+            begun.wait()
+        unpack(*words, **options)
+
+    def built(*words: Any) -> None:
+        build_table(*words)
+        if threading.current_thread() is not other:
+            made.set()
+            looked.wait()
+
+    def index(*words: Any, **options: Any) -> reader.PackagesIndex:
+        if threading.current_thread() is other:
+            looked.set()
+            done.wait()
+        return opened(*words, **options)
+
+    begun = threading.Event()
+    states = desk.read()
+    for path in (*desk.cache.indexes.glob("*.table"), *desk.cache.indexes.glob("*.plain")):
+        path.unlink()
+    for name, new in (("unpack", unpacked), ("build_table", built), ("PackagesIndex", index)):
+        monkeypatch.setattr(reader, name, new)
+    try:
+        assert desk.names(states) == ["base", "tool"]
+    finally:
+        done.set()
+        other.join()
 
 
 def test_changed_byte_in_the_index(desk: Desk, server: ArchiveServer) -> None:

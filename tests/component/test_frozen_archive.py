@@ -80,7 +80,10 @@ def test_a_mirror_that_is_out_of_order_is_not_remembered_as_such(
     archive: ArchiveFactory, server: ArchiveServer, front: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(frozen_archive, "_WAITS_S", ())
-    server.faults += [Fault("InRelease", "status", times=1, status=503), Fault("InRelease", "truncate", times=1)]
+    server.faults += [
+        Fault("InRelease", "status", times=1, status=503),
+        Fault("InRelease", "truncate", times=1),
+    ]
     index = "dists/stable/main/binary-amd64/Packages"
     for path in ("dists/stable/InRelease", index):
         with pytest.raises(urllib.error.HTTPError, match="502"):

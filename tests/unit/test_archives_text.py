@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,20 @@ from tmplbuild.archives.deb import depends, release
 from tmplbuild.archives.deb822 import pairs, stanza, stanzas
 from tmplbuild.archives.model import Listed
 from tmplbuild.errors import FetchError, UsageError, VerifyError
+
+# -- dates ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("zone", [" -0000", " +0000", " GMT", " UTC", ""])
+def test_a_date_is_of_no_zone_of_this_machine(zone: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Asia/Kathmandu")
+    time.tzset()
+    try:
+        assert clock.seconds(f"Tue, 14 Nov 2023 22:13:20{zone}", "Date", "x") == 1_700_000_000
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
 
 # -- control data --------------------------------------------------------------------------------
 

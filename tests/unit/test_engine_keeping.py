@@ -11,6 +11,7 @@ import pytest
 
 from tmplbuild.cacheconf import Keep, size_of
 from tmplbuild.config import load_settings
+from tmplbuild.core.filelock import exclusive
 from tmplbuild.engine.keeping import Kept, keep_of, prune, spare
 from tmplbuild.engine.store import Store
 from tmplbuild.errors import UsageError
@@ -113,6 +114,39 @@ def test_young_layers_stay_while_a_build_runs(tmp_path: Path) -> None:
     os.close(fd)
     assert [row.path for row in prune(settings, Keep(layers_hours=0))] == [layer]
     assert not layer.exists()
+
+
+def test_what_another_build_has_fetched_stays_while_it_runs(tmp_path: Path) -> None:
+    environ = {"TMPLBUILD_STATE_DIR": str(tmp_path / "s"), "TMPLBUILD_CACHE_DIR": str(tmp_path / "c")}
+    settings, keep = load_settings(environ=environ), Keep(max_size=1)
+    young, old = (tmp_path / "c/packages" / name for name in ("young.deb", "old.deb"))
+    young.parent.mkdir(parents=True)
+    for path in (young, old):
+        path.write_text("a package")
+    os.utime(old, (0, 0))
+    with exclusive(tmp_path / "s/locks/mine.lock", ""), exclusive(tmp_path / "s/locks/.tidy.lock", ""):
+        with exclusive(tmp_path / "s/locks/another.lock", ""):
+            assert [row.path for row in prune(settings, keep, building=True)] == [old]
+        assert [row.path for row in prune(settings, keep, building=True)] == [young]
+
+
+def test_what_another_build_removes_meanwhile_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environ = {"TMPLBUILD_STATE_DIR": str(tmp_path / "s"), "TMPLBUILD_CACHE_DIR": str(tmp_path / "c")}
+    settings = load_settings(environ=environ)
+    for name in ("one", "two"):
+        (tmp_path / "s/failed" / name).mkdir(parents=True)
+        os.utime(tmp_path / "s/failed" / name, (0, 0))
+    really = Path.lstat
+
+    def late(path: Path) -> os.stat_result:
+        if path.name == "one" and path.exists():
+            path.rmdir()
+        return really(path)
+
+    monkeypatch.setattr(Path, "lstat", late)
+    assert [row.path.name for row in prune(settings, Keep())] == ["two"]
 
 
 def test_what_is_known_of_a_template_stays_as_long_as_it(tmp_path: Path) -> None:

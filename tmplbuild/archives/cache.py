@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import math
 import os
 import re
 import time
@@ -113,6 +114,19 @@ class PackageCache:
         if self.recall(name) != facts:
             write_whole(self.suites / f"{_plain(name)}.json", json.dumps(facts, sort_keys=True).encode())
 
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Look at what is remembered and change it while no other run does. Raises StoreError."""
+        place = self.suites / ".lock"
+        with _told(place):
+            self.suites.mkdir(parents=True, exist_ok=True)
+            fd = os.open(place, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(fd)
+
     # -- keeping it small ------------------------------------------------------------------------
 
     @staticmethod
@@ -149,7 +163,7 @@ class PackageCache:
             big = max_bytes is not None and left > max_bytes
             if not old and not big:
                 continue
-            if remove_unlocked(path):
+            if remove_unlocked(path, state.st_mtime):
                 count += 1
                 size += state.st_size
                 left -= state.st_size
@@ -217,16 +231,19 @@ def _open_locked(part: Path, dest: Path) -> int | None:
     return None
 
 
-def remove_unlocked(path: Path) -> bool:
-    """Remove a file unless somebody writes it."""
+def remove_unlocked(path: Path, used: float = math.inf) -> bool:
+    """Remove a file unless somebody writes it, or has used it since `used` (its time when it was chosen)."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError:
         return False
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if not os.path.samestat(os.fstat(fd), os.stat(path)):
+        state = os.fstat(fd)
+        if not os.path.samestat(state, os.stat(path)):
             return False  # it was given its name since, and another download has begun
+        if state.st_mtime > used:
+            return False
         os.unlink(path)
     except OSError:
         return False

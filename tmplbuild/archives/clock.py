@@ -34,11 +34,15 @@ def refuse_future(what: str, date: int, now: float, where: str) -> None:
 def seconds(text: str, field: str, where: str) -> int:
     """The date of a signed file's field (RFC 5322), seconds since the epoch; 0 for an empty one.
 
+    One without a zone, or of zone -0000 (3.3: it is UTC, the writer's own zone is not told), is no date of
+    this machine's zone.
+
     Raises VerifyError for what is no date.
     """
     if not text:
         return 0
     try:
-        return int(parsedate_to_datetime(text).timestamp())
+        moment = parsedate_to_datetime(text)
+        return int((moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)).timestamp())
     except (ValueError, TypeError, IndexError, OverflowError):
         raise VerifyError(f"the release's {field} is no date: {text[:60]!r}", where=where) from None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import random
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -104,7 +105,7 @@ class Fetcher:
             clock=clock,
             logins=logins,
         )
-        self._sleep = self._http.stop.wait if sleep is None else sleep
+        self._sleep = self._http.wait if sleep is None else sleep
         self._vouched: set[tuple[str, Path]] = set()
 
     @property
@@ -247,11 +248,13 @@ class Fetcher:
             progress.end()
 
     def parallel(self, tasks: Sequence[Callable[[], T]]) -> list[T]:
-        """Run tasks in `jobs` threads (tmplbuild.archives.parallel); an error stops the others."""
-        try:
-            return run_all(tasks, self.jobs, self._http.stop, self._http.cut)
-        finally:
-            self._http.stop.clear()
+        """Run tasks in `jobs` threads (tmplbuild.archives.parallel); an error stops the others, and nothing
+        that is fetched meanwhile for somebody else."""
+        if len(tasks) == 1:
+            return [tasks[0]()]  # in this thread: whoever stops what it does, stops this
+        stop = threading.Event()
+        stoppable = [partial(self._http.within, stop, task) for task in tasks]
+        return run_all(stoppable, self.jobs, stop, partial(self._http.cut, stop))
 
     def _bring(self, wanted: Wanted, cache: PackageCache, progress: Progress) -> None:
         with cache.claim(wanted.dest) as fd:

@@ -69,6 +69,7 @@ class Gateway:
         self._lock = threading.Lock()
         self._connections: set[socket.socket] = set()
         self._threads: set[threading.Thread] = set()
+        self._door: threading.Thread | None = None
         self._wake: tuple[int, int] | None = None
         self._requests = 0
         self._bytes = 0
@@ -84,13 +85,14 @@ class Gateway:
             raise RuntimeError("the gateway is running")
         listener.setblocking(False)
         self._wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        self._spawn(self._accept, listener, self._wake[0])
+        self._door = self._spawn(self._accept, listener, self._wake[0])
 
     def stop(self) -> None:
         """Cut all connections and wait for the threads. Twice does no harm."""
-        if self._wake is None:
+        if self._wake is None or self._door is None:
             return
         os.write(self._wake[1], b"x")
+        self._door.join()  # one that it has just taken is among those that are cut
         with self._lock:
             for connection in self._connections:
                 with suppress(OSError):
@@ -117,7 +119,7 @@ class Gateway:
 
     # -- connections -----------------------------------------------------------------------------
 
-    def _spawn(self, work: Callable[..., None], *args: object) -> None:
+    def _spawn(self, work: Callable[..., None], *args: object) -> threading.Thread:
         def run() -> None:
             try:
                 work(*args)
@@ -129,6 +131,7 @@ class Gateway:
         with self._lock:
             self._threads.add(thread)
         thread.start()
+        return thread
 
     def _accept(self, listener: socket.socket, wake: int) -> None:
         with selectors.DefaultSelector() as waiting:
@@ -137,8 +140,8 @@ class Gateway:
             while all(key.fileobj is not wake for key, _ in waiting.select()):
                 try:
                     connection, _ = listener.accept()
-                except BlockingIOError:
-                    continue
+                except (BlockingIOError, ConnectionAbortedError):
+                    continue  # who knocked is gone
                 except OSError:
                     return  # shut down: the VE has ended
                 self._take(connection)

@@ -22,8 +22,8 @@ def run_all(
     """Run `tasks` in up to `jobs` threads; the results in the order of the tasks.
 
     Parameters:
-        stop: set when a task fails or the caller is interrupted; the others look at it and raise
-            Stopped.
+        stop: of this run alone: set, for good, when a task fails or the caller is interrupted; the others
+            look at it and raise Stopped, be it after we have given them up.
         cut: called after `stop` is set, to wake threads that wait for something.
 
     Raises the first error.
@@ -49,10 +49,10 @@ def run_all(
 
     # daemons: a thread that hangs in a name look-up must not hold up the end of the program
     threads = [threading.Thread(target=work, daemon=True) for _ in range(min(jobs, len(tasks)))]
-    for thread in threads:
-        thread.start()
     results: dict[int, T] = {}
     try:
+        for thread in threads:
+            thread.start()
         while len(results) < len(tasks):
             index, result, error = done.get()
             if error is not None:
@@ -62,7 +62,8 @@ def run_all(
         stop.set()
         cut()
         for thread in threads:
-            thread.join(_GRACE_S)
+            if thread.ident is not None:  # it was started
+                thread.join(_GRACE_S)
         raise
     for thread in threads:
         thread.join()

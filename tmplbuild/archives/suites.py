@@ -170,8 +170,7 @@ def read(
     form.ready(heads, fetcher)
     for head in heads:
         if not offline:
-            cache.remember(head.suite.memory, head.facts)
-            cache.remember(form.accepted(head.suite, head.release), {"date": str(head.release.date)})
+            _remember(form, head)
     _tell_frozen(heads, fetcher)
     if form.weak_keys:
         _tell_weak(archives, fetcher)
@@ -181,6 +180,24 @@ def read(
         )
         for role, archive in archives.items()
     )
+
+
+def _remember(form: Form[R], head: Head[R]) -> None:
+    """Keep what was accepted; not in place of something later that another run has accepted meanwhile, of a
+    machine behind the mirror's name that is up to date before others. Raises StoreError."""
+    suite, date = head.suite, head.release.date
+    back = suite.allow_older
+    with suite.cache.alone():
+        if back or bool(suite.frozen) or date >= _date(suite.cache.recall(suite.memory)):
+            suite.cache.remember(suite.memory, {**head.facts, "date": str(date)})
+        accepted = form.accepted(suite, head.release)
+        if back or date > _date(suite.cache.recall(accepted)):
+            suite.cache.remember(accepted, {"date": str(date)})
+
+
+def _date(facts: Mapping[str, str]) -> int:
+    told = facts.get("date", "")
+    return int(told) if told.isdigit() else 0
 
 
 def _head(form: Form[R], suite: Suite, fetcher: Fetcher) -> Head[R]:
@@ -285,13 +302,13 @@ def _expect(suite: Suite, sha256: str, url: str) -> None:
 
 def _refuse_older(form: Form[R], suite: Suite, release: R, url: str) -> None:
     """Refuse to go back in time: an old release is signed as well as the new one was. Raises OlderError."""
-    last = suite.cache.recall(form.accepted(suite, release)).get("date", "0")
-    if suite.allow_older or not last.isdigit() or release.date >= int(last):
+    last = _date(suite.cache.recall(form.accepted(suite, release)))
+    if suite.allow_older or release.date >= last:
         return
     raise OlderError(
         f"the {form.title} of {suite.suite} is older than the one accepted before",
         where=url,
-        why=f"it is dated {utc(release.date)}; the last one was of {utc(int(last))}",
+        why=f"it is dated {utc(release.date)}; the last one was of {utc(last)}",
         hint="the mirror lags behind or replays an old state: try again later, use another one "
         "(MIRROR=), or allow it with --allow-older",
     )

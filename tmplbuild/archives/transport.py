@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tmplbuild import __version__
 from tmplbuild.archives.logins import Login
@@ -21,6 +21,8 @@ from tmplbuild.errors import FetchError
 
 if TYPE_CHECKING:
     import requests
+
+T = TypeVar("T")
 
 CHUNK = 1 << 17
 _WINDOW_S = 60.0
@@ -64,8 +66,6 @@ class Transport:
         clock: Callable[[], float],
         logins: Mapping[str, Callable[[], Login]] | None = None,
     ) -> None:
-        self.stop = threading.Event()
-        """Set when whoever waits for bytes is to give up."""
         self.requests = 0
         """HTTP requests made so far."""
         self._timeout = (connect_timeout_s, read_timeout_s)
@@ -73,13 +73,31 @@ class Transport:
         self._clock = clock
         self._logins = logins or {}
         self._local = threading.local()
-        self._open: set[requests.Response] = set()
+        self._open: dict[requests.Response, threading.Event] = {}
         self._lock = threading.Lock()
+        self._never = threading.Event()
+
+    def within(self, stop: threading.Event, work: Callable[[], T]) -> T:
+        """Do some work, which this thread gives up once `stop` is set (Stopped)."""
+        self._local.stop = stop
+        try:
+            return work()
+        finally:
+            del self._local.stop
 
     def check_stop(self) -> None:
-        """Raises Stopped once `stop` is set."""
-        if self.stop.is_set():
+        """Raises Stopped once this thread is to give up."""
+        if self._stop.is_set():
             raise Stopped
+
+    def wait(self, seconds: float) -> None:
+        """Do nothing for a while, or until this thread is to give up."""
+        self._stop.wait(seconds)
+
+    @property
+    def _stop(self) -> threading.Event:
+        found: threading.Event = getattr(self._local, "stop", self._never)
+        return found
 
     def request(self, url: str, headers: Mapping[str, str]) -> Closing:
         """Ask for a file; what comes is for a `with`.
@@ -104,8 +122,11 @@ class Transport:
         except RequestException as error:
             raise Again(f"{url}: {reason(error)}") from None
         with self._lock:
-            self._open.add(response)
+            self._open[response] = self._stop
         closing = Closing(response, self)
+        if self._stop.is_set():  # `cut` has not seen it
+            closing.close()
+            raise Stopped
         status = response.status_code
         if status in (200, 206, 304, 416):
             return closing
@@ -137,10 +158,10 @@ class Transport:
             self.check_stop()
             raise Again(f"{url}: {reason(error)}") from None
 
-    def cut(self) -> None:
-        """Cut off what is being received: a thread that waits for bytes sees the end at once."""
+    def cut(self, stop: threading.Event) -> None:
+        """Cut off what is received by threads that give up: who waits for bytes sees the end at once."""
         with self._lock:
-            for response in self._open:
+            for response in [one for one, of in self._open.items() if of is stop]:
                 shutdown = getattr(response.raw, "shutdown", None)  # urllib3 2.3
                 if shutdown is not None:
                     with suppress(OSError, ValueError, RuntimeError):
@@ -149,7 +170,7 @@ class Transport:
     def forget(self, response: requests.Response) -> None:
         """A response is closed: nothing is left to cut off."""
         with self._lock:
-            self._open.discard(response)
+            self._open.pop(response, None)
 
     def _login(self, url: str) -> dict[str, Any]:
         """What requests is to tell a server who asks; nothing where its address has no login."""

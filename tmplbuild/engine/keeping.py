@@ -36,7 +36,7 @@ KINDS = ("packages", "indexes", "members", "layers", "artifacts", "failed", "log
 SIZED = ("packages", "indexes", "members")
 """What `Keep.max_size` bounds."""
 _BUSY_S = 6 * 3600.0
-"""While a build runs, layers younger than this (seconds) may be its own: no record names them yet."""
+"""While a build runs, what was used within this (seconds) may be its own: no record names it yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,23 +135,32 @@ def prune(
     """
     now = time.time()
     going = spare(kept(settings, measured=measured), keep, now)
-    if building or _building(settings.state_dir):
-        going = [row for row in going if row.kind in SIZED or now - row.used >= _BUSY_S]
+    others = _builds(settings.state_dir, apart=building)
+    if building or others:
+        # what a build has fetched is in no record yet, either; its own is, when it is done
+        young = KINDS if others else [kind for kind in KINDS if kind not in SIZED]
+        going = [row for row in going if row.kind not in young or now - row.used >= _BUSY_S]
     return going if dry_run else [row for row in going if _remove(settings, row)]
 
 
 def _remove(settings: Settings, row: Kept) -> bool:
     if row.kind in SIZED:
-        return remove_unlocked(row.path)
+        return remove_unlocked(row.path, row.used)
     with suppress(FileNotFoundError):  # another run lets go of the same
         Store(settings.state_dir).discard(row.path)
         return True
     return False
 
 
-def _building(state_dir: Path) -> bool:
-    """Whether any build runs: it holds its template's lock."""
-    return any(is_held(path) for path in state_dir.glob("locks/*.lock"))
+def _builds(state_dir: Path, *, apart: bool) -> int:
+    """How many builds run, as the locks tell that they hold.
+
+    Parameters:
+        apart: from the one that asks, which tidies up, and may be of a nightly run.
+    """
+    own = (".tidy.lock", ".nightly.lock") if apart else ()
+    held = [path for path in state_dir.glob("locks/*.lock") if path.name not in own and is_held(path)]
+    return len(held) - apart
 
 
 def records(store: Store) -> Iterator[dict[str, Any]]:

@@ -21,6 +21,7 @@ from tmplbuild.errors import RecipeError, VerifyError
 from tmplbuild.recipes.model import Archive
 
 _RELEASE_LIMIT = 16 << 20
+_TRIES = 3
 _INDEX_LIMIT = 1 << 30  # bytes of an unpacked index whose size the Release does not declare
 
 _Head: TypeAlias = Head[Release]
@@ -115,20 +116,25 @@ def _ready(heads: Sequence[_Head], fetcher: Fetcher) -> None:
 
 
 def _table(index: IndexFile, suffix: str, expect: Listed | None, role: str = "") -> PackagesIndex:
-    """Open an index, unpacking and scanning it if no earlier run did."""
+    """Open an index, unpacking and scanning it if no earlier run did.
+
+    Other runs may be at the same: both files follow from the index's bytes, and appear whole.
+    """
     plain = index.local.with_name(f"{index.sha256}.plain")
     table = index.local.with_name(f"{index.sha256}.table")
-    if not plain.exists():
-        unpack(index.local, suffix, plain, expect=expect, limit=_INDEX_LIMIT, where=index.path)
-        table.unlink(missing_ok=True)
-    for path in (index.local, plain, table):
-        with suppress(OSError):
-            os.utime(path)  # in use: not to be pruned
-    for _ in range(2):
+    for _ in range(_TRIES):
         try:
-            return PackagesIndex(plain, table, role=role, where=index.path)
-        except (ValueError, FileNotFoundError):
-            build_table(plain, table)
+            if not plain.exists():
+                unpack(index.local, suffix, plain, expect=expect, limit=_INDEX_LIMIT, where=index.path)
+            for path in (index.local, plain, table):
+                with suppress(OSError):
+                    os.utime(path)  # in use: not to be pruned
+            try:
+                return PackagesIndex(plain, table, role=role, where=index.path)
+            except (ValueError, FileNotFoundError):
+                build_table(plain, table)
+        except FileNotFoundError:
+            pass  # the unpacked one was there when we looked
     raise VerifyError("an index's table cannot be read", where=str(table), hint="remove it and try again")
 
 
