@@ -186,6 +186,9 @@ def test_interrupted(version_does: Callable[[Verb], None], capsys: pytest.Captur
 
 # -- the real process ---------------------------------------------------------------------------
 
+LONG_S = 300
+"""Seconds after which something hangs, however much else the machine does."""
+
 # A verb that tells when it is inside its `with` block, then waits; its clean-up tells too, and waits
 # for a word if asked. All waiting is on pipes: no time passes unless something happens.
 WAITING = """
@@ -213,9 +216,9 @@ sys.exit(cli.main(["version"]))
 """
 
 
-def waiting(how: str) -> subprocess.Popen[str]:
+def waiting(how: str, program: str = WAITING) -> subprocess.Popen[str]:
     process = subprocess.Popen(
-        [sys.executable, "-c", WAITING, how],
+        [sys.executable, "-c", program, how],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -230,7 +233,7 @@ def waiting(how: str) -> subprocess.Popen[str]:
 def test_a_signal_ends_the_run_through_its_clean_up(number: signal.Signals) -> None:
     process = waiting("quick")
     process.send_signal(number)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=LONG_S)
     assert (out, err, process.returncode) == ("cleaning\nclean\n", "tmplbuild: interrupted\n", 130)
 
 
@@ -243,7 +246,7 @@ def test_a_second_signal_does_not_break_the_clean_up() -> None:
     process.send_signal(signal.SIGINT)
     assert process.stderr.readline() == "\n"
     assert "once more" in process.stderr.readline()
-    out, err = process.communicate("go on\n", timeout=60)
+    out, err = process.communicate("go on\n", timeout=LONG_S)
     assert (out, err, process.returncode) == ("clean\n", "tmplbuild: interrupted\n", 130)
 
 
@@ -256,8 +259,41 @@ def test_a_third_signal_leaves_at_once() -> None:
     process.send_signal(signal.SIGTERM)
     assert process.stderr.readline() == "\n"
     process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=60) == 130
+    assert process.wait(timeout=LONG_S) == 130
     assert "clean\n" not in process.communicate()[0]
+
+
+TELLING = """
+from tmplbuild.cli import failures
+tell = failures.interrupted
+
+def told(args):
+    print("telling", flush=True)
+    sys.stdin.readline()
+    return tell(args)
+
+failures.interrupted = told
+"""
+TELLING = WAITING.replace("\nabout.run_version", f"{TELLING}about.run_version")
+
+
+@pytest.mark.parametrize("more", [1, 2])
+def test_a_signal_while_the_interruption_is_told_is_no_traceback(more: int) -> None:
+    """As of a key that is held down."""
+    process = waiting("quick", TELLING)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.send_signal(signal.SIGINT)
+    assert [process.stdout.readline() for _ in range(3)] == ["cleaning\n", "clean\n", "telling\n"]
+    process.send_signal(signal.SIGINT)
+    assert process.stderr.readline() == "\n"
+    assert "once more" in process.stderr.readline()
+    if more == 2:
+        process.send_signal(signal.SIGINT)
+        assert (process.wait(LONG_S), process.communicate()) == (130, ("", ""))
+        return
+    assert process.communicate("go on\n", timeout=LONG_S) == ("", "tmplbuild: interrupted\n")
+    assert process.returncode == 130
 
 
 def test_a_signal_that_was_ignored_stays_ignored() -> None:
@@ -267,7 +303,7 @@ def test_a_signal_that_was_ignored_stays_ignored() -> None:
     finally:
         signal.signal(signal.SIGHUP, before)
     process.send_signal(signal.SIGHUP)
-    out, err = process.communicate("go on\n", timeout=60)
+    out, err = process.communicate("go on\n", timeout=LONG_S)
     assert (out, err, process.returncode) == ("cleaning\nclean\n", "", 0)
 
 
@@ -279,7 +315,7 @@ def run(*words: str, stdout: int = subprocess.PIPE, **environ: str) -> subproces
         stdin=subprocess.DEVNULL,
         env=os.environ | environ,
         text=True,
-        timeout=60,
+        timeout=LONG_S,
         check=False,
     )
 

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from tmplbuild.errors import TmplbuildError
+from tmplbuild.errors import INTERRUPTED, TmplbuildError
 
 
 def command() -> NoReturn:
@@ -38,15 +38,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         from tmplbuild.core.process import die_with_parent
 
         die_with_parent()
-    words = list(sys.argv[1:] if argv is None else argv)
-    args = argparse.Namespace(json="--json" in words, debug="--debug" in words, color="auto")
     _tolerant_streams()
     try:
         with interruptible():
-            args = _parse(words)
-            status: int = args.run(args)
-            sys.stdout.flush()
-            return status
+            return _run(list(sys.argv[1:] if argv is None else argv))
+    except KeyboardInterrupt:  # while the run that another had ended was still telling so
+        return INTERRUPTED
+
+
+def _run(words: list[str]) -> int:
+    args = argparse.Namespace(json="--json" in words, debug="--debug" in words, color="auto")
+    try:
+        args = _parse(words)
+        status: int = args.run(args)
+        sys.stdout.flush()
+        return status
     except SystemExit as leave:  # argparse's --help and --version
         return leave.code if isinstance(leave.code, int) else 0
     except KeyboardInterrupt:
