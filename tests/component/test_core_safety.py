@@ -194,6 +194,35 @@ def test_twenty_start_run_and_stop_at_once(core: Core, tmp_path: Path) -> None:
         assert list(pool.map(life, range(20))) == ["clean"] * 20
 
 
+def test_some_tidy_and_look_while_others_start_and_stop(core: Core, tmp_path: Path) -> None:
+    """Nobody is in anybody's way, and nobody removes what another one needs."""
+    over = threading.Event()
+
+    def life(number: int) -> list[str]:
+        rootfs = layers(tmp_path / str(number))
+        found = []
+        for _ in range(6):
+            with core.start(f"{number}", rootfs, init=False) as ve:
+                found.append(ve.exec(["echo", "here"]).stdout.decode())
+        return found
+
+    def tidy() -> list[list[str]]:
+        found = []
+        while not over.is_set():
+            found.append(core.gc())
+            core.list()
+        return found
+
+    with ThreadPoolExecutor(4) as pool:
+        tidiers = [pool.submit(tidy) for _ in range(2)]
+        try:
+            assert list(pool.map(life, range(2))) == [["here\n"] * 6] * 2
+        finally:
+            over.set()
+        for tidier in tidiers:
+            tidier.result()
+
+
 def test_the_host_forks_and_writes_while_a_ve_does_its_worst(core: Core, tmp_path: Path) -> None:
     limits = Limits(pids=200, memory_mib=64, cpus=0.5, disk_mib=64)
     worst = "bomb() { bomb | bomb & }; bomb; tail /dev/zero & dd if=/dev/zero of=/srv/x bs=1M count=100000"

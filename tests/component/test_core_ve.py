@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import shutil
+import signal
 import socket
 import stat
 import subprocess
@@ -13,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.core_trees import NOTHING, copy, debian, kill_monitor, layers, traces, wait_until
-from tmplbuild.core import VE, Core, Limits, Rootfs, cgroup
+from tests.core_trees import NOTHING, copy, debian, kill_monitor, layers, monitors, traces, wait_until
+from tmplbuild.core import VE, Core, Limits, Rootfs, cgroup, probe, wire
 from tmplbuild.errors import BusyError, HostError, TmplbuildError, UsageError
 
 pytestmark = [pytest.mark.root, pytest.mark.trees, pytest.mark.live]
@@ -414,6 +417,68 @@ def test_killing_without_the_kernels_help(core: Core, monkeypatch: pytest.Monkey
     assert [sleeper.wait() for sleeper in sleepers] == [-9] * 5
 
 
+def test_the_last_other_ve_ends_while_one_begins(
+    core: Core, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It removes the groups above, which were there a moment ago."""
+    for root in {cgroup.unified_root(), *cgroup.controllers().values()}:
+        os.makedirs(f"{root}/{core.owner}")
+    really = os.mkdir
+
+    def mkdir(path: str, mode: int = 0o777) -> None:
+        if path.endswith("/101"):
+            monkeypatch.setattr(os, "mkdir", really)
+            cgroup._remove_owner(core.owner)
+        really(path, mode)
+
+    monkeypatch.setattr(os, "mkdir", mkdir)
+    assert cgroup.create(core.owner, "101", {}, core.uid_base)
+    monkeypatch.undo()
+    assert core.gc() == ["101"]
+
+
+def test_what_ends_while_it_is_listed(core: Core, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the listing of the directories, the look for a lock, and the look at what is in them."""
+    core.state_dir.mkdir()
+    folder = core.state_dir / "101"
+    really = os.path.exists
+
+    def late(path: str) -> bool:
+        found = really(path)
+        if path == f"{folder}/lock":
+            shutil.rmtree(folder)
+        return found
+
+    for has_lock in (False, True):
+        folder.mkdir()
+        if has_lock:
+            (folder / "lock").touch()
+        with monkeypatch.context() as patch:
+            patch.setattr(os.path, "exists", late)
+            assert core.list() == []
+
+
+def monitor_of(core: Core) -> int:
+    (pid,) = monitors(core)
+    return pid
+
+
+def test_who_asks_for_the_end_while_it_comes_by_itself_is_told(core: Core, tmp_path: Path) -> None:
+    ve = core.start("101", layers(tmp_path), init=["sleep", "4302"])
+    monitor = monitor_of(core)
+    os.kill(monitor, signal.SIGSTOP)
+    try:
+        with ve.connect() as connection:
+            os.kill(ve.pid, signal.SIGKILL)
+            wire.send(connection, {"op": "stop", "timeout_s": 60})
+            os.kill(monitor, signal.SIGCONT)
+            assert wire.receive(connection)[0] == {"ending": "clean"}
+    finally:
+        os.kill(monitor, signal.SIGCONT)
+    assert ve.stop() == "already"
+    ve.detach()
+
+
 # -- trees -----------------------------------------------------------------------------------------------
 
 
@@ -498,6 +563,23 @@ def test_the_probe_says_why_layers_cannot_be_stacked(core: Core, tmp_path: Path)
     )
     assert told.stdout.startswith("True copy False "), told
     assert len(told.stdout.split()) > 4
+
+
+def test_a_place_to_try_things_in_that_another_probe_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It opened and locked and removed the directory after ours was opened, before it was locked."""
+    really = fcntl.flock
+
+    def flock(fd: int, how: int) -> None:
+        monkeypatch.setattr(fcntl, "flock", really)
+        os.rmdir(os.readlink(f"/proc/self/fd/{fd}"))
+        really(fd, how)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    here, lock = probe._place(tmp_path)
+    assert here.is_dir()
+    os.close(lock)
 
 
 @pytest.mark.parametrize("moment", ["Helper", "wire.call"])

@@ -177,3 +177,19 @@ def _runs(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except OSError:
         return False
+
+
+def test_much_is_asked_and_much_is_answered() -> None:
+    """More than the socket holds, both ways: neither waits for the other to read first."""
+    aside = Aside(Clerk)
+    answers: list[list[str]] = []
+
+    def talk() -> None:
+        asked = [aside.tell("note", str(number) * 300_000) for number in range(10)]
+        answers.extend(one.result() for one in asked)
+
+    thread = threading.Thread(target=talk, daemon=True)
+    thread.start()
+    thread.join(60)
+    assert [len(one) for one in answers] == list(range(1, 11))
+    aside.close()

@@ -69,6 +69,23 @@ def test_a_time_limit_kills_the_whole_group(tmp_path: Path) -> None:
         os.sched_yield()
 
 
+def test_a_group_is_killed_only_while_its_number_is_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After its leader was waited for, the number may be another group's."""
+    killed: list[int] = []
+
+    def killpg(pid: int, number: int) -> None:
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)  # no child of ours: ChildProcessError
+        killed.append(pid)
+        really(pid, number)
+
+    really = os.killpg
+    monkeypatch.setattr(os, "killpg", killpg)
+    assert process.run(["true"]).rc == 0
+    with pytest.raises(StageError):
+        process.run(["sleep", "60"], timeout_s=0.1)
+    assert len(killed) == 2
+
+
 def _alive(pidfile: Path) -> bool:
     try:
         stat = Path(f"/proc/{pidfile.read_text().strip()}/stat").read_text()

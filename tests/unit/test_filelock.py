@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace as Clock
 
 import pytest
 
@@ -111,3 +113,29 @@ def test_a_relative_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.chdir(tmp_path)
     with filelock.exclusive(Path("lock"), "taken"):
         assert filelock.is_held("lock")
+
+
+def test_a_lock_that_is_shared_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long it takes: who tidies up is slow where the machine is."""
+    path = tmp_path / "lock"
+    tidier = filelock.opened(path)
+    filelock.take(tidier)
+    filelock.share(tidier)
+    assert not filelock.is_held(path)
+    pauses: list[float] = []
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 100:
+            os.close(tidier)
+
+    hours = iter(range(0, 10**6, 3600))
+    monkeypatch.setattr(filelock, "time", Clock(sleep=pause, monotonic=lambda: next(hours), time=time.time))
+    with filelock.exclusive(path, "taken"):
+        assert len(pauses) == 100
+
+
+def test_who_tidies_up_keeps_nobody_from_a_ve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tidier = remains.lock_veid(str(tmp_path), "101", to_clear=True)
+    monkeypatch.setattr(filelock, "time", Clock(sleep=lambda s: os.close(tidier), monotonic=time.monotonic))
+    os.close(remains.lock_veid(str(tmp_path), "101"))

@@ -74,6 +74,19 @@ def test_names_lead_to_ves_and_are_unique(settings: Settings) -> None:
     assert conf.known(settings) == ["102"]
 
 
+def test_a_ve_that_is_destroyed_while_all_are_looked_at(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(settings, "102", "NAME=web\n")
+    monkeypatch.setattr(conf, "known", lambda settings: ["101", "102"])
+    assert [found.veid for found in conf.every(settings)] == ["102"]
+    assert conf.resolve(settings, "web") == "102"
+    conf.check_name(settings, "102", "web")
+    conf.path_of(settings, "101").mkdir()
+    with pytest.raises(UsageError, match="cannot be read"):
+        list(conf.every(settings))
+
+
 @pytest.mark.parametrize("name", ["1a", "a/b", "..", "a b", "-x"])
 def test_what_is_no_name(settings: Settings, name: str) -> None:
     with pytest.raises(UsageError):
@@ -92,6 +105,7 @@ def test_the_next_free_number(settings: Settings) -> None:
     write(settings, "101", "")
     (settings.ve_private / "102").mkdir(parents=True)
     assert conf.free_veid(settings) == "103"
+    assert conf.free_veid(settings, taken=lambda veid: veid < "105") == "105"
 
 
 def test_a_template_is_found_in_vzctls_order_and_a_stale_one_is_told(tmp_path: Path) -> None:

@@ -53,6 +53,7 @@ class Aside:
     ) -> None:
         self._heard = heard
         self._lock = threading.Lock()
+        self._writing = threading.Lock()
         self._asked: dict[int, Future[Any]] = {}
         self._last = 0
         self._over = False
@@ -81,10 +82,12 @@ class Aside:
                 answer.set_exception(GoneError())
                 return answer
             self._last += 1
-            self._asked[self._last] = answer
-            with contextlib.suppress(OSError):  # it is gone: `_listen` will notice, and answer
-                pickle.dump((self._last, what, words, more), self._out)
-                self._out.flush()
+            number = self._last
+            self._asked[number] = answer
+        # Not with the lock that `_listen` needs: the copy may wait for it before it reads any more.
+        with self._writing, contextlib.suppress(OSError):  # it is gone: `_listen` will notice, and answer
+            pickle.dump((number, what, words, more), self._out)
+            self._out.flush()
         return answer
 
     def hurry(self) -> None:

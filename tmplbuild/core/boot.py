@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from tmplbuild.core.line import Line
 
 IDS = 65536
+_PATIENCE_S = 60.0
+"""Seconds for each step before init runs; how long init may take is another matter."""
+
 # What the kernel answers where a file system or a version cannot map ids on a mount.
 _NO_IDMAP = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM)
 
@@ -63,7 +66,7 @@ def give_birth(config: wire.Message, notify: socket.socket, mount: int = -1) -> 
             ours.close()
             birth.leave_host(theirs, config, joins)
         theirs.close()
-        ours.settimeout(whole(config["timeout_s"]))
+        ours.settimeout(_PATIENCE_S)
         return _raise_child(ours, child, config, joins, notify, mount)
     except resources.Unenforceable as error:
         raise StartError(step, str(error)) from error

@@ -14,11 +14,12 @@ import signal
 import time
 from collections.abc import Iterator, Mapping
 
-from tmplbuild.core import linux, resources
+from tmplbuild.core import folders, linux, resources
 
 _WANTED = ("cpu", "memory", "pids", "io")
 _OLD_NAMES = {"blkio": "io"}
-_EMPTY_TIMEOUT_S = 10.0
+_EMPTY_TIMEOUT_S = 60.0
+"""Seconds for processes that were killed to be gone: one may wait for a slow disk to write much."""
 
 _private_root: list[str] = []
 
@@ -80,7 +81,7 @@ def create(owner: str, veid: str, limits: Mapping[str, float], uid: int) -> list
     resources.check(limits, controllers())
     root = unified_root()
     top = unified(owner, veid)
-    os.makedirs(top, exist_ok=True)
+    folders.make(top)
     mine = groups(owner, veid)
     _delegate(root, owner, veid, {name for name, group in mine.items() if group == top})
     inner = f"{top}/ve"
@@ -89,7 +90,7 @@ def create(owner: str, veid: str, limits: Mapping[str, float], uid: int) -> list
         os.chown(inner + name, uid, uid)
     joins = [f"{inner}/cgroup.procs"]
     for group in sorted({*mine.values()} - {top}):
-        os.makedirs(group, exist_ok=True)
+        folders.make(group)
         joins.append(f"{group}/cgroup.procs")
     resources.apply(mine, limits)
     return joins

@@ -12,13 +12,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from tmplbuild.core import folders
 from tmplbuild.errors import BusyError, StoreError
 
 _KILLED = 1 << (signal.SIGKILL - 1)
 _LOOK_S = 0.02
-_LOOKER_S = 0.2
-"""Seconds for which a lock that is held may be held by `is_held` alone, with much room: it holds what it
-looks at for an instant."""
 _DEATH_S = 30.0
 """Seconds that a holder which was killed may take to be gone: it may be writing to a slow disk, and what it
 forked has the lock as long as that lives."""
@@ -55,16 +53,33 @@ def take(fd: int, grace_s: float = 0.0, *, dies: Callable[[], bool] = lambda: Fa
     Parameters:
         dies: whether that one is about to be gone: then it is waited for a little longer.
     """
-    late = time.monotonic() + max(grace_s, _LOOKER_S)
+    late = time.monotonic() + grace_s
     latest = late + _DEATH_S
     while True:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return
         except BlockingIOError:
-            if (now := time.monotonic()) >= late and (now >= latest or not dies()):
+            now = time.monotonic()
+            if now >= late and not _is_shared(fd) and (now >= latest or not dies()):
                 raise
         time.sleep(_LOOK_S)
+
+
+def share(fd: int) -> None:
+    """Make a lock that is held one that whoever wants it waits for. Raises BlockingIOError, and then it is
+    not held any more, when somebody else took it at that moment (flock(2))."""
+    fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+
+
+def _is_shared(fd: int) -> bool:
+    """Whether those who hold a lock are done with it at once: they look at it (`is_held`) or `share` it."""
+    try:
+        share(fd)
+    except BlockingIOError:
+        return False
+    fcntl.flock(fd, fcntl.LOCK_UN)
+    return True
 
 
 def is_held(path: str | os.PathLike[str]) -> bool:
@@ -85,8 +100,7 @@ def is_held(path: str | os.PathLike[str]) -> bool:
 def opened(path: os.PathLike[str]) -> int:
     """A descriptor of a lock's file, made where it is missing. Raises StoreError."""
     try:
-        os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+        return folders.open_in(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
     except OSError as error:
         raise StoreError("the lock cannot be taken", where=str(path), why=str(error)) from error
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal, NoReturn
 
-from tmplbuild.core import cgroup, layers, linux, remains, resources, wire
+from tmplbuild.core import cgroup, folders, layers, linux, remains, resources, wire
 from tmplbuild.core.foreign import Emulator
 from tmplbuild.core.masks import DEFAULT_MASK
 from tmplbuild.core.model import Limits, Net, Probe, Rootfs, VEInfo, Venet
@@ -34,7 +34,7 @@ Fds = list[int]
 Entries = list[os.DirEntry[str]]
 
 _VEID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
-_MARGIN_S = 30.0
+_MARGIN_S = 120.0  # for the birth before its init, and the removal after a failure
 _DEFAULT_STATE = Path("/run/tmplbuild")
 
 
@@ -93,8 +93,13 @@ class Core:
         """The VEs of this state directory, running ones and leftovers, by id."""
         self._need_root()
         names = {entry.name for entry in self._entries()}
-        names |= {name for name in cgroup.known(self.owner) if _VEID.fullmatch(name)}
-        return [self._info(name) for name in sorted(names)]
+        names.update(filter(_VEID.fullmatch, cgroup.known(self.owner)))
+        found = [self._info(name) for name in sorted(names)]
+        return [info for info in found if info.state != "leftover" or self._is_there(info.veid)]
+
+    def _is_there(self, veid: str) -> bool:
+        """Whether something of a VE is left; what was listed may have ended meanwhile."""
+        return self.folder(veid).exists() or veid in cgroup.known(self.owner)
 
     def _entries(self) -> Entries:
         """The directories of VEs; others may keep things of theirs beside them."""
@@ -102,7 +107,7 @@ class Core:
             found = [entry for entry in os.scandir(self.state_dir) if entry.is_dir(follow_symlinks=False)]
         except FileNotFoundError:
             return []
-        return [entry for entry in found if _VEID.fullmatch(entry.name) and _is_ves(entry.path)]
+        return [entry for entry in found if _VEID.fullmatch(entry.name) and remains.is_ves(entry.path)]
 
     def _info(self, veid: str) -> VEInfo:
         state = remains.read(f"{self.folder(veid)}/{remains.STATE}")
@@ -177,7 +182,7 @@ class Core:
         Raises HostError.
         """
         self._need_root()
-        self.state_dir.mkdir(mode=0o711, parents=True, exist_ok=True)
+        folders.make(self.state_dir, 0o711)
         config: wire.Message = {"scratch": str(self.state_dir), "size": size, "mounts": mounts}
         answer, fds = self._ask_helper("memory", config)
         if not fds:
@@ -212,7 +217,7 @@ class Core:
             ) from error
 
     def _mounted_image(self, rootfs: Rootfs, writable: bool) -> int:
-        self.state_dir.mkdir(mode=0o711, parents=True, exist_ok=True)
+        folders.make(self.state_dir, 0o711)
         config = {**rootfs.as_message(), "scratch": str(self.state_dir), "read_only": not writable}
         answer, fds = self._ask_helper("treemount", config)
         if not fds:
@@ -444,10 +449,10 @@ class Core:
 
     def clear(self, veid: str) -> bool:
         """Remove what is left of a VE. False when there was nothing, or somebody is at work on it."""
-        if not self.folder(veid).exists() and veid not in cgroup.known(self.owner):
+        if not self._is_there(veid):
             return False
         try:
-            lock = remains.lock_veid(str(self.state_dir), veid)
+            lock = remains.lock_veid(str(self.state_dir), veid, to_clear=True)
         except BlockingIOError:
             return False
         try:
@@ -493,8 +498,3 @@ def _fit(image: Path, disk_mib: int) -> None:
 
 def _listed(value: object) -> Sequence[object]:
     return value if isinstance(value, list) else []
-
-
-def _is_ves(folder: str) -> bool:
-    """A VE's directory has a lock; one that has nothing at all was cut short before."""
-    return os.path.exists(f"{folder}/{remains.LOCK}") or not os.listdir(folder)

@@ -32,6 +32,7 @@ _STOP_SIGNALS = {
 # These know no signal for it (sysvinit's SIGPWR is the power supply's, and Debian ignores it).
 _STOP_COMMANDS = {"sysvinit": ["/sbin/init", "0"], "openrc": ["openrc-shutdown", "--poweroff", "now"]}
 _TAIL = 4000
+_LAST_WORD_S = 1.0  # who has connected is about to say what for
 
 
 class Command:
@@ -61,6 +62,7 @@ class Monitor:
         self.control = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.commands: dict[int, Command] = {}
         self.groups: list[str] = []
+        self.clients: set[socket.socket] = set()
         self.waiting: list[socket.socket] = []
         self.deadline: float | None = None
         self.ready = False
@@ -94,9 +96,8 @@ class Monitor:
             self._finish()
 
     def _start(self) -> None:
-        seconds = boot.whole(self.config["timeout_s"])
-        self.deadline = time.monotonic() + seconds
         self.born = boot.give_birth(self.config, self.notify, self.mount)
+        self.deadline = time.monotonic() + boot.whole(self.config["timeout_s"])
         self.upkeep = Upkeep(self.config, self.born)
         self.control.bind(self._address(remains.CONTROL))
         self.control.listen(64)
@@ -189,7 +190,7 @@ class Monitor:
             return
         try:
             wire.send(self.tether, message, fds or [])
-        except OSError:
+        except (OSError, EOFError):
             self.over = self.over or "killed"
 
     def _tether_moved(self) -> None:
@@ -253,15 +254,17 @@ class Monitor:
 
     def _accept(self) -> None:
         client, _address = self.control.accept()
+        self.clients.add(client)
         self._watch(client, lambda: self._listen(client))
 
     def _hang_up(self, client: socket.socket) -> None:
         with contextlib.suppress(KeyError, ValueError):
             self.selector.unregister(client)
+        self.clients.discard(client)
         client.close()
 
     def _tell(self, client: socket.socket, message: wire.Message, fds: list[int] | None = None) -> None:
-        with contextlib.suppress(OSError):  # whoever asked is gone; the selector will report it
+        with contextlib.suppress(OSError, EOFError):  # whoever asked is gone; the selector will report it
             wire.send(client, message, fds or [])
 
     def _listen(self, client: socket.socket) -> None:
@@ -350,8 +353,10 @@ class Monitor:
 
     def _stop(self, timeout_s: int) -> None:
         assert self.born is not None
+        if self.over:
+            return  # it ended by itself just now
         if not self.config["init"]:
-            self.over = self.over or "killed"
+            self.over = "killed"
             return
         self.deadline = time.monotonic() + timeout_s
         self.watch = None
@@ -385,12 +390,15 @@ class Monitor:
         try:
             cgroup.destroy(str(self.config["owner"]), str(self.config["veid"]))
             self._reap_all()
+            self._reap_dead()
             self._release_mounts()
             if not self.ready:
                 self._answer_start(self._failure())
+            self._hear_last()
             if self.over == "rebooted" and self.ready and not self.config["tether"] and not self.waiting:
                 self._start_again()
             trouble = self._clear()
+            self._hear_last()
         except (OSError, TimeoutError) as error:
             trouble = str(error)
         for fd in self.locks:
@@ -398,6 +406,27 @@ class Monitor:
         how = "clean" if self.over in ("ended", "rebooted") else "killed"
         for client in self.waiting:
             self._tell(client, {"error": trouble} if trouble else {"ending": how})
+
+    def _reap_dead(self) -> None:
+        """Tell how the last commands ended: a process leaves its group a moment before it has a status."""
+        for pid, command in list(self.commands.items()):
+            with contextlib.suppress(ChildProcessError):
+                _pid, status = os.waitpid(pid, 0)
+                del self.commands[pid]
+                self._command_ended(command, status)
+
+    def _hear_last(self) -> None:
+        """Have those wait for the end who ask for it while it comes by itself."""
+        self.control.setblocking(False)
+        with contextlib.suppress(OSError):
+            while True:
+                self._accept()
+        for client in self.clients.difference(self.waiting):
+            client.settimeout(_LAST_WORD_S)
+            with contextlib.suppress(OSError, EOFError):
+                message, _fds = wire.receive(client)
+                if message.get("op") in ("stop", "end"):
+                    self.waiting.append(client)
 
     def _start_again(self) -> None:
         """Give a VE that rebooted itself a new monitor, in our place. Returns only by an OSError."""

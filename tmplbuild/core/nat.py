@@ -15,7 +15,7 @@ from tmplbuild.errors import HostError
 
 _PATH = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin"
 _NAMES = ("nft", "iptables-nft", "iptables")
-_TIMEOUT_S = 20.0
+_TIMEOUT_S = 120.0
 _FORWARDING = {
     "net.ipv4.ip_forward": "/proc/sys/net/ipv4/ip_forward",
     "net.ipv6.conf.all.forwarding": "/proc/sys/net/ipv6/conf/all/forwarding",

@@ -108,9 +108,12 @@ def _place(where: Path) -> tuple[Path, int]:
     while True:
         here = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=where))
         try:
-            return here, remains.lock_tree(str(here))
+            lock = remains.lock_tree(str(here))
         except (BlockingIOError, FileNotFoundError):
             continue  # another probe took it for a dead one's before it was locked
+        if here.exists():
+            return here, lock
+        os.close(lock)  # and was done with it already
 
 
 def _sweep(core: Core, where: Path) -> None:
@@ -172,7 +175,7 @@ def _trees(here: Path) -> tuple[tuple[Path], Path]:
 def _start(core: Core, here: Path, rootfs: Rootfs, copy: str) -> str:
     """Why a VE on that tree does not start; "" when it does."""
     try:
-        with _trial(core, here, copy).start("probe", rootfs, init=False, timeout_s=20):
+        with _trial(core, here, copy).start("probe", rootfs, init=False, timeout_s=120):
             return ""
     except TmplbuildError as error:
         return error.why or error.what

@@ -26,7 +26,6 @@ PASSED_ON = ("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL")
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _TAIL_LINES = 20
-_GRACE_S = 5.0
 _PARENT = "TMPLBUILD_PARENT"
 
 Output = Callable[[bytes, str], None]
@@ -85,9 +84,11 @@ def run(
     try:
         feed = stdin if isinstance(stdin, bytes) else b""
         timed_out = _pump(child, feed, keep, timeout_s)
-        code = child.wait(None if not timed_out else _GRACE_S)
+        if not timed_out:
+            os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
     finally:
         _kill_group(child)
+    code = child.wait()
     rc = 128 - code if code < 0 else code
     tail = (b"".join(kept["stdout"]) + b"".join(kept["stderr"])).decode("utf-8", "replace")
     if timed_out or (ok is not None and rc not in ok):
@@ -174,11 +175,13 @@ def _feed(child: subprocess.Popen[bytes], feed: bytes, selector: selectors.Defau
 
 
 def _kill_group(child: subprocess.Popen[bytes]) -> None:
-    """Kill what is left of a command: its group is its own, for it is a session leader."""
-    if child.returncode is None or child.stdout is not None:
+    """Kill what is left of a command: its group is its own, for it is a session leader.
+
+    Once it has been waited for, and none of its group is left, another group may be given that number.
+    """
+    if child.returncode is None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(child.pid, signal.SIGKILL)
-    if child.returncode is None:
         child.wait()
     for stream in (child.stdin, child.stdout, child.stderr):
         if stream is not None:

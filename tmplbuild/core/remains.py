@@ -10,7 +10,7 @@ import fcntl
 import json
 import os
 
-from tmplbuild.core import cgroup, filelock
+from tmplbuild.core import cgroup, filelock, folders
 
 NOTE = "net"
 """What of a VE's network is to be removed; written by `line`."""
@@ -18,17 +18,20 @@ NOTE = "net"
 LOCK, CONFIG, STATE, CONTROL, CONSOLE, NOTIFY = "lock", "config", "state", "control", "console.log", "notify"
 
 
-def lock_veid(state_dir: str, veid: str) -> int:
-    """Make a VE's directory and take its lock. Raises BlockingIOError when somebody holds it."""
-    folder = f"{state_dir}/{veid}"
+def lock_veid(state_dir: str, veid: str, *, to_clear: bool = False) -> int:
+    """Make a VE's directory and take its lock. Raises BlockingIOError when somebody holds it.
+
+    Parameters:
+        to_clear: it is taken to remove what is left: who wants to start the VE meanwhile is to wait for that.
+    """
+    path = f"{state_dir}/{veid}/{LOCK}"
     while True:
-        os.makedirs(folder, mode=0o700, exist_ok=True)
-        try:
-            fd = os.open(f"{folder}/{LOCK}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except FileNotFoundError:
-            continue  # the last holder removed the directory just now
+        # The last holder, and who tidies the state directory, may just be removing directories.
+        fd = folders.open_in(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600, folder_mode=0o700)
         try:
             filelock.take(fd)
+            if to_clear:
+                filelock.share(fd)
         except OSError:
             os.close(fd)
             raise
@@ -64,6 +67,16 @@ def read(path: str) -> dict[str, object]:
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
+
+
+def is_ves(folder: str) -> bool:
+    """Whether a directory is a VE's: it has a lock; one that has nothing at all was cut short before."""
+    if os.path.exists(f"{folder}/{LOCK}"):
+        return True
+    try:
+        return not os.listdir(folder)
+    except FileNotFoundError:
+        return False  # it ended just now
 
 
 def is_held(state_dir: str, veid: str) -> bool:
@@ -141,12 +154,16 @@ def remove_folder(folder: str, *, keep: bool = False, spare: tuple[str, ...] = (
     if keep:
         return
     os.unlink(f"{folder}/{LOCK}")
-    try:
-        os.rmdir(folder)
-    except OSError:
-        if not os.path.exists(f"{folder}/{LOCK}"):
-            raise
-        # The next holder was quick and has made it again.
+    for left in (1, 0):
+        try:
+            os.rmdir(folder)
+        except FileNotFoundError:
+            return  # the next holder was quick, and is done with it already
+        except OSError:
+            if os.path.exists(f"{folder}/{LOCK}"):
+                return  # the next holder was quick
+            if not left:
+                raise
 
 
 def _empty(folder: str, spare: tuple[str, ...] = ()) -> None:

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from tmplbuild.core.host import Core
     from tmplbuild.core.process import Helper
 
-_END_TIMEOUT_S = 30.0
+_END_TIMEOUT_S = 180.0
+"""Seconds for a VE that is killed to be gone: its processes, and all that is to be removed."""
 _SHELL = "if [ -x /bin/bash ]; then exec /bin/bash -l; fi; exec /bin/sh -l"
 
 Output = Callable[[bytes, str], None]
@@ -320,6 +321,9 @@ class _Command:
         try:
             request = _request(argv, env, cwd, user, tty=tty, stdin=stdin is not None)
             self._send(request, stdin, tty)
+        except EOFError as error:
+            self.close()
+            raise HostError("The VE does not run.", where=ve.veid, why=str(error)) from error
         except BaseException:
             self.close()
             raise
@@ -354,7 +358,8 @@ class _Command:
                 left = None if deadline is None else deadline - time.monotonic()
                 if left is not None and left <= 0:
                     self.timed_out, deadline = True, None
-                    wire.send(self.connection, {"op": "kill"})
+                    with suppress(EOFError):  # `_hear` tells that the VE has ended
+                        wire.send(self.connection, {"op": "kill"})
                     continue
                 self._turn(left)
             # What it wrote is in the pipes by now; a daemon that it left may hold them open.

@@ -23,18 +23,25 @@ def pair() -> tuple[socket.socket, socket.socket]:
 
 
 def send(sock: socket.socket, message: Mapping[str, object], fds: Sequence[int] = ()) -> None:
-    """Send one message with descriptors. Raises OSError when the other side is gone."""
+    """Send one message with descriptors. Raises EOFError when the other side closed, as `receive` does."""
     data = json.dumps(message).encode()
     if len(data) <= _INLINE_LIMIT:
-        socket.send_fds(sock, [b"J" + data], list(fds), socket.MSG_NOSIGNAL)
+        _send(sock, b"J" + data, fds)
         return
     memory = os.memfd_create("message")
     try:
         with open(memory, "wb", closefd=False) as file:
             file.write(data)
-        socket.send_fds(sock, [b"M"], [memory, *fds], socket.MSG_NOSIGNAL)
+        _send(sock, b"M", [memory, *fds])
     finally:
         os.close(memory)
+
+
+def _send(sock: socket.socket, data: bytes, fds: Sequence[int]) -> None:
+    try:
+        socket.send_fds(sock, [data], list(fds), socket.MSG_NOSIGNAL)
+    except ConnectionError as error:
+        raise EOFError("the other side closed the connection") from error
 
 
 def receive(sock: socket.socket) -> tuple[Message, list[int]]:

@@ -16,7 +16,7 @@ from tmplbuild.vz.dists.choose import names
 from tmplbuild.vz.dists.draft import Draft
 from tmplbuild.vz.request import addresses_of
 
-_TIMEOUT_S = 60
+_TIMEOUT_S = 300
 _RESOLV = Path("/etc/resolv.conf")
 
 

@@ -11,7 +11,8 @@ import hashlib
 import io
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+import stat
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -89,18 +90,18 @@ class Bases:
             shutil.rmtree(draft, ignore_errors=True)
             raise
 
-    def collect(self, used: Iterable[Path], templates: Iterable[Path]) -> list[str]:
+    def collect(self, used: Callable[[], Iterable[Path]], templates: Iterable[Path]) -> list[str]:
         """Remove trees that no VE uses and that no template of today would need. Returns their names.
 
         Parameters:
-            used: the trees that VEs use.
+            used: tells the trees that VEs use, when no VE can begin to use one.
             templates: files whose trees are kept for the next VE.
         """
         if not self.home.is_dir():
             return []
         with self.locked():
-            today = {_key(path.stat()) for path in templates if path.is_file()}
-            keep = {path.parent.name for path in used}
+            today = set(filter(None, map(_key_of, templates)))
+            keep = {path.parent.name for path in used()}
             for key in (self.home / "files").iterdir():
                 if key.name in today:
                     keep.add(os.readlink(key)[3:])
@@ -149,6 +150,15 @@ def unpack(file: File, tree: Path, template: Path) -> None:
 def _key(state: os.stat_result) -> str:
     facts = (state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns)
     return hashlib.sha256(repr(facts).encode()).hexdigest()[:32]
+
+
+def _key_of(path: Path) -> str:
+    """The key of a template's file; "" for what is none, or was replaced just now."""
+    try:
+        state = path.stat()
+    except OSError:
+        return ""
+    return _key(state) if stat.S_ISREG(state.st_mode) else ""
 
 
 def _digest(file: File) -> str:

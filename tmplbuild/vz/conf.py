@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -83,6 +83,16 @@ def common(settings: Settings) -> dict[str, str]:
     return values_of(_text(path)) if path.exists() else {}
 
 
+def every(settings: Settings) -> Iterator[Conf]:
+    """The configurations of all VEs, by number; one that is destroyed meanwhile is left out."""
+    for veid in known(settings):
+        try:
+            yield load(settings, veid)
+        except UsageError:
+            if path_of(settings, veid).exists():
+                raise
+
+
 def load(settings: Settings, veid: str) -> Conf:
     """The configuration of a VE. Raises UsageError where there is none, or it cannot be read."""
     path = path_of(settings, veid)
@@ -100,11 +110,10 @@ def resolve(settings: Settings, word: str) -> str:
     if _VEID.fullmatch(word):
         return word
     link = settings.vz_dir / "names" / word
-    if _NAME.fullmatch(word) and link.is_symlink():
-        veid = Path(os.readlink(link)).name.removesuffix(".conf")
-        if path_of(settings, veid).exists():
-            return veid
-    names = {conf.name: conf.veid for veid in known(settings) if (conf := load(settings, veid)).name}
+    veid = Path(_target(link)).name.removesuffix(".conf") if _NAME.fullmatch(word) else ""
+    if veid and path_of(settings, veid).exists():
+        return veid
+    names = {conf.name: conf.veid for conf in every(settings) if conf.name}
     if word in names:
         return names[word]
     near = did_you_mean(word, names)
@@ -113,11 +122,15 @@ def resolve(settings: Settings, word: str) -> str:
     )
 
 
-def free_veid(settings: Settings) -> str:
-    """The lowest number from 101 on that no VE has."""
-    taken = set(known(settings))
+def free_veid(settings: Settings, *, taken: Callable[[str], bool] = lambda veid: False) -> str:
+    """The lowest number from 101 on that no VE has.
+
+    Parameters:
+        taken: whether a VE of that number is just being made.
+    """
+    there = set(known(settings))
     number = _FIRST_FREE
-    while str(number) in taken or (settings.ve_private / str(number)).exists():
+    while str(number) in there or (settings.ve_private / str(number)).exists() or taken(str(number)):
         number += 1
     return str(number)
 
@@ -199,18 +212,24 @@ def check_name(settings: Settings, veid: str, name: str) -> None:
         raise UsageError(
             f"{name!r} is no name for a VE", hint="a letter, then letters, digits, '.', '_', '-'"
         )
-    for other in known(settings):
-        if other != veid and load(settings, other).name == name:
-            raise BusyError(f"the name {name} is taken", where=str(path_of(settings, other)))
+    for other in every(settings):
+        if other.veid != veid and other.name == name:
+            raise BusyError(f"the name {name} is taken", where=str(path_of(settings, other.veid)))
 
 
 def _names_of(settings: Settings, veid: str) -> list[Path]:
     folder = settings.vz_dir / "names"
     if not folder.is_dir():
         return []
-    return [
-        link for link in folder.iterdir() if link.is_symlink() and os.readlink(link).endswith(f"/{veid}.conf")
-    ]
+    return [link for link in folder.iterdir() if _target(link).endswith(f"/{veid}.conf")]
+
+
+def _target(link: Path) -> str:
+    """Where a link leads; "" where there is none, or none any more."""
+    try:
+        return os.readlink(link)
+    except OSError:
+        return ""
 
 
 def values_of(text: str) -> dict[str, str]:

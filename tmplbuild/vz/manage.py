@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tmplbuild.config import Settings
 from tmplbuild.core import VE, Core, Rootfs, Venet
-from tmplbuild.core.filelock import exclusive
+from tmplbuild.core.filelock import exclusive, is_held
 from tmplbuild.core.model import Ending, Net
 from tmplbuild.errors import BusyError, HostError, UsageError
 from tmplbuild.events import Emit, Note, silent
@@ -24,6 +24,9 @@ from tmplbuild.vz.dists import Wish, choose
 from tmplbuild.vz.limits import limits_of, not_kept
 from tmplbuild.vz.options import option_of
 from tmplbuild.vz.request import Request, addresses_of
+
+# `set` is a verb of Manager, so within the class the type needs another name.
+Paths = set[Path]
 
 _START_TIMEOUT_S = 120
 _GRACE_S = 1.0  # a command that was killed may take this long to be gone
@@ -85,7 +88,7 @@ class Manager:
 
     def confs(self) -> list[Conf]:
         """The configurations of all named VEs, by number."""
-        return [conf.load(self.settings, veid) for veid in conf.known(self.settings)]
+        return list(conf.every(self.settings))
 
     def area(self, of: Conf) -> private.Area:
         """A VE's private area, where VEID.conf, or else vz.conf, has it."""
@@ -125,9 +128,11 @@ class Manager:
     @contextmanager
     def alone(self, veid: str) -> Iterator[None]:
         """Nobody else works on the VE meanwhile. Raises BusyError."""
-        path = self.settings.run_dir / "locks" / f"ve-{veid}.lock"
-        with exclusive(path, f"another command works on VE {veid}", grace_s=_GRACE_S):
+        with exclusive(self._lock(veid), f"another command works on VE {veid}", grace_s=_GRACE_S):
             yield
+
+    def _lock(self, veid: str) -> Path:
+        return self.settings.run_dir / "locks" / f"ve-{veid}.lock"
 
     # -- create and destroy ------------------------------------------------------------------------
 
@@ -156,6 +161,19 @@ class Manager:
             conf.save(self.settings, veid, values, base=base)
             conf.rename(self.settings, veid, new.name)
             return made
+
+    def create_next(self, new: New) -> Conf:
+        """Make a VE of the lowest number from 101 on that is free. Raises as `create` does."""
+        while True:
+            veid = self._free()
+            try:
+                return self.create(veid, new)
+            except BusyError:
+                if self._free() == veid:
+                    raise  # it is not that somebody else took the number just now
+
+    def _free(self) -> str:
+        return conf.free_veid(self.settings, taken=lambda veid: is_held(self._lock(veid)))
 
     def _thought_out(self, veid: str, new: New) -> tuple[str, dict[str, str | None], Path]:
         """The sample's text, the values that go into it, the template's file."""
@@ -276,7 +294,9 @@ class Manager:
         return of
 
     def _usable(self, of: Conf) -> Rootfs:
-        """The VE's files, unmounted from where `mount` has shown them."""
+        """The files of a VE that does not run, unmounted from where `mount` has shown them; of one whose
+        monitor was killed, a process may only just be ending."""
+        self.core.clear(of.veid)
         if mounts.is_mounted(self.root(of)):
             mounts.umount(self.root(of))
         return self.area(of).rootfs()
@@ -396,9 +416,8 @@ class Manager:
 
     def tidy(self) -> list[str]:
         """Remove what crashes left of creating and destroying, and trees that no VE or template needs."""
-        areas = {self.area(of).path for of in self.confs()}
         gone = []
-        for folder in {self.settings.ve_private, *(path.parent for path in areas)}:
+        for folder in self._folders():
             for path in private.leftovers(folder):
                 try:
                     with self.alone(private.veid_of(path)):
@@ -406,11 +425,20 @@ class Manager:
                 except BusyError:
                     continue
                 gone.append(str(path))
-            areas |= set(folder.iterdir()) if folder.is_dir() else set()
-        used = [Path(os.readlink(path / "base")) for path in areas if (path / "base").is_symlink()]
         cache = self.settings.template_cache
         templates = cache.iterdir() if cache.is_dir() else iter(())
-        return gone + [f"shared tree {name}" for name in self.bases.collect(used, templates)]
+        return gone + [f"shared tree {name}" for name in self.bases.collect(self._used, templates)]
+
+    def _folders(self) -> Paths:
+        """Where private areas lie."""
+        return {self.settings.ve_private, *(self.area(of).path.parent for of in self.confs())}
+
+    def _used(self) -> Paths:
+        """The shared trees that private areas are made of, those in the making included."""
+        areas = {self.area(of).path for of in self.confs()}
+        for folder in self._folders():
+            areas.update(folder.iterdir() if folder.is_dir() else ())
+        return {base for path in areas if (base := private.base_of(path)) is not None}
 
 
 def _created(wish: Wish, request: Request, *, created: bool = True) -> Wish:

@@ -129,6 +129,14 @@ def leftovers(folder: Path) -> list[Path]:
     ]
 
 
+def base_of(path: Path) -> Path | None:
+    """The shared tree that a private area is made of; None for one that has none, or is no more."""
+    try:
+        return Path(os.readlink(path / "base"))
+    except OSError:
+        return None
+
+
 def veid_of(leftover: Path) -> str:
     """The VE that a leftover was to become, or had been."""
     return leftover.name[1:].rpartition(".")[0]

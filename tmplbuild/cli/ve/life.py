@@ -128,7 +128,7 @@ def run_create(args: argparse.Namespace) -> int:
     if not conf.is_veid(veid):
         if name and name != veid:
             raise UsageError(f"{veid!r} is no number", hint="a number, and --name NAME; or only a name")
-        veid, name = conf.free_veid(manager.settings), veid
+        veid, name = "", veid
     new = New(
         ostemplate=args.ostemplate or "",
         sample=args.sample or "",
@@ -139,7 +139,8 @@ def run_create(args: argparse.Namespace) -> int:
         root=Path(args.root).absolute() if args.root else None,
         request=request_of(args),
     )
-    made = manager.create(veid, new)
+    made = manager.create(veid, new) if veid else manager.create_next(new)
+    veid = made.veid
     called = f"{veid} ({name})" if name else veid
     say(
         args,
