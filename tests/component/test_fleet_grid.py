@@ -8,18 +8,23 @@ import json
 import platform
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
 from tests.fleet_yard import until
 from tmplbuild.core.process import Sibling
+from tmplbuild.errors import HostError
+from tmplbuild.fleet import grid as module
 from tmplbuild.fleet.graph import needs_of
 from tmplbuild.fleet.grid import Grid, reach
+from tmplbuild.fleet.parties import LostError
 
 pytestmark = [pytest.mark.root, pytest.mark.live]
 
 VALUE = "7Hq-nobody-else-s"
 COUNT = itertools.count()
+SCHEDULER = ("scheduler", "--listen", "tcp://127.0.0.1:0", "--dashboard", "127.0.0.1:0")
 
 
 def started(stack: ExitStack, words: list[str], env: Mapping[str, str]) -> str:
@@ -38,8 +43,7 @@ def grid(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Grid]:
     with ExitStack() as stack:
         own_places = {"SECRETS": "none", "CACHE_DIR": "cache", "RUN_DIR": "run"}
         env = {f"TMPLBUILD_{name}": str(place / folder) for name, folder in own_places.items()}
-        listen = ["--listen", "tcp://127.0.0.1:0", "--dashboard", "127.0.0.1:0"]
-        scheduler = started(stack, ["scheduler", *listen], env)
+        scheduler = started(stack, list(SCHEDULER), env)
         for name in ("a", "b"):
             own = {"TMPLBUILD_STATE_DIR": str(place / name), "TMPLBUILD_RUN_DIR": str(place / f"{name}-run")}
             own |= {"TMPLBUILD_SECRET_DB_PASS": VALUE} if name == "a" else {}
@@ -49,6 +53,36 @@ def grid(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Grid]:
         stack.callback(found.close)
         until(lambda: len(found.members()) == 2, 60)
         yield found
+
+
+def test_a_scheduler_that_is_gone_has_no_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own_places = {"SECRETS": "none", "CACHE_DIR": "cache", "RUN_DIR": "run", "STATE_DIR": "state"}
+    env = {f"TMPLBUILD_{name}": str(tmp_path / folder) for name, folder in own_places.items()}
+    scheduler = Sibling([*SCHEDULER, "--json"], env)
+    with ExitStack() as stack:
+        stack.callback(scheduler.wait)
+        stack.callback(scheduler.kill)
+        address = json.loads(next(scheduler.lines()))["address"]
+        started(stack, ["worker", address, "--store", str(tmp_path / "store"), "--jobs", "1"], env)
+        monkeypatch.setattr(module, "_PATIENCE_S", 2)
+        found = reach(address, None)
+        stack.callback(found.close)
+        assert found.is_back()
+        scheduler.kill()
+        assert not found.is_back(), "although it was seen with a worker"
+        for ask in (found.members, lambda: found.lacking(needs()), lambda: found.wait_for_workers(1)):
+            with pytest.raises(LostError):
+                ask()
+
+
+def test_a_scheduler_without_workers(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        address = started(stack, list(SCHEDULER), {"TMPLBUILD_RUN_DIR": str(tmp_path / "run")})
+        found = reach(address, None)
+        stack.callback(found.close)
+        with pytest.raises(HostError, match="the fleet has no worker") as caught:
+            found.wait_for_workers(0.5)
+        assert caught.value.why == "none came within 0.5 s"
 
 
 def needs(*secrets: str) -> dict[str, float]:

@@ -13,8 +13,8 @@ import platform
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -45,6 +45,7 @@ variable (DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL) says otherwise."""
 _TTL = "DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL"
 _LOOK_S = 5.0
 _SELDOM_S = 30.0
+_PATIENCE_S = 30  # for a scheduler that does not answer
 _FRESH_S = 1.0  # the same answer serves all templates that ask within it
 _IDENTITY = "tmplbuild-identity"
 _ARCHES = {"x86_64": ("x86_64", "x86"), "aarch64": ("aarch64", "armhf"), "armv7l": ("armhf",)}
@@ -239,6 +240,18 @@ class Grid:
         self._seen: list[Member] = []
         self._seen_at = -math.inf
 
+    @contextmanager
+    def _reached(self) -> Iterator[None]:
+        """Raise LostError for whatever Dask raises when the scheduler is gone, or goes at that moment."""
+        try:
+            yield
+        except RuntimeError as error:
+            if self._client.status == "running":
+                raise
+            raise LostError(str(error)) from error
+        except _LOST as error:
+            raise LostError(f"{type(error).__name__}: {error}") from error
+
     def close(self) -> None:
         """Let go of the scheduler; what was not waited for is called off."""
         with suppress(Exception):
@@ -248,7 +261,7 @@ class Grid:
         """Whether the scheduler, after it was lost, answers and has workers again."""
         try:
             with self._lock:
-                if self._client.status in ("closing", "closed"):  # Dask's own patience is 30 s
+                if self._client.status in ("closing", "closed"):  # Dask's own patience is at its end
                     self._client = self._connect()
                 self.listen(self._hear)  # a scheduler that was restarted knows of no listeners
             return any(member.version == identity() for member in self.members())
@@ -264,23 +277,25 @@ class Grid:
         priority: float,
         only: Sequence[str] = (),
     ) -> Any:
-        """Submit a part of a build; equal keys are one task, whoever submits them. Returns a future.
+        """Submit a part of a build; equal keys are one task, whoever submits them. Returns a future. Raises
+        LostError.
 
         Parameters:
             words: of `tmplbuild.fleet.part.perform`; futures among them are waited for first.
             only: addresses of the workers that it may be given to; all, if there are none.
         """
-        return self._client.submit(
-            part.perform,
-            identity(),
-            key,
-            *words,
-            key=key,
-            pure=False,
-            resources=needs,
-            priority=priority,
-            workers=list(only) or None,
-        )
+        with self._reached():
+            return self._client.submit(
+                part.perform,
+                identity(),
+                key,
+                *words,
+                key=key,
+                pure=False,
+                resources=needs,
+                priority=priority,
+                workers=list(only) or None,
+            )
 
     def lure(self, address: str) -> list[Any]:
         """What draws a task to this worker when it is among its words, or nothing, if that worker is gone: a
@@ -306,24 +321,27 @@ class Grid:
             only: the workers that it was submitted to; when none of them is left it is lost.
         """
         done = threading.Event()
-        future.add_done_callback(lambda _: done.set())
-        try:
+        with self._reached():
+            future.add_done_callback(lambda _: done.set())
             # not by a timeout of Dask's: it calls off what other threads are fetching at that moment, too
             lacked: list[str] = []
             while not done.wait(_LOOK_S if only else _SELDOM_S):
-                if only and {member.address for member in self.members(_FRESH_S)}.isdisjoint(only):
+                try:
+                    there = {member.address for member in self.members(_FRESH_S)}
+                    before, lacked = lacked, [] if only else self.lacking(needs)
+                except LostError:
+                    continue  # if it is, the task's own connection ends as well
+                if only and there.isdisjoint(only):
                     raise LostError("the machines that it might go to are gone")
-                before, lacked = lacked, [] if only else self.lacking(needs)
                 if before and lacked:
                     raise LostError("the machines that could do it are gone")
             found: dict[str, Any] = future.result()
-        except _LOST as error:
-            raise LostError(f"{type(error).__name__}: {error}") from error
         return found
 
     def worker_of(self, future: Any) -> str:
-        """The address of the worker that holds a task's result; "" if none does."""
-        found = self._client.who_has([future])
+        """The address of the worker that holds a task's result; "" if none does. Raises LostError."""
+        with self._reached():
+            found = self._client.who_has([future])
         return str(next(iter(next(iter(found.values()), ())), ""))
 
     def forget(self, future: Any) -> None:
@@ -341,22 +359,41 @@ class Grid:
         self._client.subscribe_topic(TOPIC, lambda event: hear(event[1]))
 
     def members(self, max_age_s: float = 0.0) -> list[Member]:
-        """The workers that the scheduler knows now, or knew so long ago (seconds)."""
+        """The workers that the scheduler knows now, or knew so long ago (seconds). Raises LostError."""
         with self._look:
             if time.monotonic() - self._seen_at > max_age_s:
-                info = self._client.scheduler_info(n_workers=-1)
+                info = self._about()
                 found = [_member(address, row) for address, row in info["workers"].items()]
                 self._seen = sorted(found, key=lambda member: member.name)
                 self._seen_at = time.monotonic()
             return list(self._seen)
+
+    def _about(self) -> dict[str, Any]:
+        """What the scheduler says of itself. (`Client.scheduler_info` tells of one that is gone, too.)"""
+        client = self._client
+        if client.scheduler is None:
+            raise LostError("the client of the scheduler is closed")
+        with self._reached():
+            found: dict[str, Any] = client.sync(client.scheduler.identity, n_workers=-1)
+        return found
 
     def lacking(self, needs: Mapping[str, float]) -> list[str]:
         """See `tmplbuild.fleet.graph.lacking`; of the workers of this version that are there now."""
         return lacking(needs, [one.offers for one in self.members(_FRESH_S) if one.version == identity()])
 
     def wait_for_workers(self, timeout_s: float) -> None:
-        """Wait until there is a worker of this version. Raises HostError."""
-        self._client.wait_for_workers(1, timeout=timeout_s)
+        """Wait until there is a worker of this version. Raises HostError, LostError."""
+        try:
+            with self._reached():
+                self._client.wait_for_workers(1, timeout=timeout_s)
+        except LostError as error:
+            if not isinstance(error.__cause__, TimeoutError):
+                raise
+            raise HostError(
+                "the fleet has no worker",
+                why=f"none came within {timeout_s:g} s",
+                hint="start some with `tmplbuild worker`; docs/fleet.md",
+            ) from error
         found = self.members()
         if not any(member.version == identity() for member in found):
             theirs = ", ".join(f"{member.name}: {member.version}" for member in found)
@@ -394,7 +431,9 @@ def reach(scheduler: str, tls: Tls | None) -> Grid:
 
     def connect() -> distributed.Client:
         try:
-            client = distributed.Client(scheduler, security=_security(tls), timeout=30, set_as_default=False)
+            client = distributed.Client(
+                scheduler, security=_security(tls), timeout=_PATIENCE_S, set_as_default=False
+            )
         except (OSError, TimeoutError) as error:
             raise HostError(
                 "the fleet's scheduler cannot be reached",

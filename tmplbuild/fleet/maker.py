@@ -189,7 +189,7 @@ class _Job:
             except LostError as error:
                 if self.fleet.over.is_set():
                     raise KeyboardInterrupt from error
-                why = str(error)
+                why = error.why
                 if attempt == _ATTEMPTS or not self._is_back():
                     raise StageError(
                         "the fleet lost this build", where=self.world.template, why=why

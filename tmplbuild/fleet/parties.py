@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from tmplbuild.errors import UsageError
+from tmplbuild.errors import HostError, UsageError
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,5 +58,10 @@ class Member:
     offers: Mapping[str, float]
 
 
-class LostError(Exception):
-    """The scheduler, or worker after worker, was lost with a task."""
+class LostError(HostError):
+    """The scheduler, or worker after worker, was lost, and a task with it."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(
+            "the fleet was lost", why=why, hint="see that its scheduler runs: tmplbuild status --fleet"
+        )
