@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -9,12 +10,15 @@ import sys
 import textwrap
 import threading
 import time
+from concurrent.futures import Future
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.workshop import ROOT
 from tmplbuild import errors
+from tmplbuild.core import aside as module
 from tmplbuild.core.aside import Aside, GoneError, Say
 from tmplbuild.errors import StageError, TmplbuildError
 
@@ -50,6 +54,9 @@ class Clerk:
 
     def leave(self) -> None:
         os._exit(1)
+
+    def call_off(self) -> None:
+        raise asyncio.CancelledError
 
     def linger(self, path: Path) -> None:
         try:
@@ -129,6 +136,31 @@ def test_it_lets_others_go_first_until_it_is_waited_for() -> None:
     aside.close()
 
 
+def test_long_questions_and_long_answers_pass_each_other() -> None:
+    aside = Aside(Clerk)
+    asked: list[Future[Any]] = []
+
+    def ask() -> None:
+        asked.extend(aside.tell("note", "x" * 100_000) for _ in range(20))
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    thread.join(60)
+    if thread.is_alive():
+        aside.kill()
+        pytest.fail("both wait until the other one listens")
+    assert len(asked[-1].result()) == 20
+    aside.close()
+
+
+def test_what_is_called_off_there_is_answered() -> None:
+    aside = Aside(Clerk, at_once=("call_off",))
+    with pytest.raises(GoneError):
+        aside.tell("call_off").result(60)
+    aside.tell("note", "on it goes").result()
+    aside.close()
+
+
 def test_one_that_ends_answers_nobody() -> None:
     aside = Aside(Clerk, at_once=("wait",))
     waiting = aside.tell("wait")
@@ -139,7 +171,8 @@ def test_one_that_ends_answers_nobody() -> None:
     aside.close()
 
 
-def test_one_that_is_stopped_cleans_up(tmp_path: Path) -> None:
+def test_one_that_is_stopped_cleans_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_GRACE_S", 60)
     begun = threading.Event()
     aside = Aside(Clerk, heard=lambda said: begun.set())
     lost = aside.tell("linger", tmp_path / "file")
@@ -166,7 +199,7 @@ def test_it_ends_with_who_made_it(tmp_path: Path) -> None:
     done = subprocess.run(argv, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
     assert done.returncode == -signal.SIGKILL
     pid = int(done.stdout)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while _runs(pid):
         assert time.monotonic() < deadline
         time.sleep(0.01)
