@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import paramiko
 import pytest
 
 from tests.sshd import Sshd
@@ -75,13 +77,13 @@ def go_through(shared: SharedStore, tmp_path: Path) -> None:
 
 
 def test_sftp(sshd: Sshd, tmp_path: Path) -> None:
-    go_through(SharedStore(sshd.address(sshd.place / "store"), patience_s=0), tmp_path)
+    go_through(SharedStore(sshd.address(sshd.place / "store"), patience_s=60), tmp_path)
     left = [path.name for path in (sshd.place / "store").rglob(".*")]
     assert not left
 
 
 def test_many_threads_ask_at_once_by_sftp(sshd: Sshd) -> None:
-    shared = SharedStore(sshd.address(sshd.place / "store"), patience_s=0)
+    shared = SharedStore(sshd.address(sshd.place / "store"), patience_s=60)
     texts = [os.urandom(300_000 if number % 3 == 0 else 30) for number in range(60)]
     with ThreadPoolExecutor(8) as pool:
         names = list(pool.map(shared.put_bytes, texts))
@@ -89,7 +91,7 @@ def test_many_threads_ask_at_once_by_sftp(sshd: Sshd) -> None:
 
 
 def test_who_comes_late_changes_nothing_on_sftp(sshd: Sshd, monkeypatch: pytest.MonkeyPatch) -> None:
-    come_late(SharedStore(sshd.address(sshd.place / "store"), patience_s=0), monkeypatch)
+    come_late(SharedStore(sshd.address(sshd.place / "store"), patience_s=60), monkeypatch)
 
 
 def test_who_comes_late_changes_nothing_in_a_directory(
@@ -156,8 +158,38 @@ def test_a_key_that_is_not_let_in(sshd: Sshd, monkeypatch: pytest.MonkeyPatch) -
         SharedStore(sshd.address(sshd.place / "store"), patience_s=0)
 
 
+class Leaving(paramiko.ServerInterface):
+    """A server that goes away when it is shown a key."""
+
+    def __init__(self, connection: paramiko.Transport) -> None:
+        self.connection = connection
+
+    def get_allowed_auths(self, username: str) -> str:
+        return "publickey"
+
+    def check_auth_publickey(self, username: str, key: paramiko.PKey) -> int:
+        self.connection.close()
+        return paramiko.AUTH_FAILED
+
+
+def test_a_server_that_goes_while_it_looks_at_the_key_has_not_refused_it(sshd: Sshd) -> None:
+    sshd.stop()
+    with socket.create_server((sshd.host, sshd.port)) as listener, ThreadPoolExecutor(1) as pool:
+
+        def serve() -> paramiko.Transport:
+            connection = paramiko.Transport(listener.accept()[0])
+            connection.add_server_key(paramiko.Ed25519Key.from_private_key_file(str(sshd.place / "host")))
+            connection.start_server(server=Leaving(connection))
+            return connection
+
+        served = pool.submit(serve)
+        with pytest.raises(StoreError, match="could not reach the fleet's store"):
+            SharedStore(sshd.address(sshd.place / "store"), patience_s=0)
+        served.result().join()
+
+
 def test_s3(bucket: str, tmp_path: Path) -> None:
-    shared = SharedStore(bucket, patience_s=0)
+    shared = SharedStore(bucket, patience_s=60)
     go_through(shared, tmp_path)
     sha256 = shared.put(tmp_path / "file")
     import boto3

@@ -24,6 +24,8 @@ except ImportError as missing:
 _KNOWN_HOSTS = "TMPLBUILD_KNOWN_HOSTS"
 _IDENTITY = "TMPLBUILD_SSH_KEY"
 _SILENT_S = 20.0  # a server that says nothing for so long, when asked, is gone
+_GONE = ("transport shut down", "timeout")
+"""What paramiko says, under the name of a refusal, of a server that went away or was too slow for it."""
 
 logging.getLogger("paramiko").setLevel(logging.CRITICAL)  # what it reports is raised, too
 
@@ -44,7 +46,11 @@ class KnownHosts(SFTPFileSystem):  # type: ignore[misc]
         self.client.set_missing_host_key_policy(paramiko.RejectPolicy())
         try:
             self.client.connect(self.host, **options)
-        except (paramiko.BadHostKeyException, paramiko.AuthenticationException) as error:
+        except paramiko.BadHostKeyException as error:
+            raise self._refused(str(error)) from error
+        except paramiko.AuthenticationException as error:
+            if any(words in str(error) for words in _GONE):
+                raise ConnectionResetError(str(error)) from error
             raise self._refused(str(error)) from error
         except paramiko.SSHException as error:
             if "not found in known_hosts" in str(error):
