@@ -162,7 +162,8 @@ def begin(parent: int) -> None:
 def _let_go_first(pid: int, nice: int) -> None:
     with contextlib.suppress(OSError):
         for thread in os.listdir(f"/proc/{pid}/task"):  # each has its own
-            os.setpriority(os.PRIO_PROCESS, int(thread), nice)
+            with contextlib.suppress(OSError):  # it has just ended
+                os.setpriority(os.PRIO_PROCESS, int(thread), nice)
         with open(f"/proc/{pid}/autogroup", "w") as file:
             file.write(str(nice))
 
@@ -219,6 +220,9 @@ class _Copy:
             found, error = getattr(self._who, what)(*words, **more), None
         except Exception as raised:  # noqa: BLE001 - it is raised where it is asked
             found, error = None, raised
+        except BaseException as raised:  # who asked is not to wait for ever
+            self._send(number, None, GoneError(repr(raised)))
+            raise
         self._send(number, found, error)
 
     def _send(self, number: int, found: Any, error: Exception | None) -> None:
