@@ -96,7 +96,7 @@ def copy(where: Path, kind: str = "systemd") -> Rootfs:
     return Rootfs.plain(tree)
 
 
-def wait_until(condition: Callable[[], bool], timeout_s: float = 30.0) -> bool:
+def wait_until(condition: Callable[[], bool], timeout_s: float = 180.0) -> bool:
     """Wait for what another process does; no longer than needed. False when it does not come."""
     deadline = monotonic() + timeout_s
     while not condition():
@@ -104,6 +104,18 @@ def wait_until(condition: Callable[[], bool], timeout_s: float = 30.0) -> bool:
             return False
         sleep(0.01)
     return True
+
+
+def mounts_but_others(place: Path) -> list[str]:
+    """The host's mounts, without those that other tests beside this one, whose files lie at `place`, make
+    for themselves; and without what a mount's number and its peers are."""
+    others = str(place.parents[1])  # of this run of the tests: each worker has a directory in it
+    rows = [line.split(" ") for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    return sorted(
+        " ".join([*row[2:6], *row[row.index("-") :]])
+        for row in rows
+        if not row[4].startswith(f"{others}/") or row[4].startswith(f"{place}/")
+    )
 
 
 def traces(core: Core) -> dict[str, object]:

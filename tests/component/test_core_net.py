@@ -104,7 +104,7 @@ def within(ve: VE) -> Callable[[str], subprocess.Popen[bytes]]:
 
 def ask(ve: VE, address: str) -> str:
     """What the server at `address` tells the VE; "" when it cannot be reached."""
-    result = ve.exec(["bash", "-c", f"exec 3<>/dev/tcp/{address}/4711 && cat <&3"], timeout_s=5)
+    result = ve.exec(["bash", "-c", f"exec 3<>/dev/tcp/{address}/4711 && cat <&3"], timeout_s=120)
     return result.stdout.decode()
 
 
@@ -129,7 +129,7 @@ def test_a_ve_is_reached_from_the_host_and_from_other_ves(
             assert ask(first, host_address) == one
         with (
             listening(one, family, within(first)),
-            socket.create_connection((one, 4711), timeout=10) as caller,
+            socket.create_connection((one, 4711), timeout=120) as caller,
         ):
             assert caller.recv(100).decode() == host_address
         assert [info.addresses for info in core.list()] == [(one,), (two,)]
