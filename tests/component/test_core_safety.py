@@ -183,7 +183,9 @@ def test_two_starts_of_one_id_at_once(core: Core, tmp_path: Path) -> None:
         assert traces(core) == NOTHING
 
 
-def test_twenty_start_run_and_stop_at_once(core: Core, tmp_path: Path) -> None:
+def test_ten_start_run_and_stop_at_once(core: Core, tmp_path: Path) -> None:
+    """Not more: some 18 use up what a machine has for all (`sysctls.INOTIFY`), and other tests boot VEs too."""
+
     def life(number: int) -> str:
         net = Venet((f"192.0.2.{200 + number}",))
         limits = Limits(pids=300, memory_mib=512)
@@ -194,8 +196,8 @@ def test_twenty_start_run_and_stop_at_once(core: Core, tmp_path: Path) -> None:
             )
             return ve.stop(900)
 
-    with ThreadPoolExecutor(20) as pool:
-        assert list(pool.map(life, range(20))) == ["clean"] * 20
+    with ThreadPoolExecutor(10) as pool:
+        assert list(pool.map(life, range(10))) == ["clean"] * 10
 
 
 def test_some_tidy_and_look_while_others_start_and_stop(core: Core, tmp_path: Path) -> None:
