@@ -184,7 +184,7 @@ def test_two_starts_of_one_id_at_once(core: Core, tmp_path: Path) -> None:
 
 
 def test_ten_start_run_and_stop_at_once(core: Core, tmp_path: Path) -> None:
-    """Not more: some 18 use up what a machine has for all (`sysctls.INOTIFY`), and other tests boot VEs too."""
+    """Not more: some 18 use up what a machine has for all (`sysctls.INOTIFY`), and others boot VEs too."""
 
     def life(number: int) -> str:
         net = Venet((f"192.0.2.{200 + number}",))

@@ -98,7 +98,7 @@ def networkd(draft: Draft, wish: Wish) -> None:
     draft.run("networkctl reload 2>/dev/null || systemctl restart systemd-networkd")
     draft.run(f"networkctl reconfigure {DEVICE} 2>/dev/null || true")
     if wish.addresses:
-        draft.run(f"/lib/systemd/systemd-networkd-wait-online --interface={DEVICE}:degraded --timeout=20")
+        draft.run(f"/lib/systemd/systemd-networkd-wait-online --interface={DEVICE}:degraded --timeout=120")
 
 
 def etcnet(draft: Draft, wish: Wish) -> None:
