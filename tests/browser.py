@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import subprocess
 import urllib.error
 import urllib.request
@@ -34,12 +35,22 @@ _FLAGS = [
 ]
 
 
+_LONG_S = 300
+"""Seconds after which it hangs, however much else the machine does."""
+_KNOWS_TIMEOUT = 130
+
+
 class Browser:
     """One window of a browser."""
 
-    def __init__(self, driver: str, profile: Path) -> None:
+    def __init__(self, driver: str, profile: Path, version: int) -> None:
         self._driver = driver
-        options = {"args": [*_FLAGS, f"--user-data-dir={profile}"], "binary": needs("chromium", "chromium")}
+        options: dict[str, Any] = {
+            "args": [*_FLAGS, f"--user-data-dir={profile}"],
+            "binary": needs("chromium", "chromium"),
+        }
+        if version >= _KNOWS_TIMEOUT:  # else it gives the browser a minute to start
+            options["browserStartupTimeout"] = _LONG_S * 1000
         wanted = {"goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}}
         made = self._ask("POST", "/session", {"capabilities": {"alwaysMatch": wanted}})
         self._session = f"/session/{made['sessionId']}"
@@ -109,7 +120,7 @@ class Browser:
         request.add_header("Content-Type", "application/json")
         try:
             with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(
-                request, timeout=120
+                request, timeout=_LONG_S + 60
             ) as answer:
                 return json.load(answer)["value"]
         except urllib.error.HTTPError as error:
@@ -120,13 +131,18 @@ class Browser:
 def browser(place: Path) -> Iterator[Browser]:
     """A browser with a profile of its own in `place`; the test skips where there is none."""
     needs("chromium", "chromium")
-    argv = [needs("chromedriver", "chromium-driver"), "--port=0"]
+    program = needs("chromedriver", "chromium-driver")
+    told = subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout
+    version = re.search(r" (\d+)\.", told)
+    assert version, told
+    argv = [program, "--port=0"]
     with (place / "driver.log").open("wb") as log:
         driver = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=log, text=True, cwd=place)
     assert driver.stdout is not None
     try:
         line = next(line for line in driver.stdout if "started successfully on port" in line)
-        made = Browser(f"http://127.0.0.1:{line.rstrip().rstrip('.').rpartition(' ')[2]}", place / "profile")
+        port = line.rstrip().rstrip(".").rpartition(" ")[2]
+        made = Browser(f"http://127.0.0.1:{port}", place / "profile", int(version[1]))
         try:
             yield made
         finally:

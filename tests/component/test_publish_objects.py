@@ -186,7 +186,7 @@ def test_a_push_that_is_killed_goes_on(press: Press, tree: Path, store: Store) -
     old = store.ask("GET", f"{store.url}/index.json")
     change(press, tree, "two")
     build = press.state().listed(NAME)[0]
-    target(press, bandwidth="200K")
+    target(press, bandwidth="20K")  # half a minute for what is not sent before it is killed
     store.log.write_text("")
     push = subprocess.Popen(
         press.argv("mirror", "push"), env={**os.environ, **press.env()}, start_new_session=True
