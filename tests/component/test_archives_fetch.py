@@ -317,6 +317,26 @@ def test_another_brings_it_between_a_look_and_a_lock(
     assert list(cache.incoming.iterdir()) == []
 
 
+def test_a_process_that_was_forked_meanwhile_holds_up_nobody(cache: PackageCache) -> None:
+    dest = cache.path("0" * 64)
+    ours, theirs = os.pipe()
+    with cache.claim(dest):
+        child = os.fork()
+        if child == 0:
+            os.close(theirs)
+            os.read(ours, 1)
+            os._exit(0)
+    try:
+        again = threading.Thread(target=lambda: cache.claim(dest).__enter__(), daemon=True)
+        again.start()
+        again.join(60)
+        assert not again.is_alive()
+    finally:
+        os.close(theirs)
+        os.close(ours)
+        os.waitpid(child, 0)
+
+
 def test_what_is_removed_is_what_was_locked(cache: PackageCache, monkeypatch: pytest.MonkeyPatch) -> None:
     cache.incoming.mkdir(parents=True)
     part = cache.incoming / "a.part"

@@ -79,6 +79,8 @@ class PackageCache:
             yield fd
         finally:
             if fd is not None:
+                # a process that another thread has forked meanwhile has the descriptor, too
+                fcntl.flock(fd, fcntl.LOCK_UN)
                 os.close(fd)
 
     def keep(self, dest: Path) -> None:
