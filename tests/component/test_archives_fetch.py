@@ -10,12 +10,13 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.archive_server import ArchiveServer
-from tmplbuild.archives import parallel
+from tmplbuild.archives import local, parallel
 from tmplbuild.archives.arrival import Wanted
 from tmplbuild.archives.cache import PackageCache, remove_unlocked
 from tmplbuild.archives.fetch import Answer, Fetcher
@@ -464,18 +465,33 @@ def test_control_c_ends_at_once(server: ArchiveServer, cache: PackageCache) -> N
 
 def test_disk_full(server: ArchiveServer, cache: PackageCache) -> None:
     item = wanted(cache)
+    with small_files(), pytest.raises(StoreError, match="cannot be written") as caught:
+        fetcher(server.url).download([item], cache, "packages")
+    assert item.sha256 in caught.value.where
+    assert "MB free" in caught.value.why
+    assert bring(fetcher(server.url), item, cache) == DATA
+
+
+def test_disk_full_for_a_local_package(server: ArchiveServer, cache: PackageCache) -> None:
+    item, file = wanted(cache), server.root / "file"
+    with small_files(), pytest.raises(StoreError, match="cannot be written") as caught:
+        local.bring(file, item.sha256, cache)
+    assert item.sha256 in caught.value.where
+    local.bring(file, item.sha256, cache)
+    assert item.dest.read_bytes() == DATA
+
+
+@contextmanager
+def small_files() -> Iterator[None]:
+    """Files may have 100,000 bytes and no more."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     old = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
     try:
-        with pytest.raises(StoreError, match="cannot be written") as caught:
-            fetcher(server.url).download([item], cache, "packages")
+        yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         signal.signal(signal.SIGXFSZ, old)
-    assert item.sha256 in caught.value.where
-    assert "MB free" in caught.value.why
-    assert bring(fetcher(server.url), item, cache) == DATA
 
 
 @pytest.mark.root

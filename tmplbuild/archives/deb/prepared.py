@@ -192,7 +192,8 @@ def _draft(target: Path) -> Iterator[BinaryIO]:
             os.fchmod(fd, 0o644)
         os.rename(name, target)
     except BaseException:
-        os.unlink(name)
+        with contextlib.suppress(FileNotFoundError):  # interrupted when it had its name
+            os.unlink(name)
         raise
 
 
