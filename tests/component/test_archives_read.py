@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -25,6 +26,7 @@ from tmplbuild.archives.model import ArchiveState
 from tmplbuild.archives.wishes import Wishes
 from tmplbuild.errors import FetchError, RecipeError, StoreError, TmplbuildError, VerifyError
 from tmplbuild.events import Event, Note
+from tmplbuild.fleet import order
 
 DEBS = [Deb("base", essential=True, files={"/etc/base": b"hello\n"}), Deb("tool", depends="base")]
 DAY = 86400
@@ -280,6 +282,25 @@ def test_a_later_release_that_another_run_accepts_meanwhile_stays(
     assert desk.read(offline=True)[0].suites[0].release.local.read_bytes() == later
     assert desk.read(server.url)[0].suites[0].release.local.read_bytes() == later
     assert "older than the one accepted before: the one accepted" in desk.warnings[-1]
+
+
+@pytest.mark.parametrize("inrelease", [True, False])
+def test_a_worker_sees_what_the_order_was_made_with(desk: Desk, tmp_path: Path, inrelease: bool) -> None:
+    desk.factory.suite("stable", DEBS, inrelease=inrelease)
+    states = desk.read()
+    desk.factory.suite("stable", [*DEBS, Deb("more")], date=time.time() + 60)
+    assert desk.read() != states, "another run has read something later"
+    recipe = SimpleNamespace(archives=desk.factory.recipe_archives())
+    world: Any = SimpleNamespace(cache=desk.cache, loaded=SimpleNamespace(arch="amd64", recipe=recipe))
+    remembered, files = order._archives(world, states)
+    place = PackageCache(tmp_path / "worker")
+    for file in files:
+        place.put_index(file.sha256, file.local.read_bytes())
+    for name, facts in remembered.items():
+        place.remember(name, facts)
+    names = [[(suite.release.sha256, suite.date) for suite in state.suites] for state in states]
+    seen = desk.read(cache=place, offline=True)
+    assert [[(suite.release.sha256, suite.date) for suite in state.suites] for state in seen] == names
 
 
 def test_two_runs_unpack_an_index_at_once(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:

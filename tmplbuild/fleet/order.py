@@ -128,7 +128,7 @@ def _packed(source: Source | None, shared: SharedStore) -> dict[str, Any] | None
 def _archives(
     world: World, states: tuple[ArchiveState, ...]
 ) -> tuple[dict[str, dict[str, str]], list[IndexFile]]:
-    """What this machine remembers of each suite, and the files that it was verified by."""
+    """What is to be remembered of each suite as it was read, and the files that it was verified by."""
     archives = world.loaded.recipe.archives
     remembered: dict[str, dict[str, str]] = {}
     files: list[IndexFile] = []
@@ -136,7 +136,9 @@ def _archives(
         for one in state.suites:
             archive = archives[state.role]
             suite = Suite(state.role, one.suite, archive, world.loaded.arch, Path(), 0.0, True, world.cache)
-            remembered[suite.memory] = world.cache.recall(suite.memory)
+            # another run may have accepted something later since
+            seen = {"sha256": one.release.sha256, "signature": one.signature.sha256 if one.signature else ""}
+            remembered[suite.memory] = {**world.cache.recall(suite.memory), **seen}
             files += [one.release, *one.indexes, *([one.signature] if one.signature else [])]
     return remembered, files
 
