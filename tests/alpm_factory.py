@@ -15,6 +15,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.gpg import end_daemons
 from tests.rpm_factory import WHEN, File
 from tests.small_system import Part, tar_of
 from tmplbuild.archives import zstd
@@ -57,7 +58,7 @@ class MasterKeys:
 
     def end(self) -> None:
         """Stop the agent that gpg started."""
-        subprocess.run(["gpgconf", "--homedir", str(self._home), "--kill", "all"], check=False)
+        end_daemons(self._home)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import select
+import signal
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,11 +55,41 @@ class Gpg:
 
     def close(self) -> None:
         """End the agent that serves this home."""
-        subprocess.run(["gpgconf", "--homedir", str(self.home), "--kill", "all"], check=False)
+        end_daemons(self.home)
 
     def _newest(self) -> str:
         rows = self.run("--list-keys", "--with-colons").decode().splitlines()
         return [row.split(":")[9] for row in rows if row.startswith("fpr")][-1]
+
+
+def end_daemons(home: Path) -> None:
+    """End what gpg has started to serve a home, and wait for its end.
+
+    `gpgconf --kill` only tells it: it still takes the next one's connection, and resets it.
+    """
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        if not _serves(pid, home):
+            continue
+        try:
+            end = os.pidfd_open(int(pid))
+        except ProcessLookupError:
+            continue
+        try:
+            if _serves(pid, home):  # it has not been given to another process before we had a hold of it
+                signal.pidfd_send_signal(end, signal.SIGTERM)
+                assert select.select([end], [], [], 120)[0], f"{home}: gpg's process {pid} does not end"
+        except ProcessLookupError:
+            pass
+        finally:
+            os.close(end)
+
+
+def _serves(pid: str, home: Path) -> bool:
+    try:
+        words = Path("/proc", pid, "cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return False
+    return b"--daemon" in words and os.fsencode(home) in words
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.gpg import end_daemons
 from tests.pack_trees import EPOCH, packed
 from tmplbuild import cli
 from tmplbuild.artifact import manifest as forms
@@ -118,7 +119,7 @@ class Gpg:
 
     def forget(self) -> None:
         """End the agent, and with it what it remembers of passphrases."""
-        subprocess.run(["gpgconf", "--homedir", str(self.home), "--kill", "all"], check=False)
+        end_daemons(self.home)
 
 
 class Press:

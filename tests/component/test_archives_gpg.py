@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.gpg import Gpg, OldKey
+from tests.gpg import Gpg, OldKey, _serves
 from tmplbuild.archives import openpgp
 from tmplbuild.errors import VerifyError
 
@@ -37,6 +38,14 @@ def test_a_clear_signature_of_gnupg(gpg: Gpg, tmp_path: Path) -> None:
     signed = verify(gpg.run("--clearsign", data=TEXT), fingerprint, tmp_path)
     assert signed.signers == (fingerprint,)
     assert signed.content.rstrip(b"\n") == TEXT.rstrip(b"\n")
+
+
+def test_an_agent_that_was_ended_resets_nobody(gpg: Gpg) -> None:
+    gpg.key()
+    for _ in range(5):
+        gpg.run("--clearsign", data=TEXT)
+        gpg.close()
+        assert not any(_serves(pid, gpg.home) for pid in os.listdir("/proc"))
 
 
 def test_a_signature_over_sha1(gpg: Gpg, tmp_path: Path) -> None:
