@@ -15,8 +15,8 @@ import yaml
 from tmplbuild import secrets
 from tmplbuild.cli.parser import build_parser
 from tmplbuild.config import load_settings
-from tmplbuild.fleet.graph import lacking, needs_of
-from tmplbuild.fleet.lacks import nobody_has
+from tmplbuild.fleet.graph import needs_of
+from tmplbuild.fleet.lacks import lacking, nobody_has
 
 TEXT = (Path(__file__).resolve().parents[2] / "docs" / "fleet.md").read_text()
 BLOCKS = [re.sub("(?m)^    ", "", found) for found in re.findall(r"(?:(?<=\n\n)|\A)((?:    .*\n|\n)+)", TEXT)]

@@ -13,8 +13,7 @@ from contextlib import suppress
 
 from tmplbuild.changes import facts as f
 from tmplbuild.changes.traits import os_release, traits
-from tmplbuild.checks.rule import Family
-from tmplbuild.checks.subject import Subject
+from tmplbuild.checks.subject import Family, Subject
 from tmplbuild.checks.view import View
 from tmplbuild.errors import StageError, VerifyError
 from tmplbuild.leftovers.intent import matches

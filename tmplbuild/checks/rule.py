@@ -8,17 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-if TYPE_CHECKING:
-    from tmplbuild.checks.subject import Subject
+from tmplbuild.checks.subject import Family, Subject
 
 Severity = Literal["error", "warning"]
-Family = Literal[
-    "dpkg", "rpm", "alt", "pacman", "apk", "slackware", "systemd", "sysvinit", "openrc", "tarball"
-]
 Faults = Iterator[tuple[str, str]]
-Look = Callable[["Subject"], Faults]
+Look = Callable[[Subject], Faults]
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Literal
 
 from tmplbuild.checks import services
-from tmplbuild.checks.rule import Family
 from tmplbuild.checks.view import Entry, View
 from tmplbuild.errors import StageError
 from tmplbuild.managers import dpkg
 from tmplbuild.recipes.additions import User
+
+Family = Literal[
+    "dpkg", "rpm", "alt", "pacman", "apk", "slackware", "systemd", "sysvinit", "openrc", "tarball"
+]
+"""What a tree may belong to: what of it is there to be judged."""
 
 SMALL = 256 << 10
 """Bytes up to which a file counts as small enough to be searched."""

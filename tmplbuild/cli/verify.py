@@ -13,7 +13,7 @@ from tmplbuild.cli.options import Verbs, screen_of, settings_of
 from tmplbuild.errors import UsageError
 
 if TYPE_CHECKING:
-    from tmplbuild.publish.verify import Report
+    from tmplbuild.publish.checker import Report
 
 
 def add(verbs: Verbs) -> None:

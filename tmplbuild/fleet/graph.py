@@ -11,7 +11,7 @@ Nothing is looked up here, so that a night of thousands can be simulated with th
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -51,17 +51,6 @@ def needs_of(arch: str, memory_mib: int, secrets: Iterable[str]) -> dict[str, fl
         "memory_mib": float(memory_mib),
         **{f"secret {plain(name)}": 1 for name in secrets},
     }
-
-
-def lacking(needs: Mapping[str, float], offers: Iterable[Mapping[str, float]]) -> list[str]:
-    """What keeps each worker from a task, by the names of `needs_of`; nothing if one can do it.
-
-    Parameters:
-        offers: of each worker, in the words of `tmplbuild.fleet.grid.resources`.
-    """
-    lacks = [[name for name, amount in needs.items() if offer.get(name, 0) < amount] for offer in offers]
-    common = [name for name in needs if all(name in lack for lack in lacks)]
-    return common or min(lacks, key=len)
 
 
 def shared_of(makes: Iterable[Sequence[str]]) -> set[str]:

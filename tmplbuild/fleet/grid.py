@@ -25,8 +25,8 @@ from tmplbuild.core.forks import Keeper
 from tmplbuild.engine.budget import BUILD_MIB, available_mib
 from tmplbuild.errors import HostError
 from tmplbuild.fleet import not_installed, part
-from tmplbuild.fleet.graph import lacking
 from tmplbuild.fleet.identity import identity, refuse_other
+from tmplbuild.fleet.lacks import lacking
 from tmplbuild.fleet.parties import LostError, Member, Tls, refuse_open
 
 try:
@@ -378,7 +378,7 @@ class Grid:
         return found
 
     def lacking(self, needs: Mapping[str, float]) -> list[str]:
-        """See `tmplbuild.fleet.graph.lacking`; of the workers of this version that are there now."""
+        """See `tmplbuild.fleet.lacks.lacking`; of the workers of this version that are there now."""
         return lacking(needs, [one.offers for one in self.members(_FRESH_S) if one.version == identity()])
 
     def wait_for_workers(self, timeout_s: float) -> None:

@@ -1,4 +1,4 @@
-"""That no worker of a fleet can do something, in words: what is missing, and what gives it to one."""
+"""That no worker of a fleet can do something: what is missing, and in words, what gives it to one."""
 
 from __future__ import annotations
 
@@ -8,13 +8,25 @@ from tmplbuild.errors import HostError
 from tmplbuild.secrets import PLACE, plain
 
 
+def lacking(needs: Mapping[str, float], offers: Iterable[Mapping[str, float]]) -> list[str]:
+    """What keeps each worker from a task; nothing if one can do it.
+
+    Parameters:
+        needs: what it takes, by the names of `tmplbuild.fleet.graph.needs_of`.
+        offers: of each worker, in the words of `tmplbuild.fleet.grid.resources`.
+    """
+    lacks = [[name for name, amount in needs.items() if offer.get(name, 0) < amount] for offer in offers]
+    common = [name for name in needs if all(name in lack for lack in lacks)]
+    return common or min(lacks, key=len)
+
+
 def nobody_has(
     lacks: Sequence[str], needs: Mapping[str, float], where: str, secrets: Iterable[str]
 ) -> HostError:
     """The error that tells it.
 
     Parameters:
-        lacks: see `tmplbuild.fleet.graph.lacking`; needs: what that was asked of.
+        lacks: see `lacking`; needs: what that was asked of.
         where: the template and the part of its build.
         secrets: the names of those that it needs, as the recipe has them.
     """

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from tmplbuild.core.tree import Tree
 from tmplbuild.errors import StageError
 from tmplbuild.managers import Installed, Place, Runs
+from tmplbuild.managers.rpmnames import PUBKEY, source_of
 
 PLACES = ("/usr/lib/sysimage/rpm", "/var/lib/rpm")
 """Where a tree's database may be."""
@@ -44,7 +45,6 @@ rm -rf {_COPY}
 """
 _PACKAGES = r"%{NAME}\t%|EPOCH?{%{EPOCH}:}|%{VERSION}-%{RELEASE}\t%{ARCH}\t%{SOURCERPM}\n"
 _OWNERS = r"[%{=NAME}\t%{FILENAMES}\n]"
-PUBKEY = "gpg-pubkey"  # what rpm lists an imported key as
 _FAILED = re.compile(rb"(?m)^.*(?:[Ee]rror in \S+ scriptlet|[Ss]criptlet failed|scriptlet failed).*$")
 _ROW = re.compile(r"(?P<marks>[.S?M5DLUGTP]{8,9}|missing  )\s+(?:(?P<kind>[cdgalrm])\s+)?(?P<path>/.*)")
 # A configuration file may be edited; what a log or a state file holds is nobody's to say.
@@ -94,14 +94,9 @@ def owners(place: Place) -> dict[str, str]:
 
 def listed(tree: Tree) -> dict[str, str]:
     """What `owners` says, read from the database as files: for what is only to save time."""
-    from tmplbuild.managers import rpmdb
+    from tmplbuild.managers import rpmdb  # with SQLite and the reader of headers: most runs need neither
 
     return rpmdb.listed(tree)
-
-
-def source_of(name: str) -> str:
-    """The source package of a SOURCERPM ("bash-5.2-alt1.src.rpm" is of bash)."""
-    return name.rsplit("-", 2)[0]
 
 
 def verify(ve: Runs, what: str, define: tuple[str, ...] = ()) -> None:

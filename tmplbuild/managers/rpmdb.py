@@ -21,7 +21,7 @@ from tmplbuild.core.tree import Tree
 from tmplbuild.errors import VerifyError
 from tmplbuild.managers import bdb
 from tmplbuild.managers.dpkg import RealPaths
-from tmplbuild.managers.rpm import PUBKEY, source_of
+from tmplbuild.managers.rpmnames import PUBKEY, source_of
 
 PLACES = ("/usr/lib/sysimage/rpm", "/var/lib/rpm", "/usr/share/rpm")
 CHANGELOGTIME, CHANGELOGNAME, CHANGELOGTEXT, LONGSIZE = 1080, 1081, 1082, 5009

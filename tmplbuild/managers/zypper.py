@@ -11,6 +11,7 @@ import re
 from types import MappingProxyType
 
 from tmplbuild.managers import Manager, rpm
+from tmplbuild.managers.rpmnames import PUBKEY
 
 _ZYPPER = ("zypper", "--non-interactive", "--gpg-auto-import-keys", "--no-cd")
 _AGREED = ("--auto-agree-with-licenses",)
@@ -23,7 +24,7 @@ names=$(zypper --quiet --no-refresh packages --unneeded | sed -n 's/^i[^|]*|[^|]
 [ -z "$names" ] || exec {" ".join((*_ZYPPER, "--no-refresh", "remove"))} $names
 """
 _ASKED_FOR = f"""
-rpm -qa --qf '%{{NAME}}\\n' | grep -v -x -F -f {rpm.ZYPP_AUTO} -e {rpm.PUBKEY} || [ $? = 1 ]
+rpm -qa --qf '%{{NAME}}\\n' | grep -v -x -F -f {rpm.ZYPP_AUTO} -e {PUBKEY} || [ $? = 1 ]
 """
 # what a repository has in an older version, dist-upgrade would take back
 _HOLD = f"""

@@ -7,17 +7,15 @@ import hashlib
 import json
 import tarfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tmplbuild.archives.zstd import open_reader
 from tmplbuild.artifact.manifest import read_manifest
 from tmplbuild.core.untar import open_tarball
+from tmplbuild.publish.checker import Checker
 from tmplbuild.publish.deltas import read_deltas
 from tmplbuild.publish.fork import Fork
 from tmplbuild.publish.indexes.sums import NAME as SUMS
-
-if TYPE_CHECKING:
-    from tmplbuild.publish.verify import Checker
 
 _CHUNK = 1 << 20
 _TARS = ("tar.gz", "tar.xz", "plain.tar.xz", "tar.zst", "wsl")

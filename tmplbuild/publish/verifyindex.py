@@ -5,12 +5,10 @@ from __future__ import annotations
 import gzip
 import hashlib
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from tmplbuild.publish.checker import Checker
 from tmplbuild.publish.indexes import lxc, proxmox, simplestreams, sums, wsl
-
-if TYPE_CHECKING:
-    from tmplbuild.publish.verify import Checker
 
 _BUILD_DATE = 8
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import posixpath
 from html.parser import HTMLParser
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import unquote, urlsplit
 from xml.etree import ElementTree
 
+from tmplbuild.publish.checker import Checker
 from tmplbuild.publish.indexes import sums
-
-if TYPE_CHECKING:
-    from tmplbuild.publish.verify import Checker
 
 _BUILDS = "images/"
 
