@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tmplbuild.core import folders, remains
+from tmplbuild.core import folders, remains, runstate
 
 CREATE = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
 
@@ -64,7 +64,7 @@ def test_the_next_holder_of_a_ves_directory_may_be_quick(
     folder = tmp_path / "101"
 
     def next_one() -> None:
-        os.close(remains.lock_veid(str(tmp_path), "101"))
+        os.close(runstate.lock_veid(str(tmp_path), "101"))
 
     def next_one_is_done() -> None:
         next_one()
@@ -77,4 +77,4 @@ def test_the_next_holder_of_a_ves_directory_may_be_quick(
         monkeypatch.setattr(os, "rmdir", once(what, rmdir))
         remains.remove_folder(str(folder))
         monkeypatch.setattr(os, "rmdir", rmdir)
-        assert (folder / remains.LOCK).exists() is left
+        assert (folder / runstate.LOCK).exists() is left

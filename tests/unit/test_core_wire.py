@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tmplbuild.core import VE, Core, remains, wire
+from tmplbuild.core import VE, Core, runstate, wire
 from tmplbuild.errors import HostError
 
 
@@ -34,7 +34,7 @@ def ve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> VE:
     really = VE.connect
 
     def connect(ve: VE) -> socket.socket:
-        path = tmp_path / "101" / remains.CONTROL
+        path = tmp_path / "101" / runstate.CONTROL
         path.unlink(missing_ok=True)
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as monitor:
             monitor.bind(str(path))

@@ -13,7 +13,7 @@ from types import SimpleNamespace as Clock
 
 import pytest
 
-from tmplbuild.core import filelock, remains
+from tmplbuild.core import filelock, runstate
 from tmplbuild.errors import BusyError
 
 
@@ -60,10 +60,10 @@ def test_a_look_at_a_lock_makes_nobody_busy(tmp_path: Path) -> None:
 
 def test_a_look_at_a_ve_keeps_nobody_from_it(tmp_path: Path) -> None:
     (tmp_path / "101").mkdir()
-    (tmp_path / "101" / remains.LOCK).touch()
-    with onlooker(tmp_path / "101" / remains.LOCK):
+    (tmp_path / "101" / runstate.LOCK).touch()
+    with onlooker(tmp_path / "101" / runstate.LOCK):
         for _ in range(300):
-            os.close(remains.lock_veid(str(tmp_path), "101"))
+            os.close(runstate.lock_veid(str(tmp_path), "101"))
 
 
 def test_what_a_killed_holder_left_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,6 +136,6 @@ def test_a_lock_that_is_shared_is_waited_for(tmp_path: Path, monkeypatch: pytest
 
 
 def test_who_tidies_up_keeps_nobody_from_a_ve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tidier = remains.lock_veid(str(tmp_path), "101", to_clear=True)
+    tidier = runstate.lock_veid(str(tmp_path), "101", to_clear=True)
     monkeypatch.setattr(filelock, "time", Clock(sleep=lambda s: os.close(tidier), monotonic=time.monotonic))
-    os.close(remains.lock_veid(str(tmp_path), "101"))
+    os.close(runstate.lock_veid(str(tmp_path), "101"))

@@ -7,7 +7,7 @@ import os
 import socket
 from collections.abc import Mapping
 
-from tmplbuild.core import birth, cgroup, layers, linux, quota, remains, resources, wire
+from tmplbuild.core import birth, cgroup, layers, linux, quota, remains, resources, runstate, wire
 from tmplbuild.errors import TmplbuildError
 
 TYPE_CHECKING = False  # `typing` itself would cost the monitor 3 ms
@@ -217,7 +217,7 @@ def _line(config: wire.Message, pid: int) -> Line | None:
 
 def _notify_tree(config: wire.Message, notify: socket.socket) -> int:
     """The directory with the notify socket, as a mount to show in the VE."""
-    folder = f"{config['state']}/{config['veid']}/{remains.NOTIFY}"
+    folder = f"{config['state']}/{config['veid']}/{runstate.NOTIFY}"
     os.mkdir(folder, 0o711)
     os.chmod(folder, 0o711)
     here = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal, NoReturn
 
-from tmplbuild.core import cgroup, folders, layers, linux, remains, resources, wire
+from tmplbuild.core import cgroup, folders, images, layers, linux, remains, resources, runstate, wire
 from tmplbuild.core.foreign import Emulator
 from tmplbuild.core.masks import DEFAULT_MASK
 from tmplbuild.core.model import Limits, Net, Probe, Rootfs, VEInfo, Venet
@@ -81,13 +81,16 @@ class Core:
         """Try what VEs need, for layers that lie on the file system of the directory `where`."""
         from tmplbuild.core.probe import probe
 
-        return probe(self, where)
+        return probe(self._trial, where)
 
     def stacks(self, where: Path) -> bool:
         """Whether VEs run on layers stacked there, tried with one VE; `probe` has why. Raises HostError."""
         from tmplbuild.core.probe import stacks
 
-        return stacks(self, where)
+        return stacks(self._trial, where)
+
+    def _trial(self, state_dir: Path, copy: Literal["auto", "idmap"]) -> Core:
+        return Core(state_dir, uid_base=self.uid_base, copy=copy)
 
     def list(self) -> Infos:
         """The VEs of this state directory, running ones and leftovers, by id."""
@@ -107,11 +110,11 @@ class Core:
             found = [entry for entry in os.scandir(self.state_dir) if entry.is_dir(follow_symlinks=False)]
         except FileNotFoundError:
             return []
-        return [entry for entry in found if _VEID.fullmatch(entry.name) and remains.is_ves(entry.path)]
+        return [entry for entry in found if _VEID.fullmatch(entry.name) and runstate.is_ves(entry.path)]
 
     def _info(self, veid: str) -> VEInfo:
-        state = remains.read(f"{self.folder(veid)}/{remains.STATE}")
-        if not remains.is_held(str(self.state_dir), veid):
+        state = runstate.read(f"{self.folder(veid)}/{runstate.STATE}")
+        if not runstate.is_held(str(self.state_dir), veid):
             return VEInfo(veid, "leftover")
         return VEInfo(
             veid,
@@ -242,7 +245,7 @@ class Core:
         if path is None:
             return []
         try:
-            return [remains.lock_tree(str(path), shared=shared)]
+            return [runstate.lock_tree(str(path), shared=shared)]
         except BlockingIOError as error:
             raise BusyError("The tree is in use.", where=str(path), hint="tmplbuild ve list") from error
         except OSError as error:
@@ -304,7 +307,7 @@ class Core:
             remains.clear(str(self.state_dir), veid, self.owner, keep=True)
             locks += self._lock_tree(rootfs, shared=rootfs.changes is None)
             if rootfs.image is not None and limits is not None and limits.disk_mib is not None:
-                _fit(rootfs.image, limits.disk_mib)
+                images.fit(rootfs.image, limits.disk_mib)
             config: wire.Message = {
                 "veid": veid,
                 "state": str(self.state_dir),
@@ -326,10 +329,10 @@ class Core:
                 "suppress_sync": suppress_sync,
                 "emulator": emulator.program if emulator is not None else "",
                 "emulation": emulator.line if emulator is not None else "",
-                "console": str((console_log or folder / remains.CONSOLE).absolute()),
+                "console": str((console_log or folder / runstate.CONSOLE).absolute()),
                 "started": time.time(),
             }
-            remains.write(f"{folder}/{remains.CONFIG}", config)
+            runstate.write(f"{folder}/{runstate.CONFIG}", config)
             return self._launch(veid, config, locks, [] if rootfs.mount is None else [rootfs.mount])
         except BaseException:
             if locks:
@@ -348,7 +351,7 @@ class Core:
 
     def _lock(self, veid: str) -> int:
         try:
-            return remains.lock_veid(str(self.state_dir), veid)
+            return runstate.lock_veid(str(self.state_dir), veid)
         except BlockingIOError as error:
             raise BusyError(f"The VE {veid} is in use.", hint="tmplbuild ve list") from error
         except OSError as error:
@@ -452,7 +455,7 @@ class Core:
         if not self._is_there(veid):
             return False
         try:
-            lock = remains.lock_veid(str(self.state_dir), veid, to_clear=True)
+            lock = runstate.lock_veid(str(self.state_dir), veid, to_clear=True)
         except BlockingIOError:
             return False
         try:
@@ -478,22 +481,6 @@ def _line(venet: Venet) -> wire.Message:
 
         wanted["nat"] = program()
     return wanted
-
-
-def _fit(image: Path, disk_mib: int) -> None:
-    """Make an image as large as the limit says. Raises HostError when it is larger."""
-    from tmplbuild.core import images
-
-    size = images.size_mib(image)
-    if size > disk_mib:
-        raise HostError(
-            "A VE's disk cannot be made smaller.",
-            where=str(image),
-            why=f"it has {size} MiB",
-            hint="make a new VE",
-        )
-    if size < disk_mib:
-        images.grow(image, disk_mib)
 
 
 def _listed(value: object) -> Sequence[object]:

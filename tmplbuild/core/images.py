@@ -86,6 +86,22 @@ def grow(path: Path, disk_mib: int) -> None:
     run(["resize2fs", str(path)], what="enlarge the VE's disk", env=env, timeout_s=_MKFS_TIMEOUT_S)
 
 
+def fit(path: Path, disk_mib: int) -> None:
+    """Make an image that nobody uses as large as a limit says. Raises HostError when it is larger."""
+    from tmplbuild.errors import HostError  # the helpers that only mount need none
+
+    size = size_mib(path)
+    if size > disk_mib:
+        raise HostError(
+            "A VE's disk cannot be made smaller.",
+            where=str(path),
+            why=f"it has {size} MiB",
+            hint="make a new VE",
+        )
+    if size < disk_mib:
+        grow(path, disk_mib)
+
+
 def opened(path: str) -> int:
     """A detached mount of an image. Raises OSError."""
     loop, device = _attach(path)

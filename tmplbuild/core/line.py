@@ -15,7 +15,7 @@ import hashlib
 import os
 from collections.abc import Sequence
 
-from tmplbuild.core import linux, remains
+from tmplbuild.core import linux, runstate
 from tmplbuild.core.netlink import Link, packed
 
 DEVICE = "venet0"
@@ -58,7 +58,7 @@ class Line:
     def __init__(self, folder: str, owner: str, veid: str, pid: int, wanted: dict[str, object]) -> None:
         self.name = device_name(owner, veid)
         self.addresses: list[str] = []
-        self._note = f"{folder}/{remains.NOTE}"
+        self._note = f"{folder}/{runstate.NOTE}"
         self._nat = str(wanted["nat"])
         self._configure = bool(wanted["configure"])
         self._neighbours: list[list[object]] = []
@@ -136,16 +136,16 @@ class Line:
         if self._nat:
             from tmplbuild.core import nat  # starts a program: most VEs' monitors need none
 
-            nat.translate(self._nat, self.name, self.addresses)
+            nat.translate(self._nat, self.name, self.addresses, GROUP)
 
     def _write_note(self) -> None:
         note: dict[str, object] = {"device": self.name, "neighbours": self._neighbours, "nat": self._nat}
-        remains.write(self._note, note)
+        runstate.write(self._note, note)
 
 
 def remove(folder: str) -> None:
     """Remove what a VE's line was, by the note of it. Idempotent. Raises OSError."""
-    note = remains.read(f"{folder}/{remains.NOTE}")
+    note = runstate.read(f"{folder}/{runstate.NOTE}")
     if not note:
         return
     with Link() as host:

@@ -20,7 +20,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from tmplbuild.core import birth, boot, cgroup, enter, layers, linux, ready, remains, wire
+from tmplbuild.core import birth, boot, cgroup, enter, layers, linux, ready, remains, runstate, wire
 from tmplbuild.core.console import ConsoleLog
 from tmplbuild.core.upkeep import Upkeep
 
@@ -99,7 +99,7 @@ class Monitor:
         self.born = boot.give_birth(self.config, self.notify, self.mount)
         self.deadline = time.monotonic() + boot.whole(self.config["timeout_s"])
         self.upkeep = Upkeep(self.config, self.born)
-        self.control.bind(self._address(remains.CONTROL))
+        self.control.bind(self._address(runstate.CONTROL))
         self.control.listen(64)
         self._watch(self.control, self._accept)
         self._watch(self.notify, self._notified)
@@ -183,7 +183,7 @@ class Monitor:
     def _write_state(self, state: str) -> None:
         message, _fds = self._about()
         message.update(state=state, tether=self.config["tether"], started=self.config["started"])
-        remains.write(f"{self.folder}/{remains.STATE}", message)
+        runstate.write(f"{self.folder}/{runstate.STATE}", message)
 
     def _answer_start(self, message: wire.Message, fds: list[int] | None = None) -> None:
         if self.tether is None:
@@ -432,11 +432,11 @@ class Monitor:
         """Give a VE that rebooted itself a new monitor, in our place. Returns only by an OSError."""
         assert self.upkeep is not None
         remains.remove_line(self.folder)
-        remains.remove_folder(self.folder, keep=True, spare=(remains.CONSOLE, f"{remains.CONSOLE}.1"))
+        remains.remove_folder(self.folder, keep=True, spare=(runstate.CONSOLE, f"{runstate.CONSOLE}.1"))
         self.config["limits"] = self.upkeep.limits
         if isinstance(self.config["venet"], dict):
             self.config["venet"]["addresses"] = self.upkeep.about()["addresses"]
-        remains.write(f"{self.folder}/{remains.CONFIG}", self.config)
+        runstate.write(f"{self.folder}/{runstate.CONFIG}", self.config)
         ours, theirs = wire.pair()
         wire.send(ours, self.config, self.locks)
         # Nobody reads what is kept; its being open says that the start is wanted. Both ends get numbers

@@ -9,7 +9,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 
-from tmplbuild.core import line
 from tmplbuild.core.process import run
 from tmplbuild.errors import HostError
 
@@ -22,13 +21,17 @@ _FORWARDING = {
 }
 
 
-def translate(tool: str, device: str, addresses: Sequence[str]) -> None:
-    """Have exactly these addresses of a VE translated, by `tool`. Raises HostError, StageError."""
+def translate(tool: str, device: str, addresses: Sequence[str], group: int) -> None:
+    """Have exactly these addresses of a VE translated, by `tool`. Raises HostError, StageError.
+
+    Parameters:
+        group: the link group of all VEs' devices (ip-link(8)): what goes to them is left as it is.
+    """
     for address in addresses:
         _need_forwarding("net.ipv6.conf.all.forwarding" if ":" in address else "net.ipv4.ip_forward")
     if _is_nft(tool):
         rules = "".join(
-            f"    {'ip6' if ':' in address else 'ip'} saddr {address} oifgroup != {line.GROUP} masquerade\n"
+            f"    {'ip6' if ':' in address else 'ip'} saddr {address} oifgroup != {group} masquerade\n"
             for address in addresses
         )
         text = (
@@ -40,7 +43,7 @@ def translate(tool: str, device: str, addresses: Sequence[str]) -> None:
         return
     forget(tool, device)
     for address in addresses:
-        _run([_of_family(tool, address), "-w", "-t", "nat", "-A", *_rule(device, address)])
+        _run([_of_family(tool, address), "-w", "-t", "nat", "-A", *_rule(device, address, group)])
 
 
 def forget(tool: str, device: str) -> None:
@@ -89,9 +92,9 @@ def _table(device: str) -> str:
     return f"tmplbuild-{device.removesuffix('.0')}"
 
 
-def _rule(device: str, address: str) -> list[str]:
+def _rule(device: str, address: str, group: int) -> list[str]:
     tag = ["-m", "comment", "--comment", _table(device)]
-    beyond = ["-m", "devgroup", "!", "--dst-group", hex(line.GROUP)]
+    beyond = ["-m", "devgroup", "!", "--dst-group", hex(group)]
     return ["POSTROUTING", "-s", address, *beyond, *tag, "-j", "MASQUERADE"]
 
 

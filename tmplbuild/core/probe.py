@@ -10,19 +10,17 @@ import os
 import platform
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Literal, Protocol
 
-from tmplbuild.core import cgroup, remains
+from tmplbuild.core import cgroup, runstate
 from tmplbuild.core.model import Feature, Limits, Probe, Rootfs
 from tmplbuild.errors import HostError, TmplbuildError
 
-if TYPE_CHECKING:
-    from tmplbuild.core.host import Core
-
 _PREFIX = ".tmplbuild-probe-"
+_STATE = "state"  # of a trial's VEs, in the corner
 _LIMITS = {"memory": Limits(memory_mib=512), "pids": Limits(pids=100), "cpu": Limits(cpus=1.0)}
 _FIXES = {
     "root": "run it as root (sudo)",
@@ -36,11 +34,26 @@ _FIXES = {
 }
 
 
-def probe(core: Core, where: Path) -> Probe:
+class Trial(Protocol):
+    """A container core to try things with (`tmplbuild.core.host.Core`)."""
+
+    def start(
+        self, veid: str, rootfs: Rootfs, *, init: bool, timeout_s: float
+    ) -> AbstractContextManager[object]: ...
+
+    def gc(self) -> list[str]: ...
+
+
+Copy = Literal["auto", "idmap"]
+MakeTrial = Callable[[Path, Copy], Trial]
+"""Makes one, of a directory for its run state and of how trees get a VE's owners."""
+
+
+def probe(trial: MakeTrial, where: Path) -> Probe:
     """Try everything; see `Core.probe`. Raises HostError when `where` cannot be written."""
     rows = [_root(), _kernel()]
     if all(row.works for row in rows):
-        rows += _tries(core, where)
+        rows += _tries(trial, where)
     by_name = {row.name: row for row in rows}
     needed = [by_name.get(name) for name in ("root", "kernel", "userns", "cgroup2")]
     broken = next((row for row in needed if row is not None and not row.works), None)
@@ -72,25 +85,25 @@ def _kernel() -> Feature:
     return _row("kernel", "" if numbers >= (5, 8) else f"Linux {release} is too old", "kernel")
 
 
-def stacks(core: Core, where: Path) -> bool:
+def stacks(trial: MakeTrial, where: Path) -> bool:
     """Whether VEs run on layers that are stacked there; see `Core.stacks`. Raises HostError when `where`
     cannot be written."""
     if not all(row.works for row in (_root(), _kernel(), _cgroup2())):
         return False
-    with _corner(core, where) as here:
-        return not _start(core, here, Rootfs.overlay(*_trees(here)), "auto")
+    with _corner(trial, where) as here:
+        return not _start(trial, here, Rootfs.overlay(*_trees(here)), "auto")
 
 
-def _tries(core: Core, where: Path) -> list[Feature]:
-    with _corner(core, where) as here:
-        return [_cgroup2(), *_runs(core, here), *_limits()]
+def _tries(trial: MakeTrial, where: Path) -> list[Feature]:
+    with _corner(trial, where) as here:
+        return [_cgroup2(), *_runs(trial, here), *_limits()]
 
 
 @contextmanager
-def _corner(core: Core, where: Path) -> Iterator[Path]:
+def _corner(trial: MakeTrial, where: Path) -> Iterator[Path]:
     """A directory to try things in, of which nothing is left."""
     try:
-        _sweep(core, where)
+        _sweep(trial, where)
         here, lock = _place(where)
     except OSError as error:
         raise HostError(
@@ -108,7 +121,7 @@ def _place(where: Path) -> tuple[Path, int]:
     while True:
         here = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=where))
         try:
-            lock = remains.lock_tree(str(here))
+            lock = runstate.lock_tree(str(here))
         except (BlockingIOError, FileNotFoundError):
             continue  # another probe took it for a dead one's before it was locked
         if here.exists():
@@ -116,15 +129,15 @@ def _place(where: Path) -> tuple[Path, int]:
         os.close(lock)  # and was done with it already
 
 
-def _sweep(core: Core, where: Path) -> None:
+def _sweep(trial: MakeTrial, where: Path) -> None:
     """Remove what probes that were killed left there."""
     for old in where.glob(f"{_PREFIX}*"):
         try:
-            lock = remains.lock_tree(str(old))
+            lock = runstate.lock_tree(str(old))
         except OSError:
             continue
         try:
-            _trial(core, old).gc()
+            trial(old / _STATE, "auto").gc()
             shutil.rmtree(old, ignore_errors=True)
         finally:
             os.close(lock)
@@ -150,14 +163,14 @@ def _limits() -> list[Feature]:
     return rows
 
 
-def _runs(core: Core, here: Path) -> list[Feature]:
+def _runs(trial: MakeTrial, here: Path) -> list[Feature]:
     """Start VEs without init on small trees: everything they need is tried for real."""
     (tree,), upper = _trees(here)
-    plain = _start(core, here, Rootfs.plain(tree), "auto")
+    plain = _start(trial, here, Rootfs.plain(tree), "auto")
     rows = [_row("userns", plain, "userns")]
     if not plain:
-        rows.append(_row("overlay", _start(core, here, Rootfs.overlay((tree,), upper), "auto"), "overlay"))
-        rows.append(_row("idmap", _start(core, here, Rootfs.plain(tree), "idmap"), "idmap"))
+        rows.append(_row("overlay", _start(trial, here, Rootfs.overlay((tree,), upper), "auto"), "overlay"))
+        rows.append(_row("idmap", _start(trial, here, Rootfs.plain(tree), "idmap"), "idmap"))
     return rows
 
 
@@ -172,16 +185,10 @@ def _trees(here: Path) -> tuple[tuple[Path], Path]:
     return (tree,), upper
 
 
-def _start(core: Core, here: Path, rootfs: Rootfs, copy: str) -> str:
+def _start(trial: MakeTrial, here: Path, rootfs: Rootfs, copy: Copy) -> str:
     """Why a VE on that tree does not start; "" when it does."""
     try:
-        with _trial(core, here, copy).start("probe", rootfs, init=False, timeout_s=120):
+        with trial(here / _STATE, copy).start("probe", rootfs, init=False, timeout_s=120):
             return ""
     except TmplbuildError as error:
         return error.why or error.what
-
-
-def _trial(core: Core, here: Path, copy: str = "auto") -> Core:
-    from tmplbuild.core.host import Core
-
-    return Core(here / "state", uid_base=core.uid_base, copy="idmap" if copy == "idmap" else "auto")

@@ -12,14 +12,13 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
-from tmplbuild.core import remains, wire
+from tmplbuild.core import runstate, wire
 from tmplbuild.core.model import Ending, ExecResult, Limits, Usage, address
 from tmplbuild.errors import BusyError, HostError, StageError, UsageError
 
 if TYPE_CHECKING:
-    from tmplbuild.core.host import Core
     from tmplbuild.core.process import Helper
 
 _END_TIMEOUT_S = 180.0
@@ -27,6 +26,13 @@ _END_TIMEOUT_S = 180.0
 _SHELL = "if [ -x /bin/bash ]; then exec /bin/bash -l; fi; exec /bin/sh -l"
 
 Output = Callable[[bytes, str], None]
+
+
+class Home(Protocol):
+    """Who started a VE, or found it: what is left of it is removed there (`tmplbuild.core.host.Core`)."""
+
+    def folder(self, veid: str) -> Path: ...
+    def clear(self, veid: str) -> bool: ...
 
 
 class VE:
@@ -53,7 +59,7 @@ class VE:
 
     def __init__(
         self,
-        core: Core,
+        home: Home,
         veid: str,
         about: wire.Message,
         fds: list[int],
@@ -69,7 +75,7 @@ class VE:
         self.mode = str(about["mode"])
         self.console_log = Path(str(about["console"]))
         self.proxy_socket = socket.socket(fileno=fds[0]) if fds else None
-        self._core = core
+        self._home = home
         self._tether = tether
         self._learn(about)
         self._helper = helper
@@ -217,7 +223,7 @@ class VE:
             if not isinstance(error.__cause__, OSError):
                 raise
         self._let_go()
-        self._core.clear(self.veid)
+        self._home.clear(self.veid)
         return ending
 
     def _let_go(self) -> None:
@@ -260,9 +266,9 @@ class VE:
         """A connection to the monitor. Raises HostError when it is gone."""
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
-            here = os.open(self._core.folder(self.veid), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            here = os.open(self._home.folder(self.veid), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
             try:  # by descriptor: the path itself may be too long for an address
-                sock.connect(f"/proc/self/fd/{here}/{remains.CONTROL}")
+                sock.connect(f"/proc/self/fd/{here}/{runstate.CONTROL}")
             finally:
                 os.close(here)
         except OSError as error:
