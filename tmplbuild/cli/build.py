@@ -118,8 +118,16 @@ def _run_several(args: argparse.Namespace, arches: list[str]) -> int:
     settings = settings_with_jobs(args)
     names = [with_features(name, args.feature) for name in select(settings, args.names, enabled_only=False)]
     with elsewhere(args, settings) as others, several_screen(args) as emit:
-        wish = Wish(**{**choices(args), "arch": None}, elsewhere=others)
-        report = run(settings, names, emit=emit, enabled_only=False, wish=wish, arches=arches, nice=False)
+        report = run(
+            settings,
+            names,
+            emit=emit,
+            enabled_only=False,
+            wish=Wish(**{**choices(args), "arch": None}),
+            elsewhere=others,
+            arches=arches,
+            nice=False,
+        )
         finish(report, settings, emit=emit, send=False)
     return 1 if any(row["outcome"] in ("failed", "busy") for row in report["templates"]) else 0
 

@@ -96,8 +96,14 @@ def _run(args: argparse.Namespace, settings: Settings, *, enabled_only: bool) ->
     with ExitStack() as fleet:
         others = fleet.enter_context(elsewhere(args, settings))  # it forks: no screen's thread before it
         emit = fleet.enter_context(several_screen(args))
-        asked = Wish(**wish, elsewhere=others)
-        report = run(settings, args.names, emit=emit, enabled_only=enabled_only, wish=asked)
+        report = run(
+            settings,
+            args.names,
+            emit=emit,
+            enabled_only=enabled_only,
+            wish=Wish(**wish),
+            elsewhere=others,
+        )
         if enabled_only and settings.nightly.publish:
             from tmplbuild.publish.nightly import publish_night
 

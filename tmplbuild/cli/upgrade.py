@@ -35,6 +35,6 @@ def run_upgrade(args: argparse.Namespace) -> int:
     with elsewhere(args, settings) as others, screen_of(args) as emit:
         from tmplbuild.engine.build import build
 
-        wish = {**choices(args), "out_of": args.source, "called": args.name, "elsewhere": others}
-        build(args.to, settings=settings, emit=emit, **wish)
+        wish = {**choices(args), "out_of": args.source, "called": args.name}
+        build(args.to, settings=settings, emit=emit, elsewhere=others, **wish)
     return 0

@@ -26,6 +26,7 @@ from tmplbuild.events import Emit, Note, RunDone, RunStarted
 if TYPE_CHECKING:
     from tmplbuild.changes.facts import Facts
     from tmplbuild.engine.chronicle import Chronicle
+    from tmplbuild.engine.elsewhere import Elsewhere
     from tmplbuild.engine.execute import Done
     from tmplbuild.recipes import LoadedRecipe
 
@@ -40,27 +41,35 @@ class Result:
 
 
 def build(
-    name: str, *, settings: Settings, emit: Emit, loaded: LoadedRecipe | None = None, **wish: Any
+    name: str,
+    *,
+    settings: Settings,
+    emit: Emit,
+    loaded: LoadedRecipe | None = None,
+    elsewhere: Elsewhere | None = None,
+    **wish: Any,
 ) -> Result:
     """Build a template or bring it up to date.
 
     Parameters:
         name: the recipe's name, or the path of its file.
         loaded: the recipe, if it has been read already.
+        elsewhere: the machines that make the layers where this one is not to.
         wish: see `tmplbuild.engine.world.Wish`.
 
     Raises the error of whatever failed; the template in the cache is then as it was before.
     """
     start = time.monotonic()
     asked = Wish(**wish)
-    world = open_world(name, asked, settings, emit, loaded=loaded)
+    made_there = elsewhere.has if elsewhere is not None else None
+    world = open_world(name, asked, settings, emit, loaded=loaded, made_there=made_there)
     with template_lock(settings.state_dir, world.template):
-        if asked.elsewhere is None:
+        if elsewhere is None:
             world.core.gc()  # needs root, and says so before anything is made in a user's directories
         prepare_directory(settings.template_cache)
         chronicle = functools.cache(lambda: _chronicle(world, start))  # not for a run that does nothing
         try:
-            return _build(world, asked, chronicle, start)
+            return _build(world, asked, elsewhere, chronicle, start)
         except BaseException as error:
             chronicle().failed(error)
             raise
@@ -72,7 +81,9 @@ def _chronicle(world: World, start: float) -> Chronicle:
     return Chronicle(world, start)
 
 
-def _build(world: World, asked: Wish, chronicle: Callable[[], Chronicle], start: float) -> Result:
+def _build(
+    world: World, asked: Wish, elsewhere: Elsewhere | None, chronicle: Callable[[], Chronicle], start: float
+) -> Result:
     """What `build` does under the template's lock."""
     with failure.remembered(world.store, world.template, "resolve"):
         resolved = resolve(world, asked)
@@ -84,12 +95,12 @@ def _build(world: World, asked: Wish, chronicle: Callable[[], Chronicle], start:
         return _unchanged(world, resolved, last, start)
     book = chronicle()
     book.why = resolved.reason
-    if asked.elsewhere is None:
+    if elsewhere is None:
         with failure.remembered(world.store, world.template, "room"):
             foresee(wanted(world.settings, world.cache, resolved.pins, plan, last))
         prepare_host(world)
     world.emit(RunStarted(world.template, tuple(row.step.name for row in plan.steps)))
-    resolved, plan, done = _make(world, asked, resolved, plan, book)
+    resolved, plan, done = _make(world, asked, elsewhere, resolved, plan, book)
     with failure.remembered(world.store, world.template, "deliver"):
         record = _published(world, resolved, plan, done, book)
     world.store.forget_failed(world.template)
@@ -139,7 +150,12 @@ def _unchanged(world: World, resolved: Resolved, last: dict[str, Any], start: fl
 
 
 def _make(
-    world: World, asked: Wish, resolved: Resolved, plan: Plan, book: Chronicle
+    world: World,
+    asked: Wish,
+    elsewhere: Elsewhere | None,
+    resolved: Resolved,
+    plan: Plan,
+    book: Chronicle,
 ) -> tuple[Resolved, Plan, list[Done]]:
     """Run the plan; when it fails because the archives moved under it, once more with their new state.
 
@@ -156,8 +172,8 @@ def _make(
                 if facts.packages:
                     book.look_ahead(resolved.pins, keys, facts)
 
-        if asked.elsewhere is not None:
-            return asked.elsewhere.make(world, resolved, plan, book, look_ahead)
+        if elsewhere is not None:
+            return elsewhere.make(world, resolved, plan, book, look_ahead)
         from tmplbuild.engine.actions import shop_of
         from tmplbuild.engine.execute import execute
 

@@ -6,16 +6,14 @@ Resolving, planning and publishing stay here; only what `execute` does is done e
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
+from tmplbuild.config import Settings
+from tmplbuild.engine.execute import Done
 from tmplbuild.engine.plan import Plan
+from tmplbuild.engine.workers import Ended, Job
+from tmplbuild.engine.world import Resolved, Wish, World
 from tmplbuild.events import Emit
-
-if TYPE_CHECKING:
-    from tmplbuild.config import Settings
-    from tmplbuild.engine.execute import Done
-    from tmplbuild.engine.workers import Ended, Job
-    from tmplbuild.engine.world import Resolved, Wish, World
 
 
 class Crew(Protocol):

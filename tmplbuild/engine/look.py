@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import partial
@@ -99,17 +99,25 @@ def _expect(pattern: str, entries: Sequence[recipes.Entry], where: str) -> None:
         raise UsageError(f'no recipe matches "{pattern}"', where=where, hint=near)
 
 
-def look(settings: Settings, names: Sequence[str], wish: Wish, arches: Sequence[str] = ()) -> list[Seen]:
+def look(
+    settings: Settings,
+    names: Sequence[str],
+    wish: Wish,
+    arches: Sequence[str] = (),
+    made_there: Callable[[str], bool] | None = None,
+) -> list[Seen]:
     """What a build of each of these recipes would do now. Archives that several have in common are
     asked once. Nothing is built, and nothing raised for a single recipe.
 
     Parameters:
         arches: each recipe for each of them that it has, instead of the wish's.
+        made_there: see `tmplbuild.engine.world.World`.
     """
     shared = Shared()
     pairs = [(name, arch) for name in names for arch in arches or (wish.arch,)]
     every = [
-        _opened(settings, name, replace(wish, arch=arch), several=len(arches) > 1) for name, arch in pairs
+        _opened(settings, name, replace(wish, arch=arch), made_there, several=len(arches) > 1)
+        for name, arch in pairs
     ]
     seen = list({(one.name, one.template): one for one in every}.values())  # amd64 and x86_64 are one
     taken: dict[str, str] = {}
@@ -131,13 +139,20 @@ def look(settings: Settings, names: Sequence[str], wish: Wish, arches: Sequence[
     return seen
 
 
-def _opened(settings: Settings, name: str, wish: Wish, *, several: bool = False) -> Seen:
+def _opened(
+    settings: Settings,
+    name: str,
+    wish: Wish,
+    made_there: Callable[[str], bool] | None,
+    *,
+    several: bool,
+) -> Seen:
     seen = Seen(name, f"{name}-{wish.arch}" if several else name, arch=wish.arch)
     loaded = None
     try:
         loaded = recipes.load(name, arch=wish.arch, roots=recipes.recipe_roots(settings.recipes))
         seen.template = loaded.recipe.image.name
-        seen.world = world = open_world(name, wish, settings, silent, loaded=loaded)
+        seen.world = world = open_world(name, wish, settings, silent, loaded=loaded, made_there=made_there)
     except TmplbuildError as error:
         if loaded is None and several and isinstance(error, UsageError):
             seen.skip = f"{error.what}: {error.hint}"

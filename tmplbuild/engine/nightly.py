@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tmplbuild import __version__
 from tmplbuild.config import Settings, as_environment
@@ -27,6 +27,9 @@ from tmplbuild.errors import HostError, StageError, TmplbuildError
 from tmplbuild.events import Emit, NightDone, NightStarted, Note, TemplateDone
 from tmplbuild.ui.errors import error_object
 
+if TYPE_CHECKING:
+    from tmplbuild.engine.elsewhere import Elsewhere
+
 Row = dict[str, Any]
 Report = dict[str, Any]
 
@@ -40,6 +43,7 @@ def run(
     emit: Emit,
     enabled_only: bool,
     wish: Wish,
+    elsewhere: Elsewhere | None = None,
     arches: Sequence[str] = (),
     nice: bool = True,
 ) -> Report:
@@ -48,6 +52,7 @@ def run(
     Parameters:
         patterns, enabled_only: which: see `tmplbuild.engine.look.select`.
         wish: for all of them.
+        elsewhere: the machines that make the layers where this one is not to.
         arches: each template for each of them that its recipe has.
         nice: let other work of this machine go first, as the settings' [nightly] says.
 
@@ -56,7 +61,7 @@ def run(
     """
     began, start = time.time(), time.monotonic()
     names = select(settings, patterns, enabled_only=enabled_only)
-    seen = look(settings, names, wish, arches)
+    seen = look(settings, names, wish, arches, elsewhere.has if elsewhere is not None else None)
     by_template = {one.template: one for one in seen if one.error is None and not one.skip}
     todo = [one for one in by_template.values() if not one.current]
     emit(NightStarted(tuple(one.template for one in todo)))
@@ -85,8 +90,10 @@ def run(
     if todo:
         if nice:
             _give_way(settings, emit)
-        crew = wish.elsewhere.crew(settings, wish, emit) if wish.elsewhere else _workers(settings, emit)
-        crew.run([_job(one, wish) for one in _in_order(settings, todo, wish)], ended)
+        crew = elsewhere.crew(settings, wish, emit) if elsewhere is not None else _workers(settings, emit)
+        crew.run(
+            [_job(one, wish) for one in _in_order(settings, todo, overdue_first=elsewhere is not None)], ended
+        )
     return _report(began, time.monotonic() - start, [rows[id(one)] for one in seen])
 
 
@@ -135,13 +142,13 @@ def _at_once(jobs: int) -> int:
     return 2 * jobs if jobs > 1 else 1
 
 
-def _in_order(settings: Settings, todo: Sequence[Seen], wish: Wish) -> list[Seen]:
+def _in_order(settings: Settings, todo: Sequence[Seen], *, overdue_first: bool) -> list[Seen]:
     """The longest first, so that none is left for the end; by a fleet, which has many at once, what is
     overdue before those."""
 
     def first(one: Seen) -> float:
         assert one.plan is not None
-        if wish.elsewhere is None:
+        if not overdue_first:
             return len(one.plan.todo)
         days = settings.nightly.stale_after_days
         return urgency(one.plan, one.last, now=time.time(), stale_after_days=days)

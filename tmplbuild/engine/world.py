@@ -30,7 +30,6 @@ from tmplbuild.events import Detail, Emit, Note, Progress
 if TYPE_CHECKING:
     from tmplbuild.archives.gateway import Gateway
     from tmplbuild.core import Core
-    from tmplbuild.engine.elsewhere import Elsewhere
     from tmplbuild.engine.source import Source
 
 
@@ -40,8 +39,7 @@ class Wish:
 
     `seen` is for a run that another one started: the archives' state as it was read a moment ago is
     taken, and packages are fetched all the same. `out_of` is the recipe of an earlier release whose
-    template this one is to be made out of, and `called` what the template is then called. `elsewhere` are the
-    machines that make the layers where this one is not to.
+    template this one is to be made out of, and `called` what the template is then called.
     """
 
     arch: str | None = None
@@ -53,12 +51,15 @@ class Wish:
     boot_test: bool = True
     out_of: str | None = None
     called: str | None = None
-    elsewhere: Elsewhere | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """All that is known before anything is built."""
+    """All that is known before anything is built.
+
+    `made_there` tells whether other machines, which make the layers where this one is not to, have the layer
+    of a key (tmplbuild.engine.elsewhere); None where this one makes them.
+    """
 
     loaded: recipes.LoadedRecipe
     settings: Settings
@@ -68,6 +69,7 @@ class World:
     mirrors: Mapping[str, Sequence[str]]
     fetcher: Fetcher
     emit: Emit
+    made_there: Callable[[str], bool] | None = None
 
     @property
     def core(self) -> Core:
@@ -88,6 +90,10 @@ class World:
     def template(self) -> str:
         """The template's name without suffix (debian-12-x86_64)."""
         return self.loaded.recipe.image.name
+
+    def has(self, key: str) -> bool:
+        """Whether the layer of a key is there, wherever layers are made."""
+        return self.store.get(key) is not None if self.made_there is None else self.made_there(key)
 
     def record(self) -> dict[str, Any] | None:
         """The record of the last good build."""
@@ -112,11 +118,13 @@ def open_world(
     emit: Emit,
     *,
     loaded: recipes.LoadedRecipe | None = None,
+    made_there: Callable[[str], bool] | None = None,
 ) -> World:
     """Load the recipe and open the store, the caches and the core. No network yet.
 
     Parameters:
         loaded: the recipe, if it has been read already.
+        made_there: see `World`.
 
     Raises UsageError, RecipeError, StoreError.
     """
@@ -127,7 +135,7 @@ def open_world(
         loaded = recipes.as_upgrade(loaded, earlier, wish.called)
     loaded = recipes.without_release_steps(loaded)
     # an emulated init does not come up: QEMU's user mode has no namespaces of its own, among others
-    foreign = wish.elsewhere is None and is_foreign(loaded.ve_arch)  # a fleet has machines of each kind
+    foreign = made_there is None and is_foreign(loaded.ve_arch)  # a fleet has machines of each kind
     if not wish.boot_test or foreign:
         loaded = recipes.without_boot_test(loaded)
     if faults := [finding for finding in recipes.lint(loaded) if finding.level == "error"]:
@@ -136,10 +144,17 @@ def open_world(
     stages = names_of(loaded.recipe)
     if wish.rerun_from is not None and wish.rerun_from not in stages:
         raise no_stage(wish.rerun_from, "--from", stages)
-    return world_of(loaded, settings, emit, offline=wish.offline)
+    return world_of(loaded, settings, emit, offline=wish.offline, made_there=made_there)
 
 
-def world_of(loaded: recipes.LoadedRecipe, settings: Settings, emit: Emit, *, offline: bool = False) -> World:
+def world_of(
+    loaded: recipes.LoadedRecipe,
+    settings: Settings,
+    emit: Emit,
+    *,
+    offline: bool = False,
+    made_there: Callable[[str], bool] | None = None,
+) -> World:
     """The world of a recipe that has been read, and of this machine's settings. Raises StoreError."""
     addresses = {
         **mirrors.table(loaded.recipe.archives, settings.mirror),
@@ -160,6 +175,7 @@ def world_of(loaded: recipes.LoadedRecipe, settings: Settings, emit: Emit, *, of
             logins=logins(loaded.recipe.archives, addresses, loaded.find),
         ),
         emit=emit,
+        made_there=made_there,
     )
 
 
@@ -329,13 +345,12 @@ def _closure(world: World, pool: Any, wishes: Wishes) -> Closure:
 
 def plan_of(world: World, resolved: Resolved, wish: Wish) -> Plan:
     """What a build would do now, with reasons."""
-    has = wish.elsewhere.has if wish.elsewhere else lambda key: world.store.get(key) is not None
     return make_plan(
         world.template,
         steps(world.loaded.recipe, world.loaded.digests, resolved.pins, emulated=world.is_foreign),
         resolved.pins,
         pins_reason=resolved.reason,
-        has=has,
+        has=world.has,
         last=world.record(),
         failed=world.store.read_record(world.template, "failed"),
         rerun_from=wish.rerun_from,

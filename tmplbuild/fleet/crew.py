@@ -10,6 +10,7 @@ from typing import Any
 
 from tmplbuild.config import Settings
 from tmplbuild.engine.build import build
+from tmplbuild.engine.elsewhere import Elsewhere
 from tmplbuild.engine.workers import Ended, Job
 from tmplbuild.engine.world import Wish
 from tmplbuild.errors import TmplbuildError
@@ -22,6 +23,7 @@ class FleetCrew:
     """Runs jobs in their order.
 
     Parameters:
+        elsewhere: the fleet.
         at_once: templates under way at once; the fleet's own queue need not hold the whole night.
         common: is told the keys of the layers that more than one of the jobs makes.
         stop: calls off what is under way, when the run is interrupted.
@@ -33,6 +35,7 @@ class FleetCrew:
         asked: Wish,
         emit: Emit,
         *,
+        elsewhere: Elsewhere,
         at_once: int,
         common: Callable[[set[str]], None],
         stop: Callable[[], None],
@@ -40,6 +43,7 @@ class FleetCrew:
         self._settings = settings
         self._asked = replace(asked, seen=not asked.offline)
         self._emit = emit
+        self._elsewhere = elsewhere
         self._at_once = at_once
         self._common = common
         self._stop = stop
@@ -67,7 +71,7 @@ class FleetCrew:
         wish: dict[str, Any] = {one.name: getattr(self._asked, one.name) for one in fields(self._asked)}
         wish["arch"] = job.arch
         try:
-            result = build(job.recipe, settings=self._settings, emit=heard, **wish)
+            result = build(job.recipe, settings=self._settings, emit=heard, elsewhere=self._elsewhere, **wish)
         except TmplbuildError as error:
             return Ended(job.template, time.monotonic() - start, error=error_object(error))
         except Exception as error:  # noqa: BLE001  # a row of the report, not the end of the run

@@ -117,7 +117,13 @@ class Fleet:
         emit(Note(f"Dask's own page: {self.grid.dashboard}"))
         jobs = sum(one.jobs for one in self.grid.members() if one.version == identity())
         return FleetCrew(
-            settings, asked, emit, at_once=at_once(jobs), common=self.common.update, stop=self.stop
+            settings,
+            asked,
+            emit,
+            elsewhere=self,
+            at_once=at_once(jobs),
+            common=self.common.update,
+            stop=self.stop,
         )
 
     def stop(self) -> None:
