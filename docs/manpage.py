@@ -13,8 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tmplbuild import __version__
+from tmplbuild.cli.grammar import build_parser, exit_codes
 from tmplbuild.cli.options import GENERAL
-from tmplbuild.cli.parser import build_parser, exit_codes, leaves
+from tmplbuild.cli.parser import leaves
 
 TEXT = Path(__file__).with_name("manpage.txt")
 

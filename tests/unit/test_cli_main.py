@@ -17,7 +17,8 @@ import pytest
 
 from tmplbuild import __version__, cli, errors
 from tmplbuild.cli import about
-from tmplbuild.cli.parser import build_parser, exit_codes, first_verb, leaves, verbs
+from tmplbuild.cli.grammar import build_parser, exit_codes, first_verb
+from tmplbuild.cli.parser import leaves, verbs
 
 Verb = Callable[[argparse.Namespace], int]
 

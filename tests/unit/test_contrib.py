@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tmplbuild.cli.parser import build_parser
+from tmplbuild.cli.grammar import build_parser
 
 CONTRIB = Path(__file__).resolve().parents[2] / "contrib"
 

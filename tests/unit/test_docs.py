@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from tmplbuild import events
-from tmplbuild.cli.parser import build_parser, leaves
+from tmplbuild.cli.grammar import build_parser
+from tmplbuild.cli.parser import leaves
 from tmplbuild.ui.jsonlines import event_object
 
 ROOT = Path(__file__).resolve().parents[2]

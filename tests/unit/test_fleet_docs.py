@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from tmplbuild import secrets
-from tmplbuild.cli.parser import build_parser
+from tmplbuild.cli.grammar import build_parser
 from tmplbuild.config import load_settings
 from tmplbuild.fleet.graph import needs_of
 from tmplbuild.fleet.lacks import lacking, nobody_has

@@ -77,6 +77,6 @@ def _tolerant_streams() -> None:
 
 
 def _parse(words: list[str]) -> argparse.Namespace:
-    from tmplbuild.cli.parser import build_parser, first_verb
+    from tmplbuild.cli.grammar import build_parser, first_verb
 
     return build_parser(first_verb(words)).parse_args(words)

@@ -7,7 +7,8 @@ import json
 import platform
 
 from tmplbuild import __version__
-from tmplbuild.cli.options import Verbs, refuse_json
+from tmplbuild.cli.options import refuse_json
+from tmplbuild.cli.parser import Verbs
 
 
 def add(verbs: Verbs) -> None:
@@ -33,7 +34,8 @@ def run_completion(args: argparse.Namespace) -> int:
     refuse_json(args)
     import shtab
 
-    from tmplbuild.cli.parser import build_parser, leaves
+    from tmplbuild.cli.grammar import build_parser
+    from tmplbuild.cli.parser import leaves
 
     parser = build_parser()
     for _, verb in leaves(parser):

@@ -7,7 +7,8 @@ import json
 from typing import Any
 
 from tmplbuild.cli.fleet import add_fleet, elsewhere
-from tmplbuild.cli.options import Verbs, add_arch, add_mirror, screen_of, settings_of
+from tmplbuild.cli.options import add_arch, add_mirror, screen_of, settings_of
+from tmplbuild.cli.parser import Verbs
 from tmplbuild.events import silent
 
 

@@ -7,7 +7,8 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
-from tmplbuild.cli.options import Verbs, screen_of, settings_of
+from tmplbuild.cli.options import screen_of, settings_of
+from tmplbuild.cli.parser import Verbs
 
 if TYPE_CHECKING:
     from tmplbuild.engine.keeping import Kept

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tmplbuild.cli.options import Verbs
+from tmplbuild.cli.parser import Verbs
 from tmplbuild.errors import UsageError
 
 if TYPE_CHECKING:

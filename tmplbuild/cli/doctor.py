@@ -11,7 +11,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tmplbuild.cli.options import Verbs, settings_of
+from tmplbuild.cli.options import settings_of
+from tmplbuild.cli.parser import Verbs
 from tmplbuild.errors import HostError
 
 if TYPE_CHECKING:

@@ -6,7 +6,8 @@ import argparse
 import json
 from pathlib import Path
 
-from tmplbuild.cli.options import Verbs, screen_of, settings_of
+from tmplbuild.cli.options import screen_of, settings_of
+from tmplbuild.cli.parser import Verbs
 from tmplbuild.cli.verify import add_key, key_of
 
 

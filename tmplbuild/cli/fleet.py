@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from tmplbuild.cli.options import Verbs, settings_of
+from tmplbuild.cli.options import settings_of
+from tmplbuild.cli.parser import Verbs
 from tmplbuild.errors import UsageError
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from tmplbuild.cli.options import Verbs, add_arch, settings_of
+from tmplbuild.cli.options import add_arch, settings_of
+from tmplbuild.cli.parser import Verbs
 from tmplbuild.errors import UsageError
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ import json
 import sys
 from pathlib import Path
 
-from tmplbuild.cli.options import Verbs, add_arch, settings_of
+from tmplbuild.cli.options import add_arch, settings_of
+from tmplbuild.cli.parser import Verbs
 from tmplbuild.errors import UsageError
 
 

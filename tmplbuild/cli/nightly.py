@@ -8,7 +8,8 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from tmplbuild.cli.fleet import add_fleet, elsewhere
-from tmplbuild.cli.options import Verbs, add_arch, add_mirror, settings_of
+from tmplbuild.cli.options import add_arch, add_mirror, settings_of
+from tmplbuild.cli.parser import Verbs
 
 if TYPE_CHECKING:
     from tmplbuild.config import Settings

@@ -5,19 +5,14 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from tmplbuild import __version__
 from tmplbuild.errors import UsageError
 
 if TYPE_CHECKING:
-    from tmplbuild.cli.parser import Parser
     from tmplbuild.config import Settings
     from tmplbuild.ui import Screen
-
-Verbs: TypeAlias = "argparse._SubParsersAction[Parser]"
-"""What a verb's module is handed to add its parsers to."""
-
 
 GENERAL = frozenset({"config", "recipes", "json", "verbose", "quiet", "color", "debug", "help", "version"})
 """The names of the options that may stand before and after the verb."""

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tmplbuild.cli.options import Verbs, screen_of, settings_of
+from tmplbuild.cli.options import screen_of, settings_of
+from tmplbuild.cli.parser import Verbs
 
 if TYPE_CHECKING:
     from tmplbuild.publish.delivery import Delivered

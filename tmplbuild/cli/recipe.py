@@ -8,7 +8,8 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from tmplbuild.cli import recipe_write
-from tmplbuild.cli.options import Verbs, add_arch, roots_of
+from tmplbuild.cli.options import add_arch, roots_of
+from tmplbuild.cli.parser import Verbs
 
 if TYPE_CHECKING:
     from tmplbuild.recipes import Difference

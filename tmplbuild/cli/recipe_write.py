@@ -7,7 +7,8 @@ import json
 import os
 from pathlib import Path
 
-from tmplbuild.cli.options import Verbs, roots_of, settings_of
+from tmplbuild.cli.options import roots_of, settings_of
+from tmplbuild.cli.parser import Verbs
 from tmplbuild.errors import HostError, UsageError
 
 

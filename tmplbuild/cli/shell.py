@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from tmplbuild.cli.options import Verbs, add_arch, refuse_json, settings_of
+from tmplbuild.cli.options import add_arch, refuse_json, settings_of
+from tmplbuild.cli.parser import Verbs
 
 
 def add(verbs: Verbs) -> None:

@@ -9,7 +9,8 @@ import time
 from typing import TYPE_CHECKING
 
 from tmplbuild.cli.fleet import add_tls, show_fleet
-from tmplbuild.cli.options import Verbs, add_arch, add_mirror, settings_of
+from tmplbuild.cli.options import add_arch, add_mirror, settings_of
+from tmplbuild.cli.parser import Verbs
 
 if TYPE_CHECKING:
     from tmplbuild.engine.look import Seen

@@ -6,7 +6,8 @@ import argparse
 
 from tmplbuild.cli.build import add_build_options, choices
 from tmplbuild.cli.fleet import add_fleet, elsewhere
-from tmplbuild.cli.options import Verbs, screen_of, settings_of
+from tmplbuild.cli.options import screen_of, settings_of
+from tmplbuild.cli.parser import Verbs
 
 
 def add(verbs: Verbs) -> None:

@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tmplbuild.cli.options import Verbs, screen_of, settings_of
+from tmplbuild.cli.options import screen_of, settings_of
+from tmplbuild.cli.parser import Verbs
 from tmplbuild.errors import UsageError
 
 if TYPE_CHECKING:

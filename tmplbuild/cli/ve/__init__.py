@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tmplbuild.cli.options import Verbs
+from tmplbuild.cli.parser import Verbs
 from tmplbuild.cli.ve import change, dist, inside, life, show, top
 from tmplbuild.cli.ve.openvz import on_openvz_by_vzctl
 

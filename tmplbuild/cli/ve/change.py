@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from tmplbuild.cli.options import Verbs
+from tmplbuild.cli.parser import Verbs
 from tmplbuild.cli.ve.common import add_ve, manager_of, say
 from tmplbuild.errors import UsageError
 

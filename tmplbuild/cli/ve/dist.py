@@ -6,7 +6,8 @@ import argparse
 import dataclasses
 import json
 
-from tmplbuild.cli.options import Verbs, settings_of
+from tmplbuild.cli.options import settings_of
+from tmplbuild.cli.parser import Verbs
 from tmplbuild.cli.ve.common import say
 
 

@@ -12,7 +12,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from tmplbuild.cli.options import Verbs, refuse_json
+from tmplbuild.cli.options import refuse_json
+from tmplbuild.cli.parser import Verbs
 from tmplbuild.cli.ve.common import add_ve, manager_of
 from tmplbuild.errors import UsageError
 

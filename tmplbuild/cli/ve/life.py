@@ -7,7 +7,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tmplbuild.cli.options import Verbs, completed
+from tmplbuild.cli.options import completed
+from tmplbuild.cli.parser import Verbs
 from tmplbuild.cli.ve.change import add_settings, request_of
 from tmplbuild.cli.ve.common import TEMPLATES, add_ve, manager_of, say
 from tmplbuild.errors import TmplbuildError, UsageError

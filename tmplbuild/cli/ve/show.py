@@ -8,7 +8,8 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from tmplbuild.cli.options import Verbs, settings_of
+from tmplbuild.cli.options import settings_of
+from tmplbuild.cli.parser import Verbs
 from tmplbuild.cli.ve.common import add_ve, manager_of
 from tmplbuild.errors import UsageError
 

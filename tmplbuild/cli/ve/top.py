@@ -9,7 +9,8 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from tmplbuild.cli.options import Verbs, completed
+from tmplbuild.cli.options import completed
+from tmplbuild.cli.parser import Verbs
 from tmplbuild.cli.ve.common import VES, manager_of
 from tmplbuild.errors import UsageError
 
