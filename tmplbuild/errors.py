@@ -130,3 +130,10 @@ class ResolveError(TmplbuildError):
 
 INTERRUPTED = 130
 """Exit status after Ctrl-C or SIGTERM (128 + SIGINT, as shells have it)."""
+
+
+def bug(error: BaseException, where: str, hint: str = "") -> TmplbuildError:
+    """What nobody foresaw, as an error that is told as all others are."""
+    return TmplbuildError(
+        "this is a bug in tmplbuild", where=where, why=f"{type(error).__name__}: {error}", hint=hint
+    )

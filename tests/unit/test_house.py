@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -171,6 +172,39 @@ def test_only_the_fleet_needs_what_a_fleet_needs() -> None:
     code = "import sys, tmplbuild.engine.nightly, tmplbuild.cli.build; print(*sys.modules)"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert not {name.split(".")[0] for name in out.split()} & CLUSTER
+
+
+def dotted_name(path: Path) -> str:
+    words = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(words[:-1] if words[-1] == "__init__" else words)
+
+
+def modules_used(path: Path, ours: set[str]) -> set[str]:
+    """The modules of ours that one imports anywhere: at its top, within functions, for its types alone."""
+    used: set[str] = set()
+    package = ["tmplbuild", *path.relative_to(PACKAGE).parts[:-1]]
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Import):
+            used |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            whole = {f"{module}.{alias.name}" for alias in node.names}
+            used |= whole & ours | ({module} if whole - ours else set())
+    return used & ours - {dotted_name(path)}
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    """None at all: what two modules need of each other belongs into one of them, or into a third below both.
+
+    What is loaded by a name out of a table (verbs, package managers, makers of trees) is no import.
+    """
+    ours = {dotted_name(path) for path in modules()}
+    graph = {dotted_name(path): modules_used(path, ours) for path in modules()}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(" is imported by ".join(error.args[1]))
 
 
 def test_processes_are_started_through_one_door() -> None:

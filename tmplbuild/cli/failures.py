@@ -12,7 +12,7 @@ import traceback
 from typing import TextIO
 
 from tmplbuild import __version__
-from tmplbuild.errors import INTERRUPTED, StoreError, TmplbuildError
+from tmplbuild.errors import INTERRUPTED, StoreError, TmplbuildError, bug
 from tmplbuild.ui.errors import error_lines, error_object, interrupted_object
 from tmplbuild.ui.jsonlines import JsonLines
 from tmplbuild.ui.style import Ink, wants_colour
@@ -59,12 +59,7 @@ def _bug(error: Exception) -> TmplbuildError:
         hint = f"please report it with the file {path}"
     except OSError:
         hint = "please report it with the output of the same command with --debug"
-    return TmplbuildError(
-        "this is a bug in tmplbuild",
-        where=f"{frame.filename}:{frame.lineno}",
-        why=f"{type(error).__name__}: {error}",
-        hint=hint,
-    )
+    return bug(error, f"{frame.filename}:{frame.lineno}", hint)
 
 
 def _say(found: dict[str, object], lines: list[str], args: argparse.Namespace) -> None:

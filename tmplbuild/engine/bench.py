@@ -17,6 +17,7 @@ from tmplbuild.core import VE, Core, Limits, Rootfs, Tree
 from tmplbuild.core.foreign import Emulator
 from tmplbuild.core.linux import make_apart
 from tmplbuild.core.memory import room
+from tmplbuild.core.model import Net
 from tmplbuild.core.untar import extract
 from tmplbuild.errors import StageError, TmplbuildError
 from tmplbuild.events import Command, Emit, Output, Progress
@@ -167,17 +168,7 @@ class Bench:
     def entered(self) -> Iterator[VeShell]:
         """See `Ctx.entered`."""
         with self._alone("entered()"):
-            ve = self.core.start(
-                self._veid("build"),
-                self.rootfs,
-                init=False,
-                net="none",
-                limits=self.limits,
-                hostname="localhost",
-                suppress_sync=True,
-                emulator=self.emulator,
-            )
-            with ve:
+            with self._without_init("none") as ve:
                 yield VeShell(ve, self._env(), self.emit, self.manager.progress)
 
     @contextmanager
@@ -206,21 +197,23 @@ class Bench:
             if quiet := tree.is_file("/usr/sbin/invoke-rc.d"):
                 debtree.begin(tree)
         with self._alone("live()"):
-            ve = self.core.start(
-                self._veid("build"),
-                self.rootfs,
-                init=False,
-                net="proxy",
-                limits=self.limits,
-                hostname="localhost",
-                suppress_sync=True,
-                emulator=self.emulator,
-            )
-            with ve, self._served(ve) as shell:
+            with self._without_init("proxy") as ve, self._served(ve) as shell:
                 yield shell
         if quiet:
             with self.tree() as tree:
                 debtree.end(tree)
+
+    def _without_init(self, net: Net) -> VE:
+        return self.core.start(
+            self._veid("build"),
+            self.rootfs,
+            init=False,
+            net=net,
+            limits=self.limits,
+            hostname="localhost",
+            suppress_sync=True,
+            emulator=self.emulator,
+        )
 
     @contextmanager
     def _served(self, ve: VE) -> Iterator[VeShell]:

@@ -15,7 +15,7 @@ from tmplbuild.engine.plan import Plan
 from tmplbuild.engine.record import Record, delivered
 from tmplbuild.engine.shared import Shared
 from tmplbuild.engine.world import Resolved, Wish, World, open_world, plan_of, resolve
-from tmplbuild.errors import RecipeError, StoreError, TmplbuildError, UsageError
+from tmplbuild.errors import RecipeError, StoreError, TmplbuildError, UsageError, bug
 from tmplbuild.events import silent
 from tmplbuild.tomlfile import did_you_mean
 
@@ -192,7 +192,6 @@ def _judged(seen: Seen, wish: Wish, shared: Shared) -> None:
         seen.error = error
         return
     except Exception as error:  # noqa: BLE001  # what goes wrong with one template must not take the others
-        what = "this is a bug in tmplbuild"
-        seen.error = TmplbuildError(what, where=seen.name, why=f"{type(error).__name__}: {error}")
+        seen.error = bug(error, seen.name)
         return
     seen.current = bool(seen.last and seen.plan.repeats(seen.last) and delivered(world, seen.last))

@@ -13,7 +13,7 @@ from tmplbuild.engine.build import build
 from tmplbuild.engine.elsewhere import Elsewhere
 from tmplbuild.engine.workers import Ended, Job
 from tmplbuild.engine.world import Wish
-from tmplbuild.errors import TmplbuildError
+from tmplbuild.errors import TmplbuildError, bug
 from tmplbuild.events import Emit, Event, RunDone, TemplateEvent
 from tmplbuild.fleet.graph import shared_of
 from tmplbuild.ui.errors import error_object
@@ -75,8 +75,5 @@ class FleetCrew:
         except TmplbuildError as error:
             return Ended(job.template, time.monotonic() - start, error=error_object(error))
         except Exception as error:  # noqa: BLE001  # a row of the report, not the end of the run
-            found = TmplbuildError(
-                "this is a bug in tmplbuild", where=job.template, why=f"{type(error).__name__}: {error}"
-            )
-            return Ended(job.template, time.monotonic() - start, error=error_object(found))
+            return Ended(job.template, time.monotonic() - start, error=error_object(bug(error, job.template)))
         return Ended(job.template, time.monotonic() - start, result.unchanged, dict(result.summary))
