@@ -302,7 +302,7 @@ def test_a_kill_at_any_moment_leaves_nothing_that_gc_does_not_find(office: Offic
     office.ok("create", "101", "--ostemplate", "debian-12-x86_64")
 
 
-def test_two_at_once_on_one_number(office: Office, tree: Path) -> None:
+def test_some_at_once_on_one_number(office: Office, tree: Path) -> None:
     pack(office.templates / "debian-12-x86_64.tar", tree)
 
     def start(*words: str) -> subprocess.Popen[bytes]:
@@ -312,6 +312,9 @@ def test_two_at_once_on_one_number(office: Office, tree: Path) -> None:
 
     many = [start("create", "101", "--ostemplate", "debian-12-x86_64") for _ in range(4)]
     assert sorted(process.wait() for process in many) == [0, 9, 9, 9]
+    named = [start("create", f"web{number}", "--ostemplate", "debian-12-x86_64") for number in range(3)]
+    assert [process.wait() for process in named] == [0, 0, 0]  # each has a number of its own
+    assert sorted(found.veid for found in office.manager.confs()) == ["101", "102", "103", "104"]
     many = [start("set", "101", "--hostname", f"h{number}", "--save") for number in range(4)]
     assert {process.wait() for process in many} <= {0, 9}
     name = office.manager.conf("101").get("HOSTNAME")

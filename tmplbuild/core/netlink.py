@@ -19,6 +19,7 @@ _NEWROUTE, _DELROUTE = 24, 25
 _NEWNEIGH, _DELNEIGH = 28, 29
 _ERROR, _DONE = 2, 3
 _REQUEST, _ACK, _EXCL, _CREATE, _DUMP = 1, 4, 0x200, 0x400, 0x300
+_TORN = 0x10  # NLM_F_DUMP_INTR
 
 _IFF_UP, _IFF_NOARP = 0x1, 0x80
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_LINKINFO, _IFLA_NET_NS_PID, _IFLA_GROUP = 1, 3, 18, 19, 27
@@ -28,6 +29,9 @@ _RTA_DST, _RTA_OIF = 1, 4
 _NDA_DST = 1
 _NTF_PROXY = 8
 _TABLE_MAIN, _PROTO_STATIC, _SCOPE_UNIVERSE, _SCOPE_LINK, _UNICAST = 254, 4, 0, 253, 1
+
+
+Rows = list[bytes]
 
 
 class Link:
@@ -129,7 +133,7 @@ class Link:
         """Send a request; the body of what it answers before its acknowledgement. Raises OSError."""
         self._send(kind, flags | _ACK, body)
         answer = b""
-        for what, found in self._replies():
+        for what, _flags, found in self._replies():
             if what == _ERROR:
                 code = -struct.unpack_from("=i", found)[0]
                 if code:
@@ -138,20 +142,26 @@ class Link:
             answer = found
         return answer
 
-    def _dump(self, kind: int, body: bytes) -> Iterator[bytes]:
-        self._send(kind, _DUMP, body)
-        for what, found in self._replies():
-            if what in (_DONE, _ERROR):
-                return
-            yield found
+    def _dump(self, kind: int, body: bytes) -> Rows:
+        """All rows of a table of the kernel's, as they were at one time: a change meanwhile may hide one."""
+        while True:
+            self._send(kind, _DUMP, body)
+            rows, torn = [], False
+            for what, flags, found in self._replies():
+                torn = torn or bool(flags & _TORN)
+                if what in (_DONE, _ERROR):
+                    break
+                rows.append(found)
+            if not torn:
+                return rows
 
-    def _replies(self) -> Iterator[tuple[int, bytes]]:
+    def _replies(self) -> Iterator[tuple[int, int, bytes]]:
         while True:
             data = self._socket.recv(1 << 16)
             while len(data) >= 16:
-                length, kind, _flags, serial, _pid = struct.unpack_from("=IHHII", data)
+                length, kind, flags, serial, _pid = struct.unpack_from("=IHHII", data)
                 if serial == self._serial:
-                    yield kind, data[16:length]
+                    yield kind, flags, data[16:length]
                 data = data[(length + 3) & ~3 :]
 
 
