@@ -8,7 +8,8 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,6 @@ from tests.workshop import Run, Workshop
 
 NET = "10.203.77"
 PORT = 8786
-SILENT_S = 8
-"""After so many seconds the scheduler takes a silent worker for lost."""
 
 
 def sh(*words: str) -> None:
@@ -51,6 +50,7 @@ class Worker:
             **env,
         }
         self.over = threading.Event()
+        self.lock = threading.Lock()  # held while it is started
         self.starts = 0
         self.begins = 0  # where the log of this start begins
         self.process: subprocess.Popen[bytes] | None = None
@@ -60,11 +60,14 @@ class Worker:
     def _keep(self) -> None:
         words = ["worker", self.yard.address, "--store", self.store, "--name", self.name, "--jobs", "1"]
         with (self.place / "log").open("ab") as log:
-            while not self.over.is_set():
+            while True:
                 argv = self.yard.inside(self.name, self.yard.shop.argv(*words, *self.yard.tls))
-                self.begins = log.tell()
-                self.process = subprocess.Popen(argv, env=self.env, stdout=log, stderr=log)
-                self.starts += 1
+                with self.lock:
+                    if self.over.is_set():
+                        return
+                    self.begins = log.tell()
+                    self.process = subprocess.Popen(argv, env=self.env, stdout=log, stderr=log)
+                    self.starts += 1
                 self.process.wait()
                 self.over.wait(0.5)
 
@@ -84,11 +87,20 @@ class Worker:
         return [part for kept in _children(self.process.pid) for part in _children(kept)]
 
     def halt(self) -> list[int]:
-        """Stop the clock for the parts of builds that run here. Returns their processes, for SIGCONT."""
+        """Stop the clock for the parts of builds that run here. Returns their processes, for `go_on`."""
         found = self._parts()
         for pid in found:
-            os.kill(pid, signal.SIGSTOP)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGSTOP)
         return found
+
+    def end(self) -> None:
+        """Stop it as systemd does, in the middle of what it does."""
+        assert self.process is not None
+        parts = self.halt()
+        self.process.terminate()
+        until(lambda: any(_is_told_to_stop(pid) for pid in parts), 120)
+        go_on(parts)
 
     def kill(self) -> None:
         """As a power cut does it."""
@@ -101,17 +113,20 @@ class Worker:
 
     def again(self, **env: str) -> None:
         """Stop it as systemd does, and have it started with other variables."""
-        assert self.process is not None
-        starts = self.starts
-        self.env |= env
-        self.process.terminate()
-        until(lambda: self.starts > starts, 60)
+        with self.lock:
+            assert self.process is not None
+            starts = self.starts
+            self.env = {**self.env, **env}
+            self.process.terminate()
+        until(lambda: self.starts > starts, 180)
 
     def stop(self) -> None:
-        self.over.set()
-        if self.process is not None:
-            self.process.terminate()
-        self.thread.join(30)
+        """End it for good."""
+        with self.lock:
+            self.over.set()
+            if self.process is not None:
+                self.process.terminate()
+        self.thread.join()
 
 
 class Yard:
@@ -120,11 +135,13 @@ class Yard:
     Parameters:
         place: a directory for what the machines write.
         shop: the workshop of the machine that gives the orders.
+        silent_s: after so many seconds the scheduler takes a silent worker for lost; on a busy machine one is
+            silent for some seconds at times.
     """
 
-    def __init__(self, place: Path, shop: Workshop) -> None:
+    def __init__(self, place: Path, shop: Workshop, *, silent_s: int = 120) -> None:
         place.mkdir()
-        self.place, self.shop = place, shop
+        self.place, self.shop, self.silent_s = place, shop, silent_s
         self.store = str(place / "store")
         self.tls = certificates(place / "tls")
         self.address = f"tls://{NET}.1:{PORT}"
@@ -148,7 +165,7 @@ class Yard:
 
     def _scheduler(self) -> subprocess.Popen[str]:
         argv = self.shop.argv("scheduler", "--listen", self.address, "--dashboard", "127.0.0.1:0", "--json")
-        env = {**self.shop.env, "DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": f"{SILENT_S}s"}
+        env = {**self.shop.env, "DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": f"{self.silent_s}s"}
         process = subprocess.Popen(
             self.inside("hub", [*argv, *self.tls]), env=env, stdout=subprocess.PIPE, text=True
         )
@@ -183,7 +200,7 @@ class Yard:
     def ready(self) -> None:
         """Wait until the scheduler knows all workers."""
         for worker in self.workers:
-            until(worker.is_ready, 120)
+            until(worker.is_ready, 180)
 
     def run(self, *words: str, heard: Callable[[dict[str, Any]], None] = lambda event: None) -> Run:
         """Give orders; `heard` sees each event as it comes."""
@@ -226,6 +243,22 @@ def _children(pid: int) -> list[int]:
         return [int(child) for task in tasks for child in (task / "children").read_text().split()]
     except OSError:
         return []
+
+
+def _is_told_to_stop(pid: int) -> bool:
+    """Whether a process that is halted has a SIGTERM to come."""
+    try:
+        rows = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    except OSError:
+        return False
+    return bool((int(rows["SigPnd"], 16) | int(rows["ShdPnd"], 16)) & 1 << signal.SIGTERM - 1)
+
+
+def go_on(pids: Iterable[int]) -> None:
+    """Let the clock run again."""
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
 
 
 def until(true: Callable[[], bool], within_s: float) -> None:

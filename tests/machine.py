@@ -102,7 +102,7 @@ class Machine:
 
     def systemctl(self, *words: str) -> str:
         """What its systemctl prints."""
-        until(lambda: self.init != 0, 60)
+        until(lambda: self.init != 0, 180)
         argv = ["nsenter", "-t", str(self.init), "-a", "systemctl", *words]
         return subprocess.run(argv, capture_output=True, text=True, check=False).stdout.strip()
 
@@ -117,7 +117,7 @@ class Machine:
         if self.init:
             os.kill(self.init, signal.SIGRTMIN + 3)
         try:
-            self.process.wait(60)
+            self.process.wait(180)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()

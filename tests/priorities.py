@@ -30,14 +30,15 @@ class Standing(NamedTuple):
 @contextmanager
 def watched(word: str) -> Iterator[dict[int, Standing]]:
     """What the children of this process that have `word` in their command line have started meanwhile, by
-    number: processes that lived for a moment only may be missing."""
+    number: processes that lived for a moment only, or that only forked, may be missing."""
     found: dict[int, Standing] = {}
     over = threading.Event()
 
     def watch() -> None:
         while not over.wait(_LOOK_S):
-            for pid in _below(word):
-                if (one := _standing(pid)) is not None:
+            for pid, parent in _below(word).items():
+                one = _standing(pid)
+                if one is not None and _words(pid) != _words(parent):  # else it is just becoming another one
                     found[pid] = one
 
     thread = threading.Thread(target=watch)
@@ -49,24 +50,26 @@ def watched(word: str) -> Iterator[dict[int, Standing]]:
         thread.join()
 
 
-def _below(word: str) -> set[int]:
+def _below(word: str) -> dict[int, int]:
+    """Who descends from them, each with its parent."""
     parents: dict[int, int] = {}
     for entry in Path("/proc").glob("[0-9]*"):
         if (fields := _stat(int(entry.name))) is not None:
             parents[int(entry.name)] = int(fields[1][1])
-    found = {pid for pid, parent in parents.items() if parent == os.getpid() and _says(pid, word)}
-    result: set[int] = set()
+    found = {pid for pid, parent in parents.items() if parent == os.getpid() and word in _words(pid)}
+    result: dict[int, int] = {}
     while found:
-        found = {pid for pid, parent in parents.items() if parent in found}
-        result |= found
+        next_ones = {pid: parent for pid, parent in parents.items() if parent in found}
+        result |= next_ones
+        found = set(next_ones)
     return result
 
 
-def _says(pid: int, word: str) -> bool:
+def _words(pid: int) -> list[str]:
     try:
-        return word.encode() in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        return Path(f"/proc/{pid}/cmdline").read_bytes().decode("utf-8", "replace").split("\0")
     except OSError:
-        return False
+        return []
 
 
 def _stat(pid: int) -> tuple[str, list[str]] | None:

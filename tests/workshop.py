@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -105,24 +106,25 @@ class Workshop:
     def heard(self, *words: str, heard: Callable[[dict[str, Any]], None], wrap: tuple[str, ...] = ()) -> Run:
         """Run the tool with --json to its end, in a session of its own, as `running`; `heard` sees each event
         as it comes."""
-        self.running = process = subprocess.Popen(
-            [*wrap, *self.argv(*words, "--json")],
-            env=self.env,
-            cwd=self.place,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-        assert process.stdout is not None
-        assert process.stderr is not None
-        events = []
-        for line in process.stdout:
-            events.append(json.loads(line))
-            heard(events[-1])
-        err = process.stderr.read()
-        return Run(process.wait(), "", err, events)
+        with tempfile.TemporaryFile("w+", errors="replace") as errors:  # a pipe that nobody reads may fill
+            self.running = process = subprocess.Popen(
+                [*wrap, *self.argv(*words, "--json")],
+                env=self.env,
+                cwd=self.place,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                start_new_session=True,
+            )
+            assert process.stdout is not None
+            events = []
+            for line in process.stdout:
+                events.append(json.loads(line))
+                heard(events[-1])
+            status = process.wait()
+            errors.seek(0)
+            return Run(status, "", errors.read(), events)
 
     def build(self, name: str, *words: str, ok: bool = True, **options: Any) -> Run:
         """`build NAME --json`; the run must succeed unless `ok` is false."""
