@@ -186,7 +186,9 @@ def test_what_is_old_and_not_needed_goes_with_its_blobs(shared: SharedStore) -> 
         shared.write_json(f"layers/{key * 64}.json", {"sha256": blob})
     broken = Path(shared.address) / "blobs" / old[:2] / f".{old}.0123456789ab"  # who wrote it was killed
     under_way = broken.with_name(f".{old}.ba9876543210")
-    for path in (broken, under_way):
+    entry = Path(shared.address) / "artifacts" / "k" / f".{old}.json.0123456789ab"
+    entry.parent.mkdir(parents=True)
+    for path in (broken, under_way, entry):
         path.touch()
     then = time.time() - 10 * 86400
     for path in Path(shared.address).rglob("*"):
@@ -196,7 +198,7 @@ def test_what_is_old_and_not_needed_goes_with_its_blobs(shared: SharedStore) -> 
     assert shared.has(old)
     assert prune(shared, max_age_s=5 * 86400, needed={"c" * 32}) == would
     assert [shared.has(one) for one in (old, young, needed, lost)] == [False, True, True, False]
-    assert [path.exists() for path in (broken, under_way)] == [False, True]
+    assert [path.exists() for path in (broken, under_way, entry)] == [False, True, False]
     assert shared.names("layers") == [f"{'b' * 64}.json", f"{'c' * 64}.json"]
     assert prune(shared, max_age_s=5 * 86400, needed={"c" * 32}) == []
 

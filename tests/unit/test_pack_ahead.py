@@ -118,3 +118,26 @@ def test_who_is_waited_for_gets_the_processor_back(tree: Path, tmp_path: Path) -
     mine = os.getpriority(os.PRIO_PROCESS, 0)
     assert nices[0] == 19
     assert nices[1] in ((mine,) if os.geteuid() == 0 else (mine, 19))
+
+
+def test_one_that_was_interrupted_before_it_began_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(thread: threading.Thread) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    members = MemberCache(tmp_path / "members")
+    with (
+        pytest.raises(KeyboardInterrupt),
+        Ahead(
+            lambda key: Tree(tmp_path),
+            lambda step, note: {"p"},
+            lambda tree: {},
+            members,
+            level=6,
+            epoch=EPOCH,
+            jobs=1,
+        ) as started,
+    ):
+        started.committed("install", "k", {})

@@ -89,7 +89,9 @@ class Ahead:
                 continue  # of one that ended, the number may be anyone's
             with suppress(OSError):
                 os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, 0))
-        if self._thread is not None:
+        if (
+            self._thread is not None and self._thread.ident is not None
+        ):  # else we were interrupted before it began
             self._ended.wait()  # not Thread.join: see engine/beside.py
 
     def _run(self) -> None:

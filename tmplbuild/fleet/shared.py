@@ -237,7 +237,8 @@ class SharedStore:
     def unfinished(self) -> Iterator[tuple[str, float]]:
         """All uploads that are under way or were broken off, each with when it began to be written, seconds
         since 1970. Raises StoreError."""
-        for folder in ["layers", "packed", *(f"blobs/{name}" for name in self.names("blobs"))]:
+        below = [f"{kind}/{name}" for kind in ("blobs", "artifacts") for name in self.names(kind)]
+        for folder in ["layers", "packed", *below]:
             for name in self.names(folder, unfinished=True):
                 with suppress(StoreError):  # it was finished just now
                     yield f"{folder}/{name}", self.written(f"{folder}/{name}")

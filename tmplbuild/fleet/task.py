@@ -3,12 +3,12 @@ what it makes goes there."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from tmplbuild.archives.cache import PackageCache
@@ -105,8 +105,11 @@ class _Task:
     steps: tuple[Step, ...]
     shared: SharedStore
     uploads: Uploads
-    began: float = field(default_factory=time.time)
+    before: dict[str, tuple[int, int]] = field(init=False)  # the logs of earlier runs
     away: dict[str, Future[str]] = field(default_factory=dict)  # by stage: the digest of the file it makes
+
+    def __post_init__(self) -> None:
+        self.before = {path.name: _state(path) for path in self._logs()}
 
     def run(self) -> list[Done]:
         """Run the steps; those that somebody has made meanwhile are only fetched."""
@@ -230,15 +233,17 @@ class _Task:
 
     def logs(self) -> dict[str, str]:
         """The logs of the steps, by name; uploaded as far as that can be."""
-        folder = self.opened.world.store.log_dir(self.opened.world.template)
         names = {step.name for step in self.steps}
         found = {}
-        for path in sorted(folder.glob("*.*")):
+        for path in self._logs():
             ours = path.stem in names or path.stem.partition("-")[2] in names
-            if ours and path.stat().st_mtime >= self.began - 1:  # not of an earlier run
+            if ours and self.before.get(path.name) != _state(path):
                 with suppress(TmplbuildError):
                     found[path.name] = self.shared.put(path)
         return found
+
+    def _logs(self) -> list[Path]:
+        return sorted(self.opened.world.store.log_dir(self.opened.world.template).glob("*.*"))
 
     def _fetch_packages(self, plan: Plan) -> None:
         """Packages that the fleet has are not fetched from outside."""
@@ -266,6 +271,12 @@ class _Task:
         if "upgrade" in todo:
             found += [one for one in pins.target.packages if one.sha256 not in full]
         return found
+
+
+def _state(path: Path) -> tuple[int, int]:
+    """What a file that was written anew has another one of, whatever the clock did."""
+    state = path.stat()
+    return state.st_ino, state.st_mtime_ns
 
 
 def _plain(package: Package) -> bool:
