@@ -61,6 +61,12 @@ def is_old():
         time.sleep(0.01)
     return Path(sys.argv[2]).exists()
 
+def fork(really=os.fork):
+    if Path(sys.argv[2] + "-full").exists():
+        raise BlockingIOError("no room")
+    return really()
+
+os.fork = fork
 serve(int(sys.argv[1]), main, is_old)
 """
 
@@ -189,6 +195,17 @@ def test_a_program_that_was_changed_begins_anew(keeper: Keeper, old: Path) -> No
     assert said(keeper, "say", "x")[1] == ["x"]
     old.touch()
     assert said(keeper, "say", "x") == (0, ["anew say x"])
+
+
+def test_where_there_is_no_room_for_a_copy_the_others_run_on(keeper: Keeper, old: Path) -> None:
+    other = keeper.start(["wait"])
+    next(other.lines())
+    old.with_name("old-full").touch()
+    alone = keeper.start(["say", "x"])
+    assert isinstance(alone, process.Sibling)  # a run of its own
+    alone.wait()
+    other.stop()
+    assert other.wait()[0] == -signal.SIGTERM
 
 
 def test_one_that_has_threads_is_not_copied(

@@ -21,7 +21,7 @@ from tmplbuild.config import load_settings
 from tmplbuild.engine.store import Store
 from tmplbuild.engine.world import World
 from tmplbuild.errors import HostError, StoreError, UsageError, VerifyError
-from tmplbuild.fleet import layers
+from tmplbuild.fleet import kept, layers
 from tmplbuild.fleet.arrival import bring
 from tmplbuild.fleet.identity import identity, refuse_other
 from tmplbuild.fleet.parties import Tls, refuse_open
@@ -178,6 +178,17 @@ def test_another_version_is_refused() -> None:
     with pytest.raises(HostError, match="another version") as found:
         refuse_other("0.0.1+abc", "the order")
     assert identity() in found.value.why
+
+
+def test_a_program_that_is_just_being_replaced_is_another_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    is_another = kept.load("/nowhere")
+    assert not is_another()
+
+    def files() -> list[tuple[str, int, int]]:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(kept, "files", files)
+    assert is_another()
 
 
 def test_what_is_old_and_not_needed_goes_with_its_blobs(shared: SharedStore) -> None:

@@ -209,7 +209,12 @@ class _Nest:
         )  # locks that another thread holds stay locked in a copy
         old = self._is_old() or not alone
         parent = os.getpid()
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError:  # no room for one more; who asked hears of it by the end of the talk
+            for fd in fds:
+                os.close(fd)
+            return True
         if pid == 0:
             self._be(words, out, errors, talk, parent, old=old)
         os.close(out)

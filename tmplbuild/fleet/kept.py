@@ -41,4 +41,11 @@ def load(store: str) -> Callable[[], bool]:
             importlib.import_module(module.name)
     shared.load(store)
     identity()
-    return lambda: files() != before
+
+    def is_another() -> bool:
+        try:
+            return files() != before
+        except OSError:  # one that was there a moment ago is just being replaced
+            return True
+
+    return is_another
