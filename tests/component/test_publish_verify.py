@@ -81,6 +81,25 @@ def test_a_mirror_that_is_changed_while_it_is_looked_at(press: Press, tmp_path: 
     assert (report["faults"], report["builds"]) == ([], 1)
 
 
+def test_a_mirror_that_is_changed_all_the_time(press: Press, tmp_path: Path) -> None:
+    own = Press(tmp_path / "press", press.gpg, formats=["lxc"], keep=1, grace_hours=0, page=False)
+    tree = tmp_path / "tree"
+    (tree / "etc").mkdir(parents=True)
+    texts = iter(range(99))
+
+    def publish() -> None:
+        (tree / "etc/motd").write_text(str(next(texts)))
+        add_template(own.cache, tree)
+        own.publish()
+        server.once(r"^/SHA256SUMS$", publish)
+
+    with ArchiveServer(own.mirror) as server:
+        publish()
+        done = own.run("verify", server.url)
+    assert done.returncode == 9, done.stdout
+    assert "changed again and again" in done.stderr
+
+
 def test_a_mirror_verified_by_hashes_alone(press: Press, tmp_path: Path) -> None:
     stranger = Press(tmp_path / "stranger")
     done = stranger.run("verify", str(press.mirror))

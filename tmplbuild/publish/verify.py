@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tmplbuild.config import Settings
-from tmplbuild.errors import VerifyError
+from tmplbuild.errors import BusyError, VerifyError
 from tmplbuild.events import Bytes, Emit, Note
 from tmplbuild.publish.checker import Checker, Report
 from tmplbuild.publish.indexes import KEY, SIGNATURES, own
@@ -42,15 +42,22 @@ def verify(
         packages: a directory that has packages which lay beside recipes.
 
     Raises UsageError for what is no mirror, FetchError where it cannot be reached, VerifyError where it has
-    no index.json that can be believed; all else becomes a fault of the report.
+    no index.json that can be believed, BusyError where it changes all the time; all else becomes a fault of
+    the report.
     """
     with tempfile.TemporaryDirectory(prefix="tmplbuild-verify-", dir="/var/tmp") as folder:
-        for looks in range(1, _LOOKS + 1):
+        for _ in range(_LOOKS):
             checker = Checker(Remote(place, Path(folder), jobs=jobs), key)
             index = _look(checker, emit)
-            if not checker.report.faults or looks == _LOOKS or not checker.remote.moved(own.NAME):
+            if not checker.report.faults or not checker.remote.moved(own.NAME):
                 break
-            emit(Note("the mirror was changed while it was looked at: all is looked at anew"))
+            emit(Note("the mirror was changed while it was looked at"))
+        else:
+            raise BusyError(
+                "the mirror is changed again and again while it is looked at",
+                where=checker.remote.address,
+                hint="look again when nobody publishes",
+            )
         if rebuild is not None:
             _rebuild(checker, index, rebuild, emit, packages)
         return checker.report
