@@ -27,11 +27,20 @@ for _number, _usual in (
 KEPT_TREES = "TMPLBUILD_TEST_TREES"
 """Names a directory that keeps the trees of `tests.core_trees` between runs."""
 
+SEARCH = "TMPLBUILD_TEST_SEARCH"
+"""Set, it has hypothesis draw other examples each time."""
+
 _SESSION = "TMPLBUILD_TEST_SESSION"
 """What all processes of a run of the tests share lies in the directory that it names."""
 
-# how fast a machine is, and what else it does, is no property of the code
-settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# How fast a machine is, and what else it does, is no property of the code; nor is chance: all see the same
+# examples, unless they look for others.
+settings.register_profile(
+    "tests",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    derandomize=SEARCH not in os.environ,
+)
 settings.load_profile("tests")
 
 
@@ -97,7 +106,7 @@ def _no_archive() -> str:
     if mirror is None:
         return "no Debian archive is named in /etc/apt: add one to the sources"
     try:
-        with urllib.request.urlopen(f"{mirror}/dists/stable/Release", timeout=20):
+        with urllib.request.urlopen(f"{mirror}/dists/stable/Release", timeout=120):
             return ""
     except (OSError, urllib.error.URLError) as error:
         return f"the archive that /etc/apt names does not answer ({error}): check network and proxy"

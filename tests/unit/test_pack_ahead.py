@@ -96,7 +96,7 @@ def test_who_is_waited_for_gets_the_processor_back(tree: Path, tmp_path: Path) -
         def key(self, level: int, library: str, raw: memoryview) -> str:
             nices.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
             begun.set()
-            assert go_on.wait(30)
+            assert go_on.wait(120)
             nices.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
             return super().key(level, library, raw)
 
@@ -108,7 +108,7 @@ def test_who_is_waited_for_gets_the_processor_back(tree: Path, tmp_path: Path) -
     members = Slow(tmp_path / "members")
     work = Ahead(tree_of, lambda *_: ["first"], lambda _: OWNERS, members, level=6, epoch=EPOCH, jobs=1)
     work.committed("install", "layer", {})
-    assert begun.wait(30)
+    assert begun.wait(120)
     ending = threading.Thread(target=work.end)
     ending.start()
     while os.getpriority(os.PRIO_PROCESS, work._threads[0]) == 19 and os.geteuid() == 0:

@@ -194,7 +194,7 @@ def test_a_line_without_end_takes_no_time(text: bytes) -> None:
     began = time.process_time()
     with suppress(YamlError):
         list(documents(text))
-    assert time.process_time() - began < 5
+    assert time.process_time() - began < 60  # a hundredth of one is usual
 
 
 def test_typed_words_and_plain_ones() -> None:
