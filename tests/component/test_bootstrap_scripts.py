@@ -219,7 +219,12 @@ def test_a_packages_script_goes_on_in_the_background(yard: Yard) -> None:
         assert tree.read_text("/var/lib/dpkg/info/slow.postinst").startswith("#!/bin/sh\nset -e\nuntil")
 
 
-def test_scripts_in_the_background_take_turns_at_debconf(yard: Yard) -> None:
+@pytest.mark.parametrize("ready", [(), ("/usr/share/debconf/frontend",)])
+def test_scripts_in_the_background_take_turns_at_debconf(yard: Yard, ready: tuple[str, ...]) -> None:
+    """Also where what is kept ready does not answer, as before it is loaded: there is nobody at its door."""
+    doors = "/run/tmplbuild/*.door"
+    leave = [f"until ls {doors}; do sleep 0.01; done", f"rm {doors}"] if ready else ["true"]
+    early = yard.package("early", scripts={"postinst": script(*leave)})
     ask, tell = ". /usr/share/debconf/confmodule", 'echo "$RET" >> "/etc/$DPKG_MAINTSCRIPT_PACKAGE"'
     apps = [
         yard.package(
@@ -232,7 +237,7 @@ def test_scripts_in_the_background_take_turns_at_debconf(yard: Yard) -> None:
         for name in ("app-one", "app-two", "app-three")
     ]
     scripts = tuple(f"/var/lib/dpkg/info/app-{name}.postinst" for name in ("one", "two"))
-    yard.install(*apps, background=scripts)
+    yard.install(early, *apps, background=scripts, first=("early",), ready=ready)
     with yard.tree() as tree:
         assert [tree.read_text(f"/etc/app-{name}") for name in ("one", "two", "three")] == [
             "app-one\n",

@@ -18,7 +18,7 @@ from tmplbuild.stages.context import Shell
 _PLACE = "/run/tmplbuild"
 _TREE = f"{_PLACE}/tree"  # the tree without stand-ins
 _MOUNTS = f"{_PLACE}/mounts"
-_TIMEOUT_S = 60
+_TIMEOUT_S = 300
 # Scripts that ask whether this is a tree being made are told yes; libc6 then lets init alone. What moves the
 # configuration of an earlier version (dpkg-maintscript-helper(1)) finds none where a package is new, and is
 # called a hundred times for it.
@@ -94,7 +94,8 @@ def put_up(
         lines.append(_write(f"{_PLACE}/Ready.pm", (_READY / "Ready.pm").read_text()))
     for number, (path, stub) in enumerate(stubs.items()):
         name, there, real = f"{_PLACE}/{number}", shlex.quote(path), shlex.quote(_TREE + path)
-        stub = _filled(stub, place=_PLACE, name=name, real=real, program=_TREE + path)
+        turn = f"'flock', '-o', '{_PLACE}/turn.lock', " if path in one_by_one else ""
+        stub = _filled(stub, place=_PLACE, name=name, real=real, program=_TREE + path, turn=turn)
         for words in some.get(path, ()):
             stub = _IDLE.format(words=words, otherwise=stub)
         lines.append(f"if test -e {there}; then")
