@@ -126,7 +126,10 @@ class Worker:
             self.over.set()
             if self.process is not None:
                 self.process.terminate()
-        self.thread.join()
+        self.thread.join(180)
+        if self.thread.is_alive():  # after a test that failed it may be cut off
+            self.kill()
+            self.thread.join()
 
 
 class Yard:

@@ -200,7 +200,7 @@ def test_a_night_that_is_interrupted_again_and_again(calm: Yard, alone: Workshop
         stopped.extend(worker for worker in calm.workers if worker.name == host)
         stopped[0].end()  # systemctl stop; it is started again
 
-    done = calm.run(*words, heard=once("check", stop))
+    done = calm.run(*words, heard=once("upgrade", stop))
     assert done.status == 0, done.err + str(done.events[-1:])
     assert f"{stopped[0].name} ends: given to another machine" in str(done.events)
     assert digests(done) == {name: digests(alone.first)[name] for name in digests(done)}
