@@ -198,12 +198,14 @@ def test_one_that_is_not_to_be_ended_yet_is_asked_again() -> None:
 
 
 def test_a_signal_while_it_is_waited_for_leaves_it_to_be_ended() -> None:
-    asked = threading.Event()
+    waited_for, asked = threading.Event(), threading.Event()
     ended: list[str] = []
 
     def work(ended_by: Callable[[Callable[[], None]], None]) -> dict[str, Any]:
         ended_by(asked.set)
-        asked.wait(30)
+        waited_for.wait()
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGALRM)
+        asked.wait()
         time.sleep(0.1)  # what ending takes
         ended.append("here")
         return {}
@@ -211,14 +213,16 @@ def test_a_signal_while_it_is_waited_for_leaves_it_to_be_ended() -> None:
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
+    def wait() -> None:
+        waited_for.set()
+        beside.join()
+
     beside = Beside(work)
     old = signal.signal(signal.SIGALRM, interrupt)
     try:
-        signal.setitimer(signal.ITIMER_REAL, 0.05)
         with pytest.raises(KeyboardInterrupt):
-            beside.join()
+            wait()
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, old)
     beside.cancel()
     assert ended == ["here"]
