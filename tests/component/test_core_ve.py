@@ -575,6 +575,20 @@ def test_the_probe_says_why_layers_cannot_be_stacked(core: Core, tmp_path: Path)
     assert len(told.stdout.split()) > 4
 
 
+def test_what_a_dead_probe_left_and_cannot_be_removed_stops_nobody(
+    tmp_path: Path,
+) -> None:
+    dead = tmp_path / f"{probe._PREFIX}dead"
+    dead.mkdir()
+
+    class Stuck:
+        def gc(self) -> list[str]:
+            raise HostError("Some leftovers cannot be removed.")
+
+    probe._sweep(lambda state, copy: Stuck(), tmp_path)  # type: ignore[arg-type,return-value]
+    assert dead.is_dir()
+
+
 def test_a_place_to_try_things_in_that_another_probe_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,7 +11,7 @@ import platform
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -137,8 +137,9 @@ def _sweep(trial: MakeTrial, where: Path) -> None:
         except OSError:
             continue
         try:
-            trial(old / _STATE, "auto").gc()
-            shutil.rmtree(old, ignore_errors=True)
+            with suppress(HostError):  # something of it hangs in the kernel: the next one tries again
+                trial(old / _STATE, "auto").gc()
+                shutil.rmtree(old, ignore_errors=True)
         finally:
             os.close(lock)
 
