@@ -224,7 +224,7 @@ class Workshop:
         places = [self.place / "state", self.packages, self.templates]
         names = (".*", "*.part", "*.new", "*-new")
         found = {path for place in places for name in names for path in place.rglob(name) if _is_ours(path)}
-        found = {path for path in found if path.parent.name != "locks"}
+        found = {path for path in found if path.parent.name != "locks" and path.name != ".lock"}  # these stay
         return sorted([*found, *(self.place / "state/drafts").glob("*"), *self.packages.glob("incoming/*")])
 
     def _ours(self, text: str) -> bool:
