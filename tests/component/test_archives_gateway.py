@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.archive_factory import ArchiveFactory, Deb
+from tests.archive_server import ArchiveServer
 from tmplbuild.archives import http1, mirrors
 from tmplbuild.archives.cache import PackageCache
 from tmplbuild.archives.deb import gateway_routes, read_archives
@@ -285,6 +286,26 @@ def test_who_comes_while_it_stops_is_cut_as_well(rig: Rig, monkeypatch: pytest.M
     assert gateway_threads() == []
     with suppress(ConnectionError):
         assert client.get(f"{BASE}/empty")[0] == 0
+
+
+def test_stop_does_not_wait_for_a_mirror_that_says_nothing(tmp_path: Path) -> None:
+    factory = ArchiveFactory(tmp_path / "archive")
+    deb = Deb("tool", "1.0")
+    factory.suite("stable", [deb])
+    archives, cache = factory.recipe_archives(), PackageCache(tmp_path / "cache")
+    with ArchiveServer(factory.root) as server, socket.create_server(("127.0.0.1", 0)) as listener:
+        server.fail(r"\.deb$", "hold", after=10)
+        fetcher = Fetcher({role: [server.url] for role in archives}, read_timeout_s=3600)
+        states = read_archives(archives, "amd64", fetcher=fetcher, cache=cache, keys_dir=factory.keys_dir)
+        (route,) = gateway_routes(archives, states, fetcher=fetcher, cache=cache)
+        gateway = Gateway([route], errand=fetcher.errand())
+        gateway.start(listener)
+        client = Client(listener.getsockname())
+        client.ask(f"{route.public}/{deb.filename}")
+        assert server.held.wait(60)
+        gateway.stop()
+        client.close()
+        assert gateway_threads() == []
 
 
 def gateway_threads() -> list[threading.Thread]:

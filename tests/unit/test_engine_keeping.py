@@ -116,6 +116,26 @@ def test_young_layers_stay_while_a_build_runs(tmp_path: Path) -> None:
     assert not layer.exists()
 
 
+def test_what_a_killed_run_left_of_its_own_trees_goes(tmp_path: Path) -> None:
+    settings = load_settings(
+        environ={"TMPLBUILD_STATE_DIR": str(tmp_path / "s"), "TMPLBUILD_CACHE_DIR": str(tmp_path / "c")}
+    )
+    dead, alive, plain, next_time = (
+        tmp_path / "s/drafts" / name
+        for name in (
+            ".abc.4194305",
+            f"boot.{os.getpid()}",
+            ".abc",
+            "x-15.6-x86_64",
+        )  # no pid is so large: proc(5)
+    )
+    for place in (dead, alive, plain, next_time):
+        (place / "fs").mkdir(parents=True)
+    assert prune(settings, Keep(layers_hours=1)) == []
+    assert [row.path for row in prune(settings, Keep(layers_hours=0))] == [dead]
+    assert sorted((tmp_path / "s/drafts").iterdir()) == sorted((alive, plain, next_time))
+
+
 def test_what_another_build_has_fetched_stays_while_it_runs(tmp_path: Path) -> None:
     environ = {"TMPLBUILD_STATE_DIR": str(tmp_path / "s"), "TMPLBUILD_CACHE_DIR": str(tmp_path / "c")}
     settings, keep = load_settings(environ=environ), Keep(max_size=1)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import random
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,7 +21,7 @@ from tmplbuild.archives.cache import PackageCache
 from tmplbuild.archives.logins import Login
 from tmplbuild.archives.model import Package
 from tmplbuild.archives.parallel import run_all
-from tmplbuild.archives.transport import CHUNK, Again, Denied, Missing, Transport, starts_at
+from tmplbuild.archives.transport import CHUNK, Again, Denied, Errand, Missing, Transport, starts_at
 from tmplbuild.archives.trouble import failure
 from tmplbuild.errors import FetchError, VerifyError
 from tmplbuild.events import Emit, silent
@@ -252,9 +251,12 @@ class Fetcher:
         that is fetched meanwhile for somebody else."""
         if len(tasks) == 1:
             return [tasks[0]()]  # in this thread: whoever stops what it does, stops this
-        stop = threading.Event()
-        stoppable = [partial(self._http.within, stop, task) for task in tasks]
-        return run_all(stoppable, self.jobs, stop, partial(self._http.cut, stop))
+        errand = self.errand()
+        return run_all([partial(errand.do, task) for task in tasks], self.jobs, errand.off, errand.cut)
+
+    def errand(self) -> Errand:
+        """For what threads of somebody else's have fetched, and may call off."""
+        return Errand(self._http)
 
     def _bring(self, wanted: Wanted, cache: PackageCache, progress: Progress) -> None:
         with cache.claim(wanted.dest) as fd:

@@ -15,11 +15,14 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
 from tmplbuild import __version__
 from tmplbuild.archives.http1 import BadRequest, Reader, Request, byte_range, split_target
+from tmplbuild.archives.parallel import Stopped
+from tmplbuild.archives.transport import Errand
 from tmplbuild.archives.trouble import MissingError
 from tmplbuild.errors import TmplbuildError
 from tmplbuild.events import Emit, Note, silent
@@ -61,11 +64,13 @@ class Gateway:
 
     Parameters:
         emit: gets a warning for each host that is asked for in vain.
+        errand: what the routes fetch is fetched within; `stop` calls it off.
     """
 
-    def __init__(self, routes: Sequence[Route], *, emit: Emit = silent) -> None:
+    def __init__(self, routes: Sequence[Route], *, emit: Emit = silent, errand: Errand | None = None) -> None:
         self._routes = [(split_target(f"{route.public.rstrip('/')}/"), route) for route in routes]
         self._emit = emit
+        self._errand = errand
         self._lock = threading.Lock()
         self._connections: set[socket.socket] = set()
         self._threads: set[threading.Thread] = set()
@@ -93,6 +98,8 @@ class Gateway:
             return
         os.write(self._wake[1], b"x")
         self._door.join()  # one that it has just taken is among those that are cut
+        if self._errand is not None:
+            self._errand.call_off()
         with self._lock:
             for connection in self._connections:
                 with suppress(OSError):
@@ -188,7 +195,9 @@ class Gateway:
             _say(connection, request, "403 Forbidden", text)
             return
         try:
-            local = route.files.get(path) or route.fetch(path)
+            local = route.files.get(path) or self._fetched(route, path)
+        except Stopped:
+            return  # nobody waits for it any more
         except MissingError as error:
             _say(connection, request, "404 Not Found", error.what)
         except TmplbuildError as error:
@@ -200,6 +209,10 @@ class Gateway:
                 _say(connection, request, "404 Not Found", text)
             else:
                 self._send(connection, request, local)
+
+    def _fetched(self, route: Route, path: str) -> Path | None:
+        fetch = partial(route.fetch, path)
+        return fetch() if self._errand is None else self._errand.do(fetch)
 
     def _find(self, request: Request) -> tuple[Route | None, str]:
         """The route and the path below its address; no route for what is not to be had."""

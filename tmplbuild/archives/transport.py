@@ -212,6 +212,27 @@ class Closing:
         self.response.close()
 
 
+class Errand:
+    """What one or more threads fetch for somebody, who may call it off, and nothing else with it."""
+
+    def __init__(self, transport: Transport) -> None:
+        self.off = threading.Event()
+        self._transport = transport
+
+    def do(self, work: Callable[[], T]) -> T:
+        """Do a part of it in this thread. Raises Stopped once it is called off."""
+        return self._transport.within(self.off, work)
+
+    def cut(self) -> None:
+        """Wake who waits for bytes, after `off` was set."""
+        self._transport.cut(self.off)
+
+    def call_off(self) -> None:
+        """Have every thread that is at it raise Stopped."""
+        self.off.set()
+        self.cut()
+
+
 def starts_at(response: requests.Response, offset: int) -> bool:
     """Whether the answer to a request for a range begins where it should."""
     return response.headers.get("Content-Range", "").startswith(f"bytes {offset}-")

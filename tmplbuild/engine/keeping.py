@@ -90,6 +90,9 @@ def _in_store(store: Store, records: Iterable[dict[str, Any]], measured: bool) -
         yield _tree("layers", path, path.name in wanted, store.made(path), measured)
     for path in store.dir.glob("trash/*"):
         yield _tree("layers", path, False, 0.0, measured)
+    for path in store.drafts_of_the_dead():
+        with suppress(FileNotFoundError):
+            yield _tree("layers", path, False, path.lstat().st_mtime, measured)
     for kind in ("failed", "logs"):
         for path in store.dir.glob(f"{kind}/*"):
             with suppress(FileNotFoundError):  # another run took it away

@@ -391,6 +391,12 @@ class Store:
         except (OSError, ValueError, KeyError, TypeError):
             return 0.0
 
+    def drafts_of_the_dead(self) -> list[Path]:
+        """What runs that were killed have left of trees of their own (`scratch`, `adopt`): no later run
+        uses their names."""
+        found = [(path, path.suffix[1:]) for path in self.dir.glob("drafts/*.*")]
+        return [path for path, pid in found if pid.isdecimal() and not os.path.exists(f"/proc/{pid}")]
+
     def discard(self, path: Path) -> None:
         """Remove something of the store, a layer from its place by one rename. Raises OSError."""
         if path.parent.name == "layers":

@@ -366,4 +366,4 @@ def gateway_of(world: World, resolved: Resolved) -> Gateway:
     routes = families.of(recipe).gateway_routes(
         recipe.archives, resolved.states, fetcher=world.fetcher, cache=world.cache
     )
-    return Gateway(routes, emit=world.emit)
+    return Gateway(routes, emit=world.emit, errand=world.fetcher.errand())
