@@ -10,6 +10,8 @@ from typing import TypeVar
 T = TypeVar("T")
 
 _GRACE_S = 2.0
+_HEED_S = 1.0
+"""Seconds of a wait: what a signal asks for is done only after it, where that comes as the wait begins."""
 
 
 class Stopped(Exception):
@@ -54,7 +56,10 @@ def run_all(
         for thread in threads:
             thread.start()
         while len(results) < len(tasks):
-            index, result, error = done.get()
+            try:
+                index, result, error = done.get(timeout=_HEED_S)
+            except queue.Empty:
+                continue
             if error is not None:
                 raise error
             results[index] = result[0]

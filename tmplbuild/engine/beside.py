@@ -14,6 +14,8 @@ from typing import Any
 from tmplbuild.events import Emit, Event, Progress
 
 _ASK_AGAIN_S = 0.2
+_HEED_S = 1.0
+"""Seconds of a wait: what a signal asks for is done only after it, where that comes as the wait begins."""
 
 
 class Held:
@@ -61,7 +63,8 @@ class Beside:
 
     def join(self) -> dict[str, Any]:
         """The step's note, once it has ended. Raises the step's own error."""
-        self._ended.wait()
+        while not self._ended.wait(_HEED_S):
+            pass
         if self._error is not None:
             raise self._error
         return self._note

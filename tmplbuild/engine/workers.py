@@ -17,7 +17,9 @@ from tmplbuild.events import Emit, Note, TemplateEvent
 from tmplbuild.ui.errors import error_object
 from tmplbuild.ui.jsonlines import event_of
 
-_LOOK_S = 5.0  # memory and disk may come free without a word
+_LOOK_S = (
+    5.0  # memory and disk may come free without a word; and a signal may come as a wait begins: beside.py
+)
 _GRACE_S = 60.0  # a build that is to stop takes down its VE first
 
 
@@ -91,7 +93,7 @@ class Workers:
                 if not self._running:
                     continue  # what was left could not even begin
                 try:
-                    ended = self._ended.get(timeout=_LOOK_S if waiting else None)
+                    ended = self._ended.get(timeout=_LOOK_S)
                 except queue.Empty:
                     continue
                 self._running.pop(ended.template)[1].join()
