@@ -24,6 +24,11 @@ for _number, _usual in (
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, _usual)
 
+# What is shown does not depend on where the tests are started.
+os.environ["TERM"] = "xterm-256color"
+for _name in ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES"):
+    os.environ.pop(_name, None)
+
 KEPT_TREES = "TMPLBUILD_TEST_TREES"
 """Names a directory that keeps the trees of `tests.core_trees` between runs."""
 
