@@ -20,6 +20,7 @@ for _number, _usual in (
     (signal.SIGINT, signal.default_int_handler),
     (signal.SIGTERM, signal.SIG_DFL),
     (signal.SIGHUP, signal.SIG_DFL),
+    (signal.SIGQUIT, signal.SIG_DFL),
 ):
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, _usual)
@@ -47,13 +48,6 @@ settings.register_profile(
     derandomize=SEARCH not in os.environ,
 )
 settings.load_profile("tests")
-
-
-# nohup and a shell's `&` ignore signals, and what is ignored stays so in every process that a test starts;
-# a handler of ours ignores as well, but is not handed on
-for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
-    if signal.getsignal(number) is signal.SIG_IGN:
-        signal.signal(number, lambda *_: None)
 
 
 def pytest_configure(config: pytest.Config) -> None:
