@@ -271,7 +271,7 @@ def test_arch_s_own_keyring_is_understood_as_gpg_does(tmp_path: Path) -> None:
 
 
 def _good(said: str, then: int) -> str:
-    """The rows of certifications that hold, those taken back left out, and those made later, which gpg counts."""
+    """The rows of certifications that hold, without those taken back and those of a later day."""
     rows = [row.split(":") for row in said.partition("\nsub:")[0].splitlines()]
     gone = {row[4] for row in rows if row[0] == "rev" and row[1] == "!"}
     good = [row for row in rows if row[:2] == ["sig", "!"] and row[4] not in gone and int(row[5]) <= then]
