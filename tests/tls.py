@@ -13,7 +13,10 @@ class Authority:
     def __init__(self, place: Path) -> None:
         self.place = place
         place.mkdir(parents=True)
-        self._openssl("req", "-x509", "-days", "2", "-subj", "/CN=an authority", *self._new("ca"))
+        self._openssl(
+            "req", "-x509", "-days", "2", "-subj", "/CN=an authority",
+            "-addext", "keyUsage=critical,keyCertSign,cRLSign", *self._new("ca"),
+        )  # fmt: skip
         for name, more in (
             ("server", "subjectAltName=IP:127.0.0.1"),
             ("client", "extendedKeyUsage=clientAuth"),

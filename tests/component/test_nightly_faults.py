@@ -299,12 +299,12 @@ def test_the_report_is_mailed_and_kept_and_counted(night: Night) -> None:
     assert done.status == 1
     text = "\n".join(box.said)
     for words in (
-        "rcpt TO:<b@example.org>",
+        "rcpt to:<b@example.org>",
         "Subject: tmplbuild: 1 failed",
         "Auto-Submitted: auto-generated",
         "the Release of stable is from the future",
     ):
-        assert words in text
+        assert words.casefold() in text.casefold()  # Python 3.13 writes its commands small
     assert 'tmplbuild_template_failed{template="one-1-x86_64"} 1' in metrics.read_text()
     assert metrics.stat().st_mode & 0o777 == 0o644
     kept = list((night.shop.place / "state/reports").iterdir())

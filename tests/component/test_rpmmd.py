@@ -420,6 +420,7 @@ def by_dnf(bed: Bed, wanted: list[str]) -> set[str]:
         "--repo=0",
         "--repo=1",
         "--setopt=install_weak_deps=False",
+        "--setopt=optional_metadata_types=filelists",  # since dnf 4.22 only on demand
         "--setopt=module_platform_id=platform:el9",
         "--nogpgcheck",
         "--assumeno",

@@ -156,9 +156,29 @@ def _run_init(config: wire.Message, kind: str) -> None:
     command = config["command"]
     argv = [str(word) for word in command] if isinstance(command, list) and command else ["/sbin/init"]
     try:
-        os.execvpe(argv[0], argv, env)
+        become(argv, env)
     except FileNotFoundError:
         raise FileNotFoundError(2, "it is not in the tree", argv[0]) from None
+
+
+def become(argv: list[str], env: dict[str, str]) -> None:
+    """Become a command, found along the PATH of its environment (execvp(3)). Returns only by an OSError.
+
+    os.execvpe loads modules for it (Python 3.13), which are not to be had within the tree.
+    """
+    name = argv[0]
+    folders = [""] if "/" in name else [f"{part or '.'}/" for part in env.get("PATH", "").split(":")]
+    refusal: OSError | None = None
+    for folder in folders:
+        try:
+            os.execve(folder + name, argv, env)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            # The file is there, but its interpreter (#! or ld.so) is not.
+            if os.path.isfile(folder + name):
+                refusal = error
+        except OSError as error:
+            refusal = error
+    raise refusal or FileNotFoundError(2, "not found", name)
 
 
 def _reap(sock: socket.socket) -> None:

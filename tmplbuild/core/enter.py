@@ -133,24 +133,12 @@ def _strings(value: object) -> dict[str, str]:
 
 
 def _run(argv: list[str], env: dict[str, str]) -> None:
-    """Become the command, found along the PATH of its environment, with a shell's statuses."""
-    name = argv[0]
-    folders = [""] if "/" in name else [f"{part or '.'}/" for part in env.get("PATH", "").split(":")]
-    refusal: OSError | None = None
-    for folder in folders:
-        try:
-            os.execve(folder + name, argv, env)
-        except (FileNotFoundError, NotADirectoryError) as error:
-            # The file is there, but its interpreter (#! or ld.so) is not.
-            if os.path.isfile(folder + name):
-                refusal = error
-        except OSError as error:
-            refusal = error
-    if refusal is None:
-        os.write(2, f"tmplbuild: {name}: not found\n".encode("utf-8", "replace"))
-        os._exit(NOT_FOUND)
-    os.write(2, f"tmplbuild: {name}: {refusal.strerror}\n".encode("utf-8", "replace"))
-    os._exit(NOT_RUN if not isinstance(refusal, FileNotFoundError) else NOT_FOUND)
+    """Become the command, with a shell's statuses where that cannot be."""
+    try:
+        birth.become(argv, env)
+    except OSError as error:
+        os.write(2, f"tmplbuild: {argv[0]}: {error.strerror}\n".encode("utf-8", "replace"))
+        os._exit(NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_RUN)
 
 
 def look_up_user(user: str) -> tuple[int, int, list[int], str, str]:
