@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -87,19 +88,24 @@ def name_of(path: Path) -> str:
     return path.relative_to(PACKAGE).as_posix()
 
 
-def imports(path: Path) -> set[str]:
-    """The dotted names that a module imports, anywhere in it; relative ones made absolute."""
-    found: set[str] = set()
+def imported(path: Path) -> Iterator[tuple[str, set[str]]]:
+    """The modules that one imports, anywhere in it, relative ones made absolute; each with the dotted names
+    that are taken from it, if that is all."""
     package = ["tmplbuild", *path.relative_to(PACKAGE).parts[:-1]]
     for node in ast.walk(ast.parse(path.read_bytes())):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            yield from ((alias.name, set()) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             base = package[: len(package) - node.level + 1] if node.level else []
             module = ".".join([*base, *([node.module] if node.module else [])])
-            found.add(module)
-            if module == "tmplbuild":
-                found |= {f"tmplbuild.{alias.name}" for alias in node.names}
+            yield module, {f"{module}.{alias.name}" for alias in node.names}
+
+
+def imports(path: Path) -> set[str]:
+    """The dotted names that a module imports, anywhere in it; relative ones made absolute."""
+    found: set[str] = set()
+    for module, names in imported(path):
+        found |= {module} | (names if module == "tmplbuild" else set())
     return found
 
 
@@ -182,15 +188,8 @@ def dotted_name(path: Path) -> str:
 def modules_used(path: Path, ours: set[str]) -> set[str]:
     """The modules of ours that one imports anywhere: at its top, within functions, for its types alone."""
     used: set[str] = set()
-    package = ["tmplbuild", *path.relative_to(PACKAGE).parts[:-1]]
-    for node in ast.walk(ast.parse(path.read_bytes())):
-        if isinstance(node, ast.Import):
-            used |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            base = package[: len(package) - node.level + 1] if node.level else []
-            module = ".".join([*base, *([node.module] if node.module else [])])
-            whole = {f"{module}.{alias.name}" for alias in node.names}
-            used |= whole & ours | ({module} if whole - ours else set())
+    for module, names in imported(path):
+        used |= names & ours | ({module} if not names or names - ours else set())
     return used & ours - {dotted_name(path)}
 
 

@@ -79,9 +79,7 @@ class PackageCache:
             yield fd
         finally:
             if fd is not None:
-                # a process that another thread has forked meanwhile has the descriptor, too
-                fcntl.flock(fd, fcntl.LOCK_UN)
-                os.close(fd)
+                _let_go(fd)
 
     def keep(self, dest: Path) -> None:
         """Give the finished part file the name `dest`. Raises StoreError."""
@@ -127,7 +125,7 @@ class PackageCache:
             fcntl.flock(fd, fcntl.LOCK_EX)
             yield
         finally:
-            os.close(fd)
+            _let_go(fd)
 
     # -- keeping it small ------------------------------------------------------------------------
 
@@ -190,6 +188,16 @@ def write_whole(dest: Path, data: bytes) -> None:
             raise
 
 
+def write_all(fd: int, data: bytes) -> None:
+    """Write all of `data` to an open file. Raises StoreError, which names the file."""
+    view = memoryview(data)
+    try:
+        while view:
+            view = view[os.write(fd, view) :]
+    except OSError as error:
+        raise store_error(error, Path(os.readlink(f"/proc/self/fd/{fd}"))) from error
+
+
 def store_error(error: OSError, path: Path) -> StoreError:
     """The user's words for a file that could not be written, with the space that is left."""
     free = "unknown"
@@ -231,6 +239,12 @@ def _open_locked(part: Path, dest: Path) -> int | None:
             raise
         os.close(fd)
     return None
+
+
+def _let_go(fd: int) -> None:
+    """Give a lock back. (A process that another thread has forked meanwhile has the descriptor, too.)"""
+    fcntl.flock(fd, fcntl.LOCK_UN)
+    os.close(fd)
 
 
 def remove_unlocked(path: Path, used: float = math.inf) -> bool:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tmplbuild.archives import zstd
-from tmplbuild.archives.cache import PackageCache, store_error
+from tmplbuild.archives.cache import PackageCache, write_all
 from tmplbuild.archives.model import Closure
 from tmplbuild.core.tarread import TarReader
 from tmplbuild.core.untar import open_tarball
@@ -85,7 +85,7 @@ def bring(path: Path, sha256: str, cache: PackageCache) -> None:
         with path.open("rb") as file:
             while piece := file.read(_PIECE):
                 seen.update(piece)
-                _write(fd, piece, dest)
+                write_all(fd, piece)
         if seen.hexdigest() != sha256:
             raise VerifyError(
                 "a local package is not the one that was meant",
@@ -93,15 +93,6 @@ def bring(path: Path, sha256: str, cache: PackageCache) -> None:
                 why=f"its sha256 is {seen.hexdigest()}, not {sha256}",
             )
         cache.keep(dest)
-
-
-def _write(fd: int, piece: bytes, dest: Path) -> None:
-    view = memoryview(piece)
-    try:
-        while view:
-            view = view[os.write(fd, view) :]
-    except OSError as error:
-        raise store_error(error, dest) from error
 
 
 def refuse_others(closure: Closure, files: Sequence[LocalFile], names: Sequence[str]) -> None:

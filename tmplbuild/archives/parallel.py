@@ -7,11 +7,11 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+from tmplbuild.core.waits import taken
+
 T = TypeVar("T")
 
 _GRACE_S = 2.0
-_HEED_S = 1.0
-"""Seconds of a wait: what a signal asks for is done only after it, where that comes as the wait begins."""
 
 
 class Stopped(Exception):
@@ -56,10 +56,7 @@ def run_all(
         for thread in threads:
             thread.start()
         while len(results) < len(tasks):
-            try:
-                index, result, error = done.get(timeout=_HEED_S)
-            except queue.Empty:
-                continue
+            index, result, error = taken(done)
             if error is not None:
                 raise error
             results[index] = result[0]

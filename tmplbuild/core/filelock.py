@@ -35,7 +35,7 @@ def exclusive(path: os.PathLike[str], busy: str, *, grace_s: float = 0.0) -> Ite
     fd = opened(path)
     try:
         try:
-            take(fd, grace_s, dies=lambda: _is_dying(_pid_of(fd)))
+            take(fd, grace_s, dies=lambda: _is_dying(_noted(fd)[0]))
         except BlockingIOError:
             raise BusyError(
                 busy, where=str(path), why=_holder(fd), hint="wait for it to end, or stop it"
@@ -105,8 +105,10 @@ def opened(path: os.PathLike[str]) -> int:
         raise StoreError("the lock cannot be taken", where=str(path), why=str(error)) from error
 
 
-def _pid_of(fd: int) -> str:
-    return os.pread(fd, 64, 0).decode("ascii", "replace").partition(" ")[0]
+def _noted(fd: int) -> tuple[str, str]:
+    """Which process took a lock, and when (seconds since 1970); "" where it is not told."""
+    pid, _, since = os.pread(fd, 64, 0).decode("ascii", "replace").strip().partition(" ")
+    return pid, since
 
 
 def _is_dying(pid: str) -> bool:
@@ -123,7 +125,7 @@ def _is_dying(pid: str) -> bool:
 
 
 def _holder(fd: int) -> str:
-    pid, _, since = os.pread(fd, 64, 0).decode("ascii", "replace").strip().partition(" ")
+    pid, since = _noted(fd)
     when = ""
     if since.isdecimal():
         when = f" since {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(int(since)))}"

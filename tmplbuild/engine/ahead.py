@@ -20,6 +20,7 @@ from typing import Any
 from tmplbuild.artifact.members import MemberCache
 from tmplbuild.artifact.pack import pack_ahead
 from tmplbuild.core import Tree
+from tmplbuild.core.waits import until
 from tmplbuild.errors import TmplbuildError
 
 TreeOf = Callable[[str], AbstractContextManager[Tree]]
@@ -89,10 +90,8 @@ class Ahead:
                 continue  # of one that ended, the number may be anyone's
             with suppress(OSError):
                 os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, 0))
-        if (
-            self._thread is not None and self._thread.ident is not None
-        ):  # else we were interrupted before it began
-            self._ended.wait()  # not Thread.join: see engine/beside.py
+        if self._thread is not None and self._thread.ident is not None:  # else interrupted before it began
+            until(self._ended)  # not Thread.join: see engine/beside.py
 
     def _run(self) -> None:
         try:

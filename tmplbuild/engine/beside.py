@@ -11,11 +11,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from tmplbuild.core.waits import until
 from tmplbuild.events import Emit, Event, Progress
 
 _ASK_AGAIN_S = 0.2
-_HEED_S = 1.0
-"""Seconds of a wait: what a signal asks for is done only after it, where that comes as the wait begins."""
 
 
 class Held:
@@ -63,8 +62,7 @@ class Beside:
 
     def join(self) -> dict[str, Any]:
         """The step's note, once it has ended. Raises the step's own error."""
-        while not self._ended.wait(_HEED_S):
-            pass
+        until(self._ended)
         if self._error is not None:
             raise self._error
         return self._note

@@ -17,9 +17,7 @@ from tmplbuild.events import Emit, Note, TemplateEvent
 from tmplbuild.ui.errors import error_object
 from tmplbuild.ui.jsonlines import event_of
 
-_LOOK_S = (
-    5.0  # memory and disk may come free without a word; and a signal may come as a wait begins: beside.py
-)
+_LOOK_S = 5.0  # memory and disk may come free without a word; signals: see core/waits.py
 _GRACE_S = 60.0  # a build that is to stop takes down its VE first
 
 

@@ -27,7 +27,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tmplbuild.archives.cache import PackageCache, store_error
+from tmplbuild.archives.cache import PackageCache, write_all
 from tmplbuild.errors import StoreError, TmplbuildError, UsageError, VerifyError
 from tmplbuild.fleet import not_installed
 
@@ -214,7 +214,7 @@ class SharedStore:
         with self._files.open(self._path(_blob(sha256)), "rb") as source:
             source.seek(os.lseek(fd, 0, os.SEEK_END))
             while data := source.read(_PIECE):
-                _write(fd, data)
+                write_all(fd, data)  # an error of it is of this machine's disk, not of the store
                 total.update(data)
 
     # -- retention -------------------------------------------------------------------------------
@@ -367,15 +367,6 @@ def load(address: str) -> None:
 def _own_sftp(address: str) -> None:
     if address.startswith(_ONE_AT_A_TIME):
         from tmplbuild.fleet import sftp  # noqa: F401  # takes the place of fsspec's own, which trusts anyone
-
-
-def _write(fd: int, data: bytes) -> None:
-    view = memoryview(data)
-    try:
-        while view:
-            view = view[os.write(fd, view) :]
-    except OSError as error:  # this machine's disk, not the store
-        raise store_error(error, Path(os.readlink(f"/proc/self/fd/{fd}"))) from error
 
 
 def _begun(fd: int) -> hashlib._Hash:
