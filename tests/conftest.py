@@ -9,6 +9,7 @@ import signal
 import tempfile
 import urllib.error
 import urllib.request
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,29 @@ def shared(name: str) -> Path:
     place = Path(os.environ[_SESSION]) / name
     place.mkdir(exist_ok=True)
     return place
+
+
+Places = Callable[[str], Path]
+"""Makes a new directory, whose name begins with that word."""
+
+
+@pytest.fixture(scope="module")
+def places(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Places]:
+    """Directories for the fixtures of a module; as with tmp_path, they are kept where a test failed.
+
+    All that the tests write is more than 30 GB, so that none of it may stay for longer than it is used.
+    """
+    made: list[Path] = []
+
+    def new(word: str) -> Path:
+        made.append(tmp_path_factory.mktemp(word))
+        return made[-1]
+
+    before = request.session.testsfailed
+    yield new
+    if request.session.testsfailed == before:
+        for place in made:
+            shutil.rmtree(place, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import Places
 from tests.debian import debian_archives, debian_keys, private_apt
 from tmplbuild.archives import mirrors
 from tmplbuild.archives.cache import PackageCache
@@ -57,9 +58,9 @@ class Debian:
 
 
 @pytest.fixture(scope="module", params=RELEASES)
-def debian(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Debian:
+def debian(request: pytest.FixtureRequest, places: Places) -> Debian:
     codename = request.param
-    place = tmp_path_factory.mktemp(codename)
+    place = places(codename)
     archives = debian_archives(codename)
     table = mirrors.table(archives)
     fetcher, cache = Fetcher(table), PackageCache(place / "cache")

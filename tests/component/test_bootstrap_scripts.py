@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import Places
 from tests.deb_factory import package
 from tests.deb_trees import Choice, Ground, Maker, open_source
 from tmplbuild.archives.model import Package
@@ -70,10 +71,10 @@ def script(*lines: str) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory, packages: Path) -> tuple[Maker, Choice]:
+def base(places: Places, packages: Path) -> tuple[Maker, Choice]:
     """The base of Debian 12, made once."""
     choice = open_source("debian-12", packages).choose(packages=())
-    maker = Maker(tmp_path_factory.mktemp("trees"))
+    maker = Maker(places("trees"))
     maker.make_base(choice)
     return maker, choice
 

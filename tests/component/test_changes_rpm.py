@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import Places
 from tests.rpm_factory import WHEN, File, Rpm, build_rpm
 from tmplbuild.changes.compare import compare
 from tmplbuild.changes.comparison import Comparison, Side
@@ -80,9 +81,9 @@ def made(place: Path, packages: tuple[Rpm, ...]) -> Path:
 
 
 @pytest.fixture(scope="module")
-def trees(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+def trees(places: Places) -> tuple[Path, Path]:
     """The same template before and after."""
-    place = tmp_path_factory.mktemp("rpm")
+    place = places("rpm")
     patch = pytest.MonkeyPatch()
     patch.setenv("HOME", str(place))  # where rpm looks for macros
     try:
@@ -168,8 +169,8 @@ def facts_of(root: Path, place: Path) -> Facts:
 
 
 @pytest.fixture(scope="module")
-def found(trees: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Comparison:
-    place = tmp_path_factory.mktemp("packed")
+def found(trees: tuple[Path, Path], places: Places) -> Comparison:
+    place = places("packed")
     before, after = (facts_of(root, place) for root in trees)
     with Tree(trees[1]) as tree:
         return compare(before, after, sides=(Side("before"), Side("after")), changelogs=of_tree(tree))

@@ -14,6 +14,7 @@ from types import SimpleNamespace as Clock
 
 import pytest
 
+from tests.conftest import Places
 from tests.core_trees import layers, wait_until
 from tmplbuild.core import VE, Core, cgroup
 from tmplbuild.core.ve import _Command
@@ -23,13 +24,13 @@ pytestmark = [pytest.mark.root, pytest.mark.trees, pytest.mark.live]
 
 
 @pytest.fixture(scope="module")
-def core(tmp_path_factory: pytest.TempPathFactory) -> Core:
-    return Core(tmp_path_factory.mktemp("exec") / "run")
+def core(places: Places) -> Core:
+    return Core(places("exec") / "run")
 
 
 @pytest.fixture(scope="module")
-def ve(core: Core, tmp_path_factory: pytest.TempPathFactory) -> Iterator[VE]:
-    with core.start("exec", layers(tmp_path_factory.mktemp("exec")), init=False) as running:
+def ve(core: Core, places: Places) -> Iterator[VE]:
+    with core.start("exec", layers(places("exec")), init=False) as running:
         yield running
 
 

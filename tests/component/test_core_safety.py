@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import Places
 from tests.core_trees import NOTHING, layers, traces, wait_until
 from tmplbuild.core import VE, Core, Limits, Venet
 from tmplbuild.errors import BusyError, HostError, TmplbuildError
@@ -29,9 +30,9 @@ def core(tmp_path: Path) -> Iterator[Core]:
 
 
 @pytest.fixture(scope="module")
-def jail(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VE]:
+def jail(places: Places) -> Iterator[VE]:
     """A VE with everything that one can have but the host's network."""
-    home = tmp_path_factory.mktemp("jail")
+    home = places("jail")
     core = Core(home / "run")
     limits = Limits(pids=100, memory_mib=256)
     with core.start("jail", layers(home), init=False, net=Venet(("192.0.2.191",)), limits=limits) as ve:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.archive_server import ArchiveServer
+from tests.conftest import Places
 from tests.tls import Authority
 from tmplbuild.archives.fetch import Fetcher
 from tmplbuild.archives.logins import logins
@@ -25,10 +26,10 @@ CLIENT = Credentials(certificate="secret:rhel-certificate", key="secret:rhel-key
 
 
 @pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+def authority(places: Places) -> Authority:
     if shutil.which("openssl") is None:
         pytest.skip("needs openssl: apt-get install openssl")
-    return Authority(tmp_path_factory.mktemp("tls") / "ca")
+    return Authority(places("tls") / "ca")
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import Places
 from tests.fleet_yard import until
 from tmplbuild.core.process import Sibling
 from tmplbuild.errors import HostError
@@ -37,9 +38,9 @@ def started(stack: ExitStack, words: list[str], env: Mapping[str, str]) -> str:
 
 
 @pytest.fixture(scope="module")
-def grid(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Grid]:
+def grid(places: Places) -> Iterator[Grid]:
     """Two workers, of whom "a" has a secret."""
-    place = tmp_path_factory.mktemp("grid")
+    place = places("grid")
     with ExitStack() as stack:
         own_places = {"SECRETS": "none", "CACHE_DIR": "cache", "RUN_DIR": "run"}
         env = {f"TMPLBUILD_{name}": str(place / folder) for name, folder in own_places.items()}

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import Places
 from tests.qemu import debs, qemu, unpack
 from tmplbuild.archives.cache import PackageCache
 from tmplbuild.core import Core, Rootfs, foreign
@@ -16,11 +17,11 @@ pytestmark = [pytest.mark.root, pytest.mark.network]
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory, packages: Path) -> Path:
+def place(places: Places, packages: Path) -> Path:
     """QEMU in bin/, and in tree/ busybox of arm64."""
     if platform.machine() != "x86_64":
         pytest.skip("QEMU is taken for this processor alone: x86_64")
-    place = tmp_path_factory.mktemp("foreign")
+    place = places("foreign")
     (place / "bin").symlink_to(qemu(place / "qemu", "aarch64", packages))
     unpack(debs(("busybox-static",), "arm64", PackageCache(packages))["busybox-static"], place / "tree")
     for name in ("proc", "sys", "dev", "run", "tmp"):

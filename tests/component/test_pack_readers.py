@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import Places
 from tests.pack_trees import (
     AS_WRITTEN,
     CAPABILITY_2,
@@ -27,15 +28,15 @@ pytestmark = pytest.mark.root
 
 
 @pytest.fixture(scope="module")
-def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("source") / "tree"
+def source(places: Places) -> Path:
+    root = places("source") / "tree"
     nasty_tree(root)
     return root
 
 
 @pytest.fixture(scope="module")
-def archive(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("packed") / "t.tar.gz"
+def archive(source: Path, places: Places) -> Path:
+    path = places("packed") / "t.tar.gz"
     packed(source, path)
     return path
 

@@ -18,6 +18,7 @@ import pytest
 
 from benchmarks.engines import _forget
 from tests.archive_server import ArchiveServer
+from tests.conftest import Places
 from tests.pack_trees import as_packed, differences, facts, nasty_tree
 from tests.publishing import NAME, Gpg, Press, add_template, needs
 
@@ -47,10 +48,10 @@ class Web:
 
 
 @pytest.fixture(scope="module")
-def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
+def web(places: Places) -> Iterator[Web]:
     needs("gpg", "gpg")
     needs("openssl", "openssl")
-    place = tmp_path_factory.mktemp("web")
+    place = places("web")
     tree = place / "tree"
     nasty_tree(tree)
     # what importd looks at, and what lxc-create edits

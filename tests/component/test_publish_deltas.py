@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import Places
 from tests.pack_trees import EPOCH, Fact, as_packed, differences, facts, nasty_tree
 from tests.publishing import Press, add_template, needs
 from tmplbuild.publish.deltas import Delta, Put
@@ -56,15 +57,15 @@ remove = ["/usr/longest-link", "/etc"]
 
 
 @pytest.fixture(scope="module")
-def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    tree = tmp_path_factory.mktemp("deltas") / "tree"
+def source(places: Places) -> Path:
+    tree = places("deltas") / "tree"
     nasty_tree(tree)
     return tree
 
 
 @pytest.fixture(scope="module")
-def press(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Press:
-    place = tmp_path_factory.mktemp("press")
+def press(source: Path, places: Places) -> Press:
+    place = places("press")
     folder = place / "recipes/own"
     folder.mkdir(parents=True)
     deltas = "".join(_DELTA.replace("WHO", who).replace("DROP", _DROP.get(who, "")) for who in _CONSUMERS)

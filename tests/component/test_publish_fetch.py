@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.archive_server import ArchiveServer
+from tests.conftest import Places
 from tests.pack_trees import tar_of
 from tests.publishing import NAME, Gpg, Press, Ran, add_template, needs
 from tmplbuild.publish.members import ranges
@@ -20,9 +21,9 @@ OWNERS = {f"/usr/bin/{number}": f"package-{number}" for number in range(12)}
 
 
 @pytest.fixture(scope="module")
-def press(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Press]:
+def press(places: Places) -> Iterator[Press]:
     needs("gpg", "gpg")
-    place = tmp_path_factory.mktemp("fetch")
+    place = places("fetch")
     gpg = Gpg(place / "gnupg")
     tree = place / "tree"
     (tree / "usr/bin").mkdir(parents=True)

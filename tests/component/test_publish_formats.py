@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import Places
 from tests.pack_trees import as_packed, differences, facts, nasty_tree
 from tests.publishing import Press, add_template, needs
 from tmplbuild.publish.model import Build
@@ -24,15 +25,15 @@ EXTRACT = ["tar", "--numeric-owner", "--xattrs", "--xattrs-include=*", "--acls",
 
 
 @pytest.fixture(scope="module")
-def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    tree = tmp_path_factory.mktemp("formats") / "tree"
+def source(places: Places) -> Path:
+    tree = places("formats") / "tree"
     nasty_tree(tree)
     return tree
 
 
 @pytest.fixture(scope="module")
-def press(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Press:
-    made = Press(tmp_path_factory.mktemp("press"))
+def press(source: Path, places: Places) -> Press:
+    made = Press(places("press"))
     # of a recipe that wants nothing otherwise for anyone; see test_publish_deltas.py
     add_template(made.cache, source, recipe="plain-12")
     add_template(made.cache, source, "debian-12-wsl-x86_64", recipe="plain-12")

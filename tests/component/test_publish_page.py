@@ -17,6 +17,7 @@ from xml.etree import ElementTree
 import pytest
 
 from tests.browser import Browser, browser
+from tests.conftest import Places
 from tests.page_mirror import FAILING, FOREIGN, HOSTILE, STALE, make, web
 from tests.publishing import NAME, Gpg, Press, needs
 from tmplbuild.changes.feed import ATOM
@@ -89,9 +90,9 @@ return faults;
 
 
 @pytest.fixture(scope="module")
-def press(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Press]:
+def press(places: Places) -> Iterator[Press]:
     needs("gpg", "gpg")
-    place = tmp_path_factory.mktemp("page")
+    place = places("page")
     gpg = Gpg(place / "gnupg")
     yield make(place / "press", gpg, url=None, formats=["tar.xz", "tar.zst", "oci", "lxc", "incus", "wsl"])
     gpg.forget()
@@ -104,8 +105,8 @@ def site(press: Press) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def window(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    with browser(tmp_path_factory.mktemp("browser")) as made:
+def window(places: Places) -> Iterator[Browser]:
+    with browser(places("browser")) as made:
         yield made
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import Places
 from tests.publishing import (
     NAME,
     ROOT,
@@ -70,9 +71,9 @@ def press(tmp_path: Path, tree: Path) -> Press:
 
 
 @pytest.fixture(scope="module")
-def gpg(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gpg]:
+def gpg(places: Places) -> Iterator[Gpg]:
     needs("gpg", "gpg")
-    made = Gpg(tmp_path_factory.mktemp("keys") / "gnupg", passphrase="secret words")
+    made = Gpg(places("keys") / "gnupg", passphrase="secret words")
     yield made
     made.forget()
 

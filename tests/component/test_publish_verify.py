@@ -13,13 +13,14 @@ from pathlib import Path
 import pytest
 
 from tests.archive_server import ArchiveServer
+from tests.conftest import Places
 from tests.publishing import NAME, Gpg, Press, add_template, needs
 
 
 @pytest.fixture(scope="module")
-def press(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Press]:
+def press(places: Places) -> Iterator[Press]:
     needs("gpg", "gpg")
-    place = tmp_path_factory.mktemp("verify")
+    place = places("verify")
     gpg = Gpg(place / "gnupg")
     tree = place / "tree"
     (tree / "etc").mkdir(parents=True)

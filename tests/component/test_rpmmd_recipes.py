@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.archive_server import ArchiveServer
+from tests.conftest import Places
 from tests.rpm_factory import Rpm
 from tests.rpm_signing import NEEDS, RpmSigner
 from tests.rpmmd_factory import RpmMd
@@ -75,8 +76,8 @@ class Family:
 
 
 @pytest.fixture(scope="module")
-def family(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Family]:
-    place = tmp_path_factory.mktemp("family")
+def family(places: Places) -> Iterator[Family]:
+    place = places("family")
     (place / "www").mkdir()
     with ArchiveServer(place / "www") as server:
         yield Family(place, RpmSigner(place / "home"), server)

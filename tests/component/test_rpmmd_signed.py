@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from tests.archive_server import ArchiveServer
+from tests.conftest import Places
 from tests.rpm_factory import WHEN, File, Rpm, Tag, build_rpm, pack_header
 from tests.rpm_signing import NEEDS, RpmSigner, rpmkeys_accepts
 from tests.rpmmd_factory import RpmMd
@@ -42,13 +43,13 @@ LIB = Rpm("lib", version="1", release="1.fc44", epoch=3, arch="noarch")
 
 
 @pytest.fixture(scope="module")
-def signer(tmp_path_factory: pytest.TempPathFactory) -> RpmSigner:
-    return RpmSigner(tmp_path_factory.mktemp("gpg") / "home")
+def signer(places: Places) -> RpmSigner:
+    return RpmSigner(places("gpg") / "home")
 
 
 @pytest.fixture(scope="module")
-def stranger(tmp_path_factory: pytest.TempPathFactory) -> RpmSigner:
-    return RpmSigner(tmp_path_factory.mktemp("gpg") / "other")
+def stranger(places: Places) -> RpmSigner:
+    return RpmSigner(places("gpg") / "other")
 
 
 class Bed:

@@ -11,6 +11,7 @@ import pytest
 from tests import beside
 from tests.alpine_standin import AlpineStandin
 from tests.apk_factory import Apk, ApkRepository, RsaKey
+from tests.conftest import Places
 from tests.rpm_factory import WHEN, File
 from tests.small_system import Part
 from tests.standin_shop import StandinShop
@@ -20,8 +21,8 @@ pytestmark = [pytest.mark.root, pytest.mark.network, pytest.mark.live, pytest.ma
 
 
 @pytest.fixture(scope="module")
-def standin(tmp_path_factory: pytest.TempPathFactory, packages: Path) -> AlpineStandin:
-    made = AlpineStandin(tmp_path_factory.mktemp("alpine"), packages)
+def standin(places: Places, packages: Path) -> AlpineStandin:
+    made = AlpineStandin(places("alpine"), packages)
     made.publish([app(1)])
     return made
 

@@ -18,6 +18,7 @@ from tests import alt_packages, beside
 from tests.alt_standin import AltStandin, as_failing
 from tests.aptrpm_factory import Key, Repository, publish_key, sign, throw_away_key
 from tests.archive_server import ArchiveServer
+from tests.conftest import Places
 from tests.rpm_factory import WHEN, File, Rpm, build_rpm
 from tests.workshop import Run, Workshop
 from tmplbuild.archives.aptrpm import setversion
@@ -62,8 +63,8 @@ class Alt:
 
 
 @pytest.fixture(scope="module")
-def alt(tmp_path_factory: pytest.TempPathFactory, packages: Path) -> Iterator[Alt]:
-    place = tmp_path_factory.mktemp("alt")
+def alt(places: Places, packages: Path) -> Iterator[Alt]:
+    place = places("alt")
     standin = AltStandin(place, packages)
     for branch in ("p10", "p11", "4.1", "5.0"):
         standin.publish(branch)

@@ -10,6 +10,7 @@ import pytest
 from tests import beside
 from tests.alpm_factory import AlpmRepository, MasterKeys, Pkg
 from tests.arch_standin import ArchStandin
+from tests.conftest import Places
 from tests.rpm_factory import File
 from tests.small_system import Part
 from tests.standin_shop import StandinShop
@@ -19,8 +20,8 @@ pytestmark = [pytest.mark.root, pytest.mark.network, pytest.mark.live, pytest.ma
 
 
 @pytest.fixture(scope="module")
-def standin(tmp_path_factory: pytest.TempPathFactory, packages: Path) -> Iterator[ArchStandin]:
-    made = ArchStandin(tmp_path_factory.mktemp("arch"), packages)
+def standin(places: Places, packages: Path) -> Iterator[ArchStandin]:
+    made = ArchStandin(places("arch"), packages)
     made.publish([app(1)])
     yield made
     made.keys.end()

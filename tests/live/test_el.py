@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import Places
 from tests.rpm_factory import Rpm
 from tests.rpmmd_shop import WithMore, why, with_more
 from tests.rpmmd_standin import ALMALINUX
@@ -17,8 +18,8 @@ pytestmark = [pytest.mark.root, pytest.mark.network, pytest.mark.live, pytest.ma
 
 
 @pytest.fixture(scope="module")
-def el(tmp_path_factory: pytest.TempPathFactory, packages: Path) -> Iterator[WithMore]:
-    with with_more(ALMALINUX, tmp_path_factory.mktemp("el"), packages) as made:
+def el(places: Places, packages: Path) -> Iterator[WithMore]:
+    with with_more(ALMALINUX, places("el"), packages) as made:
         yield made
 
 

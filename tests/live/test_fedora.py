@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import Places
 from tests.rpm_factory import build_rpm
 from tests.rpmmd_shop import WithMore, why, with_more
 from tests.rpmmd_standin import FEDORA, Standin, fedora
@@ -16,8 +17,8 @@ pytestmark = [pytest.mark.root, pytest.mark.network, pytest.mark.live, pytest.ma
 
 
 @pytest.fixture(scope="module")
-def f44(tmp_path_factory: pytest.TempPathFactory, packages: Path) -> Iterator[WithMore]:
-    with with_more(FEDORA, tmp_path_factory.mktemp("fedora"), packages) as made:
+def f44(places: Places, packages: Path) -> Iterator[WithMore]:
+    with with_more(FEDORA, places("fedora"), packages) as made:
         yield made
 
 

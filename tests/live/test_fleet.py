@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import Places
 from tests.fleet_yard import NET, Worker, Yard, go_on, until
 from tests.live.conftest import SMALL
 from tests.machine import PROGRAM, Machine
@@ -33,9 +34,9 @@ QUICK = ("--offline", "--no-boot-test")
 
 
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory: pytest.TempPathFactory, packages: Path) -> Workshop:
+def alone(places: Places, packages: Path) -> Workshop:
     """The single machine, which has built all of them."""
-    shop = Workshop(tmp_path_factory.mktemp("alone"), packages)
+    shop = Workshop(places("alone"), packages)
     done = shop.run("update", *recipes(shop), "--json", "--jobs", "2")
     assert done.status == 0, done.err + str(done.events[-1:])
     shop.first = done
@@ -69,9 +70,9 @@ def yard(tmp_path: Path, alone: Workshop) -> Iterator[Yard]:
 
 
 @pytest.fixture(scope="module")
-def serving(tmp_path_factory: pytest.TempPathFactory, alone: Workshop) -> Iterator[tuple[Yard, Sshd]]:
+def serving(places: Places, alone: Workshop) -> Iterator[tuple[Yard, Sshd]]:
     """See `calm` and `sshd`."""
-    place = tmp_path_factory.mktemp("calm")
+    place = places("calm")
     made = Yard(place / "yard", Workshop(place / "shop", alone.packages))
     (place / "secrets").mkdir()
     (place / "secrets" / "token").write_text(TOKEN)

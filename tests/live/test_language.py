@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import Places
 from tests.qemu import qemu
 from tests.workshop import Workshop
 from tmplbuild.core import foreign
@@ -144,8 +145,8 @@ class Lang:
 
 
 @pytest.fixture(scope="module")
-def lang(tmp_path_factory: pytest.TempPathFactory, packages: Path) -> Lang:
-    made = Lang(Workshop(tmp_path_factory.mktemp("language"), packages))
+def lang(places: Places, packages: Path) -> Lang:
+    made = Lang(Workshop(places("language"), packages))
     made.shop.first = made.shop.build("test-1", *made.options, env=made.env)
     return made
 

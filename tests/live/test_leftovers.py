@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.archive_factory import ArchiveFactory, Deb
+from tests.conftest import Places
 from tests.live.conftest import SMALL
 from tests.workshop import Run, Workshop
 
@@ -66,9 +67,9 @@ own_keys = true
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory, packages: Path) -> Workshop:
+def shop(places: Places, packages: Path) -> Workshop:
     """The template of last night, upgraded tonight."""
-    place = tmp_path_factory.mktemp("leftovers")
+    place = places("leftovers")
     archive = ArchiveFactory(place / "archive")
     names = ("edited", "script", "clash", "whole", "obsolete", "gone")
     archive.suite("stable", [app("1", OLD, *names)], date=time.time() - 3600)

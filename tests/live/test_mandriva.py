@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import Places
 from tests.rpmmd_shop import RpmMdShop, opened
 from tests.rpmmd_standin import MAGEIA, OPENMANDRIVA, Flavour
 
@@ -15,11 +16,9 @@ pytestmark = [pytest.mark.root, pytest.mark.network, pytest.mark.live, pytest.ma
 
 
 @pytest.fixture(scope="module", params=[MAGEIA, OPENMANDRIVA], ids=lambda flavour: flavour.role)
-def heir(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, packages: Path
-) -> Iterator[RpmMdShop]:
+def heir(request: pytest.FixtureRequest, places: Places, packages: Path) -> Iterator[RpmMdShop]:
     flavour: Flavour = request.param
-    with opened(flavour, tmp_path_factory.mktemp(flavour.role), packages) as made:
+    with opened(flavour, places(flavour.role), packages) as made:
         yield made
 
 

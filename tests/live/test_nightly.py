@@ -15,6 +15,7 @@ import pytest
 
 from tests.archive_factory import ArchiveFactory, Deb
 from tests.archive_server import ArchiveServer
+from tests.conftest import Places
 from tests.live.conftest import SMALL
 from tests.priorities import IDLE, Standing, watched
 from tests.workshop import Run, Workshop
@@ -129,8 +130,8 @@ class Nights:
 
 
 @pytest.fixture(scope="module")
-def nights(tmp_path_factory: pytest.TempPathFactory, packages: Path) -> Nights:
-    return Nights(tmp_path_factory.mktemp("nights"), packages)
+def nights(places: Places, packages: Path) -> Nights:
+    return Nights(places("nights"), packages)
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import Places
 from tests.rpmmd_shop import WithMore, with_more
 from tests.rpmmd_standin import LEAP_15, LEAP_16, Standin
 
@@ -15,8 +16,8 @@ pytestmark = [pytest.mark.root, pytest.mark.network, pytest.mark.live, pytest.ma
 
 
 @pytest.fixture(scope="module")
-def leap(tmp_path_factory: pytest.TempPathFactory, packages: Path) -> Iterator[WithMore]:
-    with with_more(LEAP_15, tmp_path_factory.mktemp("leap"), packages) as made:
+def leap(places: Places, packages: Path) -> Iterator[WithMore]:
+    with with_more(LEAP_15, places("leap"), packages) as made:
         yield made
 
 

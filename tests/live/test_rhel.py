@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import Places
 from tests.rpmmd_shop import RpmMdShop, why
 from tests.rpmmd_standin import RHEL, Standin
 from tests.tls import Authority
@@ -81,8 +82,8 @@ class Rhel(RpmMdShop):
 
 
 @pytest.fixture(scope="module")
-def rhel(tmp_path_factory: pytest.TempPathFactory, packages: Path) -> Iterator[Rhel]:
-    made = Rhel(tmp_path_factory.mktemp("rhel"), packages)
+def rhel(places: Places, packages: Path) -> Iterator[Rhel]:
+    made = Rhel(places("rhel"), packages)
     made.publish("1")
     with made.server:
         made.options = (*made.options[:3], f"rhel={made.server.url}/rhel")

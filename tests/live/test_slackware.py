@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests import beside
+from tests.conftest import Places
 from tests.rpm_factory import File
 from tests.slackware_standin import SlackwareStandin, Txz
 from tests.small_system import Part
@@ -18,8 +19,8 @@ pytestmark = [pytest.mark.root, pytest.mark.network, pytest.mark.live, pytest.ma
 
 
 @pytest.fixture(scope="module")
-def standin(tmp_path_factory: pytest.TempPathFactory, packages: Path) -> SlackwareStandin:
-    made = SlackwareStandin(tmp_path_factory.mktemp("slackware"), packages)
+def standin(places: Places, packages: Path) -> SlackwareStandin:
+    made = SlackwareStandin(places("slackware"), packages)
     made.publish([app(1)])
     return made
 

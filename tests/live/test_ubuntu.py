@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.archive_server import ArchiveServer
+from tests.conftest import Places
 from tests.ubuntu_archive import SMALL, UbuntuArchive
 from tests.workshop import Run, Workshop
 from tmplbuild.engine.steps import NAMES, RELEASE_NAMES
@@ -30,8 +31,8 @@ class Ubuntu:
 
 
 @pytest.fixture(scope="module")
-def ubuntu(tmp_path_factory: pytest.TempPathFactory, packages: Path) -> Iterator[Ubuntu]:
-    place = tmp_path_factory.mktemp("ubuntu")
+def ubuntu(places: Places, packages: Path) -> Iterator[Ubuntu]:
+    place = places("ubuntu")
     archive = UbuntuArchive(place, packages)
     archive.publish("22.04")
     archive.publish("24.04", (*SMALL, "systemd-resolved"))

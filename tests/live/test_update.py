@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.archive_factory import ArchiveFactory, Deb
+from tests.conftest import Places
 from tests.live.conftest import SMALL
 from tests.workshop import Workshop
 from tmplbuild.engine.steps import NAMES
@@ -49,8 +50,8 @@ def tool(version: str, answer: str) -> Deb:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("update")
+def place(places: Places) -> Path:
+    return places("update")
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import Places
 from tests.core_trees import debian, wait_until
 from tests.screen import spawn
 from tests.ve_office import Office
@@ -24,9 +25,9 @@ pytestmark = [pytest.mark.root, pytest.mark.trees, pytest.mark.live]
 
 
 @pytest.fixture(scope="module")
-def templates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def templates(places: Places) -> Path:
     """A template cache with a Debian of systemd."""
-    cache = tmp_path_factory.mktemp("templates")
+    cache = places("templates")
     tarball = cache / "debian-12-x86_64.tar"
     argv = [
         "tar",
@@ -44,9 +45,9 @@ def templates(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def office(tmp_path_factory: pytest.TempPathFactory, templates: Path) -> Iterator[Office]:
+def office(places: Places, templates: Path) -> Iterator[Office]:
     """One place for all tests of this module: the template is unpacked once."""
-    office = Office(tmp_path_factory.mktemp("office"), templates)
+    office = Office(places("office"), templates)
     yield office
     for info in office.manager.core.list():
         office.run("stop", info.veid, "--fast")

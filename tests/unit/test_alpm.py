@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.alpm_factory import AlpmRepository, MasterKeys, Pkg
+from tests.conftest import Places
 from tests.rpm_factory import File
 from tests.small_system import Part, tar_of
 from tests.unit.fake_bench import UserTree
@@ -182,8 +183,8 @@ def _asked(place: Path, files: list[File], names: list[str]) -> set[str]:
 
 
 @pytest.fixture(scope="module")
-def keys(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MasterKeys]:
-    made = MasterKeys(tmp_path_factory.mktemp("keys") / "gnupg")
+def keys(places: Places) -> Iterator[MasterKeys]:
+    made = MasterKeys(places("keys") / "gnupg")
     yield made
     made.end()
 

@@ -14,6 +14,7 @@ import pytest
 
 from tests import apk_real
 from tests.apk_factory import Apk, ApkRepository, RsaKey
+from tests.conftest import Places
 from tests.rpm_factory import File
 from tests.small_system import Part
 from tests.unit.fake_bench import UserTree
@@ -108,8 +109,8 @@ def test_dependencies() -> None:
 
 
 @pytest.fixture(scope="module")
-def key(tmp_path_factory: pytest.TempPathFactory) -> RsaKey:
-    return RsaKey.made(tmp_path_factory.mktemp("rsa"), "test")
+def key(places: Places) -> RsaKey:
+    return RsaKey.made(places("rsa"), "test")
 
 
 @pytest.mark.parametrize("kind", ["sha1", "sha256", "sha512"])

@@ -17,6 +17,7 @@ import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult, LoginPassword
 
+from tests.conftest import Places
 from tests.ports import free_port
 from tmplbuild.config import load_settings
 from tmplbuild.engine import courier
@@ -55,11 +56,11 @@ class Box:
 
 
 @pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def certificate(places: Places) -> Path:
     """A key and a certificate for localhost and 127.0.0.1, in one file, which nobody knows."""
     if shutil.which("openssl") is None:
         pytest.skip("openssl is not there: apt-get install openssl")
-    path = tmp_path_factory.mktemp("tls") / "server.pem"
+    path = places("tls") / "server.pem"
     argv = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
     argv += ["-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
     subprocess.run([*argv, "-keyout", f"{path}.key", "-out", path], check=True, capture_output=True)
