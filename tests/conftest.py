@@ -40,6 +40,9 @@ SEARCH = "TMPLBUILD_TEST_SEARCH"
 _SESSION = "TMPLBUILD_TEST_SESSION"
 """What all processes of a run of the tests share lies in the directory that it names."""
 
+# All of it lies where a fresh Debian 13 has a disk: its /tmp is memory.
+os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", "/var/tmp")
+
 # How fast a machine is, and what else it does, is no property of the code; nor is chance: all see the same
 # examples, unless they look for others.
 settings.register_profile(

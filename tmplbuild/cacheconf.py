@@ -25,8 +25,8 @@ class Keep:
     max_age_days: packages, indexes, trees of failed builds and logs of templates that are built no more
         go when they were not used for so long.
     members_days: the same for compressed members.
-    layers_hours: layers and packed files that no build needs are kept so long, for recipes that are
-        being worked on. max_layers: and no more than so many of them.
+    layers_hours: layers and packed files that no build needs are kept so long since they were used, for
+        recipes that are being worked on. max_layers: and no more than so many of them.
     """
 
     max_size: int = 0

@@ -86,6 +86,8 @@ def serving(places: Places, alone: Workshop) -> Iterator[tuple[Yard, Sshd]]:
         made.worker(server.env, store)
         made.ready()
         yield made, server
+    left = {path.name for path in (place / "yard").glob("*/state/drafts/*")}
+    assert left == set(), "what an order needs goes with its part"
 
 
 @pytest.fixture

@@ -218,7 +218,7 @@ def test_what_another_run_takes_away_is_not_listed(
     failed.mkdir()
     old = kept_things["old layer"]
     with monkeypatch.context() as patch:
-        patch.setattr(Store, "discard", lambda store, path: Path("nowhere").unlink())
+        patch.setattr(Store, "let_go", lambda store, path, used: Path("nowhere").unlink())
         removed = json.loads(run("cache", "prune", "--days", "1", "--json").out)["removed"]
     assert [row["path"] for row in removed] == [str(kept_things["old.deb"])]
     assert old.exists()
@@ -306,6 +306,7 @@ def kept_things(tmp_path: Path) -> dict[str, Path]:
         (path / "fs").mkdir(parents=True)
         (path / "fs/file").write_bytes(b"x" * 5000)
         (path / "meta.json").write_text(json.dumps({"key": key, "made": 1.0, "stage": "install"}))
+        os.utime(path / "meta.json", (1, 1))
         found[name] = path
     record = {
         "template": "t",

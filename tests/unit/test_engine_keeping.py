@@ -12,9 +12,11 @@ import pytest
 from tmplbuild.cacheconf import Keep, size_of
 from tmplbuild.config import load_settings
 from tmplbuild.core.filelock import exclusive
-from tmplbuild.engine.keeping import Kept, keep_of, prune, spare
-from tmplbuild.engine.store import Store
-from tmplbuild.errors import UsageError
+from tmplbuild.engine.keeping import PART, Kept, keep_of, prune, spare
+from tmplbuild.engine.room import Wanted
+from tmplbuild.engine.store import Layer, Store
+from tmplbuild.errors import StoreError, UsageError
+from tmplbuild.fleet import upkeep
 
 DAY = 86400.0
 NOW = 1000 * DAY
@@ -105,7 +107,7 @@ def test_young_layers_stay_while_a_build_runs(tmp_path: Path) -> None:
     layer = tmp_path / "s/layers" / ("d" * 32)
     layer.mkdir(parents=True)
     (tmp_path / "s/trash").mkdir()
-    (layer / "meta.json").write_text(f'{{"made": {time.time() - 60}}}')
+    (layer / "meta.json").write_text("{}")
     lock = tmp_path / "s/locks/t.lock"
     lock.parent.mkdir()
     fd = os.open(lock, os.O_RDWR | os.O_CREAT)
@@ -114,6 +116,81 @@ def test_young_layers_stay_while_a_build_runs(tmp_path: Path) -> None:
     os.close(fd)
     assert [row.path for row in prune(settings, Keep(layers_hours=0))] == [layer]
     assert not layer.exists()
+
+
+def laid(store: Store, key: str, age_s: float) -> Layer:
+    """A layer that was used last so long ago."""
+    with store.adopt(key, "install", None, whole=True, note={}) as place:
+        (place / "fs").mkdir()
+    layer = store.get(key)
+    assert layer is not None
+    then = time.time() - age_s
+    os.utime(layer.path / "meta.json", (then, then))
+    return layer
+
+
+def test_of_the_layers_those_stay_that_are_used(tmp_path: Path) -> None:
+    settings = load_settings(
+        environ={"TMPLBUILD_STATE_DIR": str(tmp_path / "s"), "TMPLBUILD_CACHE_DIR": str(tmp_path / "c")}
+    )
+    store, keep = Store(settings.state_dir), Keep(layers_hours=1)
+    held, used, unused = (laid(store, name * 64, 7200) for name in "abc")
+    fd = store.hold(held)
+    assert fd is not None
+    store.chain(used.key)  # which is how it comes below a tree
+    os.utime(held.path / "meta.json", (0, 0))
+    assert [row.path for row in prune(settings, keep)] == [unused.path]
+    assert store.hold(unused) is None
+    os.close(fd)
+    assert [row.path for row in prune(settings, keep)] == [held.path]
+    assert store.get(used.key) == used
+
+
+def test_a_layer_that_is_used_after_it_was_chosen_stays(tmp_path: Path) -> None:
+    store = Store(tmp_path / "s")
+    layer = laid(store, "a" * 64, 60)
+    chosen = store.used(layer.path)
+    store.use(layer)
+    assert not store.let_go(layer.path, chosen)
+    assert store.let_go(layer.path, store.used(layer.path))
+    assert list((tmp_path / "s/trash").iterdir()) == []
+
+
+def test_while_parts_of_a_fleet_run_only_what_they_hold_stays(tmp_path: Path) -> None:
+    settings = load_settings(
+        environ={"TMPLBUILD_STATE_DIR": str(tmp_path / "s"), "TMPLBUILD_CACHE_DIR": str(tmp_path / "c")}
+    )
+    store, keep = Store(settings.state_dir), Keep(layers_hours=0, max_age_days=0)
+    young, new = laid(store, "a" * 64, 600), laid(store, "b" * 64, 0)
+    package = tmp_path / "c/packages/aa/its.deb"
+    package.parent.mkdir(parents=True)
+    package.write_text("a package")
+    half = tmp_path / "s/fleet/incoming/half.part"
+    half.parent.mkdir(parents=True)
+    half.write_text("half a layer")
+    os.utime(half, (0, 0))
+    with exclusive(tmp_path / "s/locks/a.lock", "a build"):
+        assert [row.path for row in prune(settings, keep)] == [half]
+    with exclusive(tmp_path / f"s/locks/{PART}a.lock", "a part"):
+        assert [row.path for row in prune(settings, keep)] == [young.path]
+    assert {row.path for row in prune(settings, keep)} == {new.path, package}
+
+
+def test_a_worker_keeps_for_a_night_what_it_used_unless_its_disk_is_full(tmp_path: Path) -> None:
+    settings = load_settings(
+        environ={"TMPLBUILD_STATE_DIR": str(tmp_path / "s"), "TMPLBUILD_CACHE_DIR": str(tmp_path / "c")}
+    )
+    store = Store(settings.state_dir)
+    last_night, older = laid(store, "a" * 64, 24 * 3600), laid(store, "b" * 64, 40 * 3600)
+    upkeep.tidy(settings)
+    assert store.get(older.key) is None
+    upkeep.see_room(settings, [Wanted(settings.state_dir, 1, "a byte")])
+    assert store.get(last_night.key) == last_night
+    with pytest.raises(StoreError, match="not enough room"):
+        upkeep.see_room(settings, [Wanted(settings.state_dir, 10**18, "an exabyte")])
+    assert store.get(last_night.key) is None
+    elsewhere = settings.template_cache
+    upkeep.see_room(settings, [Wanted(elsewhere, 10**18, "who gave the order sees to it")])
 
 
 def test_what_a_killed_run_left_of_its_own_trees_goes(tmp_path: Path) -> None:

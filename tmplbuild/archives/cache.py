@@ -39,12 +39,17 @@ class Pruned:
 
 
 class PackageCache:
-    """The cache below the directory `root` (made when first needed)."""
+    """The cache below the directory `root` (made when first needed).
 
-    def __init__(self, root: Path) -> None:
+    Parameters:
+        indexes: where the archives' indexes lie, if elsewhere: in the cache of another one who knows other
+            states of the suites.
+    """
+
+    def __init__(self, root: Path, *, indexes: Path | None = None) -> None:
         self.root = root
         self.packages = root / "packages"
-        self.indexes = root / "indexes"
+        self.indexes = indexes or root / "indexes"
         self.incoming = root / "incoming"
         self.suites = root / "suites"
 

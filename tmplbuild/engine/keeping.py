@@ -2,7 +2,7 @@
 of it goes.
 
     packages    cache_dir/packages    downloaded packages and their prepared form
-    indexes     cache_dir/indexes     archives' indexes, and what broken off downloads left
+    indexes     cache_dir/indexes     archives' indexes, and what broken off downloads and uploads left
     members     cache_dir/members     compressed members of templates
     layers      state_dir/layers      trees after each stage
     artifacts   state_dir/artifacts   packed templates, and facts of them in state_dir/facts
@@ -35,8 +35,14 @@ from tmplbuild.engine.store import Store
 KINDS = ("packages", "indexes", "members", "layers", "artifacts", "failed", "logs", "known")
 SIZED = ("packages", "indexes", "members")
 """What `Keep.max_size` bounds."""
+PART = "fleet-"
+"""How the names of the locks begin that parts of a fleet's builds hold."""
 _BUSY_S = 6 * 3600.0
 """While a build runs, what was used within this (seconds) may be its own: no record names it yet."""
+_PART_S = 2 * 3600.0
+"""The same while only parts of a fleet's builds run, which are short."""
+_HELD_S = 60.0
+"""Layers such a part holds, as soon as it has them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +76,14 @@ def kept(settings: Settings, *, measured: bool = True) -> list[Kept]:
     """
     cache = PackageCache(settings.cache_dir)
     members, fetched = settings.cache_dir / "members", settings.cache_dir / "fetch"
+    fleet = settings.state_dir / "fleet"  # layers that were on their way
     store = Store(settings.state_dir) if settings.state_dir.is_dir() else None
     known = list(records(store)) if store else []
     rows = [
         *_files("packages", cache.files(cache.packages), _packages(known)),
         *_files("indexes", cache.files(cache.indexes, cache.incoming, fetched), cache.accepted()),
+        *_files("indexes", cache.files(fleet / "incoming", fleet / "layers"), frozenset()),
+        *_files("indexes", fleet.glob("layer-*"), frozenset()),
         *_files("members", MemberCache.files(members), frozenset()),
     ]
     if store:
@@ -87,7 +96,7 @@ def _in_store(store: Store, records: Iterable[dict[str, Any]], measured: bool) -
     built = {str(record.get("template", "")) for record in records}
     yield from _files("artifacts", (*store.dir.glob("artifacts/*"), *store.dir.glob("facts/*")), wanted)
     for path in store.dir.glob("layers/*"):
-        yield _tree("layers", path, path.name in wanted, store.made(path), measured)
+        yield _tree("layers", path, path.name in wanted, store.used(path), measured)
     for path in store.dir.glob("trash/*"):
         yield _tree("layers", path, False, 0.0, measured)
     for path in store.drafts_of_the_dead():
@@ -134,36 +143,44 @@ def prune(
         measured: see `kept`.
         building: the caller is itself a build that is done.
 
-    A build that runs meanwhile loses nothing that it uses.
+    A build that runs meanwhile loses nothing that it uses, nor does a part of one that is done for a fleet.
     """
     now = time.time()
     going = spare(kept(settings, measured=measured), keep, now)
-    others = _builds(settings.state_dir, apart=building)
-    if building or others:
+    others, parts = _builds(settings.state_dir, apart=building)
+    if building or others or parts:
         # what a build has fetched is in no record yet, either; its own is, when it is done
-        young = KINDS if others else [kind for kind in KINDS if kind not in SIZED]
-        going = [row for row in going if row.kind not in young or now - row.used >= _BUSY_S]
+        kinds = KINDS if others or parts else [kind for kind in KINDS if kind not in SIZED]
+        alone = not building and not others
+        busy_s = dict.fromkeys(kinds, _PART_S if alone else _BUSY_S)
+        if alone:
+            busy_s["layers"] = _HELD_S
+        going = [row for row in going if now - row.used >= busy_s.get(row.kind, 0)]
     return going if dry_run else [row for row in going if _remove(settings, row)]
 
 
 def _remove(settings: Settings, row: Kept) -> bool:
     if row.kind in SIZED:
         return remove_unlocked(row.path, row.used)
+    store = Store(settings.state_dir)
     with suppress(FileNotFoundError):  # another run lets go of the same
-        Store(settings.state_dir).discard(row.path)
+        if row.path.parent.name == "layers":
+            return store.let_go(row.path, row.used)
+        store.discard(row.path)
         return True
     return False
 
 
-def _builds(state_dir: Path, *, apart: bool) -> int:
-    """How many builds run, as the locks tell that they hold.
+def _builds(state_dir: Path, *, apart: bool) -> tuple[int, int]:
+    """How many builds run, and parts of a fleet's, as the locks tell that they hold.
 
     Parameters:
         apart: from the one that asks, which tidies up, and may be of a nightly run.
     """
     own = (".tidy.lock", ".nightly.lock") if apart else ()
     held = [path for path in state_dir.glob("locks/*.lock") if path.name not in own and is_held(path)]
-    return len(held) - apart
+    parts = sum(path.name.startswith(PART) for path in held)
+    return len(held) - parts - apart, parts
 
 
 def records(store: Store) -> Iterator[dict[str, Any]]:

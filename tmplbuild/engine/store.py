@@ -18,6 +18,7 @@ all): a layer without its `durable` mark counts only while the machine has not b
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import shutil
@@ -33,6 +34,8 @@ from tmplbuild.core.linux import exchange, make_apart, spread
 from tmplbuild.core.process import run as run_process
 from tmplbuild.engine.locks import layer_lock
 from tmplbuild.errors import StoreError
+
+_META = "meta.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +99,7 @@ class Store:
         """The layer with this key, if it is whole and safe to use."""
         path = self.dir / "layers" / key[:32]
         try:
-            meta = json.loads((path / "meta.json").read_bytes())
+            meta = json.loads((path / _META).read_bytes())
         except (OSError, ValueError):
             return None
         if meta.get("key") != key:
@@ -114,7 +117,7 @@ class Store:
         )
 
     def chain(self, key: str) -> tuple[Layer, ...]:
-        """The layer and those below it, topmost first, down to a whole one.
+        """The layer and those below it, topmost first, down to a whole one, all of them marked as used now.
 
         Raises StoreError when one is missing.
         """
@@ -128,6 +131,7 @@ class Store:
                     where=str(self.dir / "layers" / wanted[:32]),
                     hint="build again with --rebuild",
                 )
+            self.use(layer)
             if layer.fs.is_dir():  # not so for a step that only looked at the tree
                 layers.append(layer)
             wanted = None if layer.whole else layer.parent
@@ -141,15 +145,21 @@ class Store:
         yield Draft(template, self.dir / "drafts" / template, rootfs, parent, whole=False)
 
     @contextmanager
-    def scratch(self, name: str, lower: tuple[Path, ...]) -> Iterator[Rootfs]:
-        """A tree of these layers (topmost first) that can be changed; the changes are thrown away."""
+    def room(self, name: str) -> Iterator[Path]:
+        """A directory for this process alone, gone at the end; the next tidying up removes a dead one's."""
         place = self.dir / "drafts" / f"{name}.{os.getpid()}"
         _remove(place)
         try:
             make_apart(str(place))
-            yield self._on_top(lower, place)
+            yield place
         finally:
             _remove(place)
+
+    @contextmanager
+    def scratch(self, name: str, lower: tuple[Path, ...]) -> Iterator[Rootfs]:
+        """A tree of these layers (topmost first) that can be changed; the changes are thrown away."""
+        with self.room(name) as place:
+            yield self._on_top(lower, place)
 
     def _on_top(self, lower: tuple[Path, ...], place: Path) -> Rootfs:
         fs, work = place / "fs", place / "work"
@@ -242,7 +252,7 @@ class Store:
             "boot_id": _boot_id(),
             "note": note,
         }
-        (place / "meta.json").write_text(json.dumps(meta, sort_keys=True))
+        (place / _META).write_text(json.dumps(meta, sort_keys=True))
 
     def fail(self, draft: Draft, stage: str) -> Path:
         """Keep the tree of a failed stage, in place of the last kept one of this template."""
@@ -258,7 +268,7 @@ class Store:
         """The stage that failed last and the layers of its tree, topmost first, if they are kept."""
         path = self.dir / "failed" / template
         try:
-            meta = json.loads((path / "meta.json").read_bytes())
+            meta = json.loads((path / _META).read_bytes())
         except (OSError, ValueError):
             return None
         below = () if meta["parent"] is None or meta["whole"] else self.chain(meta["parent"])
@@ -305,7 +315,7 @@ class Store:
     ) -> dict[str, Any] | None:
         for path in (self.dir / "layers").iterdir():
             try:
-                meta = json.loads((path / "meta.json").read_bytes())
+                meta = json.loads((path / _META).read_bytes())
             except (OSError, ValueError):
                 continue
             note: dict[str, Any] = meta.get("note", {})
@@ -358,37 +368,31 @@ class Store:
 
     # -- pruning ---------------------------------------------------------------------------------
 
-    def prune(self, keep_s: float = 0.0) -> list[str]:
-        """Remove layers and artifacts that no record names and that are older than `keep_s` seconds.
+    def use(self, layer: Layer) -> None:
+        """Mark a layer as used now."""
+        with suppress(OSError):  # who only looks at the store need not be able to write there
+            os.utime(layer.path / _META)
 
-        Returns the keys that went. The layers of every template's last good build, and those that
-        a failed build would resume from, are always kept.
-        """
-        keep = self.wanted()
-        gone = []
-        now = time.time()
-        for path in (self.dir / "layers").iterdir():
-            try:
-                meta = json.loads((path / "meta.json").read_bytes())
-                old = now - meta["made"] >= keep_s
-            except (OSError, ValueError, KeyError):
-                old = True
-            if path.name not in keep and old:
-                os.rename(path, self.dir / "trash" / f"{path.name}-{time.time_ns()}")
-                gone.append(path.name)
-        for path in (self.dir / "trash").iterdir():
-            _remove(path)
-        for path in (*(self.dir / "artifacts").iterdir(), *(self.dir / "facts").iterdir()):
-            if path.name.split(".")[0] not in keep and now - path.stat().st_mtime >= keep_s:
-                path.unlink()
-                gone.append(path.name)
-        return gone
-
-    def made(self, layer: Path) -> float:
-        """When a layer was made, seconds since 1970; 0 for one that is not whole."""
+    def hold(self, layer: Layer) -> int | None:
+        """A descriptor with which, as long as it is open, nobody lets a layer go. None when it has gone."""
+        path = layer.path / _META
         try:
-            return float(json.loads((layer / "meta.json").read_bytes())["made"])
-        except (OSError, ValueError, KeyError, TypeError):
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return None
+        with suppress(OSError):
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(fd), path.stat()):
+                os.utime(fd)
+                return fd
+        os.close(fd)
+        return None
+
+    def used(self, layer: Path) -> float:
+        """When a layer was used last, or made, seconds since 1970; 0 for one that is not whole."""
+        try:
+            return (layer / _META).stat().st_mtime
+        except OSError:
             return 0.0
 
     def drafts_of_the_dead(self) -> list[Path]:
@@ -397,12 +401,29 @@ class Store:
         found = [(path, path.suffix[1:]) for path in self.dir.glob("drafts/*.*")]
         return [path for path, pid in found if pid.isdecimal() and not os.path.exists(f"/proc/{pid}")]
 
+    def let_go(self, layer: Path, used: float) -> bool:
+        """Remove a layer, unless somebody holds it, or has used it since `used` (its time when it was
+        chosen). Whether it was removed. Raises OSError."""
+        target = self.dir / "trash" / f"{layer.name}-{time.time_ns()}"
+        try:
+            fd = os.open(layer / _META, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:  # it is not whole
+            os.rename(layer, target)
+        else:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if os.fstat(fd).st_mtime > used:
+                    return False
+                os.rename(layer, target)
+            except BlockingIOError:
+                return False
+            finally:
+                os.close(fd)
+        _remove(target)
+        return True
+
     def discard(self, path: Path) -> None:
-        """Remove something of the store, a layer from its place by one rename. Raises OSError."""
-        if path.parent.name == "layers":
-            target = self.dir / "trash" / f"{path.name}-{time.time_ns()}"
-            os.rename(path, target)
-            path = target
+        """Remove something else of the store. Raises OSError."""
         _remove(path)
 
     def wanted(self) -> set[str]:

@@ -143,43 +143,53 @@ def _archives(
     return remembered, files
 
 
-def take(name: str, shared: SharedStore, settings: Settings, emit: Emit) -> Opened:
+def take(name: str, shared: SharedStore, settings: Settings, emit: Emit, place: Path) -> Opened:
     """Read an order and open what it speaks of.
+
+    Parameters:
+        place: a directory for what is the order's alone, as long as it is open.
 
     Raises HostError for an order of another version of the program, StoreError, VerifyError.
     """
     order: dict[str, Any] = json.loads(shared.get_bytes(name))
     refuse_other(order["tool"], "the order")
     settings = replace(settings, mirror=order["mirror"] or settings.mirror)
-    place = PackageCache(settings.cache_dir / "fleet" / name)
+    own = PackageCache(place)
     for path, sha256 in order["beside"].items():
-        shared.get(sha256, place.root / "recipe" / path, place)
-    loaded = travel.from_plain(order["recipe"], place.root / "recipe")
+        shared.get(sha256, place / "recipe" / path, own)
+    loaded = travel.from_plain(order["recipe"], place / "recipe")
     world = world_of(loaded, settings, emit)
     states = _states(world, order, place, shared)
     pins = Pins.from_json(order["pins"])
     plan = Plan(order["template"], tuple(_planned(order["steps"])), "")
     source = None
     if (begins := order["begins"]) is not None:
-        file = place.root / "begins" / Path(begins["filename"]).name
-        bring = partial(shared.get, begins["sha256"], file, place)
+        bring = partial(_kept, begins["sha256"], world.cache.tarball(begins["sha256"]), world.cache, shared)
         source = Source(**{**begins, "signers": tuple(begins["signers"])}, bring=bring)
     return Opened(world, Resolved(states, pins, "", source), plan)
 
 
+def _kept(sha256: str, dest: Path, cache: PackageCache, shared: SharedStore) -> Path:
+    """A blob in this machine's cache, where the next order that names it finds it."""
+    shared.get(sha256, dest, cache)
+    cache.used(dest)
+    return dest
+
+
 def _states(
-    world: World, order: Mapping[str, Any], place: PackageCache, shared: SharedStore
+    world: World, order: Mapping[str, Any], place: Path, shared: SharedStore
 ) -> tuple[ArchiveState, ...]:
     """The archives as who gave the order saw them, verified here as well."""
+    seen = PackageCache(place, indexes=world.cache.indexes)
     for digest, sha256 in order["indexes"].items():
-        shared.get(sha256, place.index_path(digest), place)
+        _kept(sha256, seen.index_path(digest), world.cache, shared)
     for name, facts in order["suites"].items():
-        place.remember(name, facts)
+        seen.remember(name, facts)
     return families.of(world.loaded.recipe).read_archives(
         world.loaded.recipe.archives,
         world.loaded.arch,
         fetcher=world.fetcher,
-        cache=place,
+        cache=seen,
         keys_dir=keys_dirs(world.loaded),
         offline=True,
     )

@@ -3,9 +3,10 @@ what it makes goes there."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -18,9 +19,11 @@ from tmplbuild.config import Settings
 from tmplbuild.core.filelock import exclusive
 from tmplbuild.engine.actions import shop_of
 from tmplbuild.engine.execute import Done, execute
+from tmplbuild.engine.keeping import PART
 from tmplbuild.engine.locks import layer_lock
 from tmplbuild.engine.plan import Plan, Planned
 from tmplbuild.engine.record import stage_row
+from tmplbuild.engine.room import wanted
 from tmplbuild.engine.steps import Step
 from tmplbuild.engine.store import Store
 from tmplbuild.engine.world import prepare_host
@@ -30,6 +33,7 @@ from tmplbuild.fleet import layers
 from tmplbuild.fleet.arrival import bring, packed_name
 from tmplbuild.fleet.order import Opened, part_of, take
 from tmplbuild.fleet.shared import SharedStore
+from tmplbuild.fleet.upkeep import see_room, tidy
 from tmplbuild.fleet.uploads import Uploads
 from tmplbuild.ui.errors import error_object
 
@@ -58,33 +62,36 @@ def run(
         emit(Note(text, "warning"))
 
     uploads = Uploads(store, settings, warn)
+    mine = Store(settings.state_dir)
     try:
         shared = SharedStore(store, patience_s=settings.store_patience_s, tell=warn)
-        _do(order, part, shared, settings, emit, tell, uploads, stacks=stacks)
+        with mine.room(f"order-{order[:16]}") as place:
+            _do(take(order, shared, settings, emit, place), part, shared, tell, uploads, stacks=stacks)
     finally:
         uploads.close()
-    Store(settings.state_dir).make_durable()
+    mine.make_durable()
+    tidy(settings)
 
 
 def _do(
-    order: str,
+    opened: Opened,
     part: str,
     shared: SharedStore,
-    settings: Settings,
-    emit: Emit,
     tell: Callable[[Found], None],
     uploads: Uploads,
     *,
     stacks: bool,
 ) -> None:
-    opened = take(order, shared, settings, emit)
     world = opened.world
-    emit(RunStarted(world.template, (part,)))
-    lock = settings.state_dir / "locks" / f"fleet-{world.template}.lock"
-    with exclusive(lock, f"another part of {world.template} is at work here", grace_s=60):
+    world.emit(RunStarted(world.template, (part,)))
+    lock = world.settings.state_dir / "locks" / f"{PART}{world.template}.lock"
+    busy = f"another part of {world.template} is at work here"
+    with ExitStack() as held, exclusive(lock, busy, grace_s=60):
         world.core.gc()
         prepare_host(world, stacks=stacks)
-        task = _Task(opened, part_of(tuple(row.step for row in opened.plan.steps), part), shared, uploads)
+        task = _Task(
+            opened, part_of(tuple(row.step for row in opened.plan.steps), part), shared, uploads, held
+        )
         found: Found = {}
         try:
             done = task.run()
@@ -105,6 +112,7 @@ class _Task:
     steps: tuple[Step, ...]
     shared: SharedStore
     uploads: Uploads
+    held: ExitStack  # of the layers that are used
     before: dict[str, tuple[int, int]] = field(init=False)  # the logs of earlier runs
     away: dict[str, Future[str]] = field(default_factory=dict)  # by stage: the digest of the file it makes
 
@@ -122,12 +130,14 @@ class _Task:
         before = tuple(replace(row, runs=False, again=False) for row in rows[:first])
         after = tuple(replace(row, runs=False) for row in rows[first + len(here) :])
         plan = Plan(opened.plan.template, (*before, *here, *after), "")
+        see_room(world.settings, wanted(world.settings, world.cache, opened.resolved.pins, plan, None))
         self._fetch_packages(plan)
         self.uploads.packages([world.cache.path(one.sha256) for one in self._packages(plan) if _plain(one)])
         known = {row.step.name: row for row in (*before, *here)}
 
         def heard(event: Event) -> None:
             if isinstance(event, StageDone):
+                self._hold(known[event.stage].step)
                 self._share(known[event.stage])
                 if event.stage in ("check", "pack"):
                     self._put_away(event.stage, cached=event.cached)
@@ -156,6 +166,7 @@ class _Task:
             there = layer is not None and layers.is_sound(layer, world.store)
             cache = PackageCache(world.settings.state_dir / "fleet")
             there = there or layers.pull(step.key, world.store, self.shared, cache)
+            there = there and self._hold(step)
         if there and self._have_file(step):
             return True
         if must:
@@ -166,6 +177,15 @@ class _Task:
                 hint="it was removed in the meantime: run the same again",
             )
         return False
+
+    def _hold(self, step: Step) -> bool:
+        """See that nobody lets a layer go, nor one below it, as long as this part is done."""
+        store = self.opened.world.store
+        for layer in (store.get(step.key), *store.chain(step.key)):
+            if layer is None or (fd := store.hold(layer)) is None:
+                return False
+            self.held.callback(os.close, fd)
+        return True
 
     def _have_file(self, step: Step) -> bool:
         """Whether the file is there that a step makes beside its layer: the packed template, the facts."""
