@@ -20,22 +20,12 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from tmplbuild.archives import digest
 from tmplbuild.errors import StoreError
 
 _HEX = re.compile(r"\b[0-9a-f]{32,128}\b")
-
-
-@dataclass(frozen=True, slots=True)
-class Pruned:
-    """What a prune removed: how many files and bytes, and what is left."""
-
-    files: int
-    size: int
-    left: int
 
 
 class PackageCache:
@@ -155,29 +145,6 @@ class PackageCache:
                 with suppress(OSError):
                     found.update(_HEX.findall(path.read_text("utf-8", "replace")))
         return frozenset(found)
-
-    def prune(self, *, max_bytes: int | None = None, max_age_s: float | None = None) -> Pruned:
-        """Remove files that were not used for `max_age_s` seconds, then the longest unused ones until
-        no more than `max_bytes` are left. Part files that nobody writes go by age as well."""
-        files = sorted(self._files(), key=lambda item: item[1].st_mtime)
-        left = sum(state.st_size for _, state in files)
-        now = time.time()
-        count = size = 0
-        for path, state in files:
-            old = max_age_s is not None and now - state.st_mtime > max_age_s
-            big = max_bytes is not None and left > max_bytes
-            if not old and not big:
-                continue
-            if remove_unlocked(path, state.st_mtime):
-                count += 1
-                size += state.st_size
-                left -= state.st_size
-        return Pruned(count, size, left)
-
-    def _files(self) -> Iterator[tuple[Path, os.stat_result]]:
-        for path in self.files(self.packages, self.indexes, self.incoming):
-            with suppress(OSError):
-                yield path, path.stat()
 
 
 def write_whole(dest: Path, data: bytes) -> None:

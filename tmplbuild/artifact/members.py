@@ -15,7 +15,6 @@ import hashlib
 import os
 import re
 import threading
-import time
 from pathlib import Path
 
 from tmplbuild.errors import StoreError
@@ -85,21 +84,6 @@ class MemberCache:
             self.failed = f"{path}: {error.strerror}"
             with contextlib.suppress(OSError):
                 draft.unlink(missing_ok=True)
-
-    def prune(self, unused_s: float, *, now: float | None = None) -> int:
-        """Remove members (and drafts of dead runs) that nobody used for `unused_s` seconds.
-
-        Returns the bytes that were freed. Files that are not the cache's own are left alone.
-        """
-        limit = (time.time() if now is None else now) - unused_s
-        freed = 0
-        for path in self.files(self.directory):
-            with contextlib.suppress(FileNotFoundError):
-                state = path.lstat()
-                if state.st_mtime < limit:
-                    path.unlink()
-                    freed += state.st_size
-        return freed
 
     @staticmethod
     def files(directory: Path) -> list[Path]:
