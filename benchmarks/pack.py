@@ -25,10 +25,10 @@ from pathlib import Path
 from benchmarks.ratio import Way, compare, holds, peak_kib
 from tmplbuild.archives.mirrors import host_mirror
 from tmplbuild.artifact.members import MemberCache
-from tmplbuild.artifact.owners import dpkg_owners
 from tmplbuild.artifact.pack import Packed, pack
 from tmplbuild.core.tree import Tree
 from tmplbuild.events import silent
+from tmplbuild.managers.dpkg import listed_paths
 from tmplbuild.recipes.model import Pack as PackSection
 
 EPOCH = 1_750_000_000
@@ -71,7 +71,7 @@ def ours(tree: Path, target: Path, level: int, members: MemberCache | None) -> P
             opened,
             out,
             epoch=EPOCH,
-            owners=dpkg_owners(opened),
+            owners=listed_paths(opened),
             level=level,
             members=members,
             jobs=2,
@@ -93,7 +93,7 @@ def updated(tree: Path, copy: Path) -> list[str]:
     """
     subprocess.run(["cp", "-al", tree, copy], check=True)
     with Tree(copy) as opened:
-        owners = dpkg_owners(opened)
+        owners = listed_paths(opened)
     found = set()
     for path, package in owners.items():
         file = copy / path.lstrip("/")

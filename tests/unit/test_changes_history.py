@@ -13,7 +13,7 @@ from tests.unit.changes_facts import facts, package
 from tmplbuild.changes.compare import compare
 from tmplbuild.changes.comparison import Side
 from tmplbuild.changes.facts import read_facts, write_facts
-from tmplbuild.changes.history import FAILED, GOOD, Build, History, prune_history
+from tmplbuild.changes.history import FAILED, GOOD, Build, History
 from tmplbuild.errors import StoreError
 
 T = "small-12-x86_64"
@@ -120,7 +120,8 @@ def test_age_counts_by_when_a_build_was_made(tmp_path: Path) -> None:
     history = History(tmp_path)
     old = [add(history, moment) for moment in (1_000_000_000, 1_000_000_100, 1_000_000_200)]
     other = add(history, 1_000_000_000, template="other")
-    assert prune_history(tmp_path, keep_count=9, keep_age_s=86400.0) == {T: [old[0].id, old[1].id]}
+    assert history.prune(T, keep=9, max_age_s=86400.0) == [old[0].id, old[1].id]
+    assert history.prune("other", keep=9, max_age_s=86400.0) == []
     assert history.builds(T) == [old[2]]
     assert history.builds("other") == [other]
     assert os.listdir(tmp_path / "builds" / T) == [old[2].id]

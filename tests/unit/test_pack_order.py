@@ -19,12 +19,12 @@ from hypothesis import strategies as st
 from tests.pack_trees import AS_WRITTEN, EPOCH, as_packed, facts, packed, plain_tree, tar_of
 from tmplbuild.artifact.gzipped import PIECE
 from tmplbuild.artifact.members import MemberCache
-from tmplbuild.artifact.owners import dpkg_owners
 from tmplbuild.artifact.pack import pack
 from tmplbuild.artifact.scan import Content, Entry, Folders, entry_of
 from tmplbuild.core.tree import Tree
 from tmplbuild.errors import StoreError
 from tmplbuild.events import Bytes, Event, silent
+from tmplbuild.managers.dpkg import listed_paths
 
 
 def members_of(path: Path) -> list[bytes]:
@@ -305,7 +305,7 @@ def test_merged_usr_and_conffiles_are_seen_through_dpkgs_eyes(tmp_path: Path) ->
     )
     (info / "ls.list").write_text("/.\n/bin\n/bin/ls\n/etc/ls.conf\n")
     with Tree(root) as tree:
-        owners = dpkg_owners(tree)
+        owners = listed_paths(tree)
     packed(root, tmp_path / "t.tar.gz", owners=owners)
     pieces = [names_in(raw) for raw in members_of(tmp_path / "t.tar.gz")]
     # /bin itself is a link that the package lists, hence in its member as well

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tmplbuild.artifact.owners import dpkg_owners
 from tmplbuild.core.tree import Tree
 from tmplbuild.errors import StageError
-from tmplbuild.managers.dpkg import owned_files
+from tmplbuild.managers.dpkg import listed_paths, owned_files
 
 LISTS = {
     "a": "/.\n/bin\n/bin/one\n/etc\n/etc/shared\n/lib\n/lib/x\n/lib/x/link\n",
@@ -39,7 +38,7 @@ def root(tmp_path: Path) -> Path:
 
 def test_links_diversions_and_shared_files(root: Path) -> None:
     with Tree(root) as tree:
-        found = dict(dpkg_owners(tree))
+        found = dict(listed_paths(tree))
     assert found.pop("/etc/gone") == "b"  # not looked for
     assert found == {
         "/usr/bin/one.real": "a",
@@ -53,7 +52,7 @@ def test_links_diversions_and_shared_files(root: Path) -> None:
 
 def test_the_same_as_the_full_answer(root: Path) -> None:
     with Tree(root) as tree:
-        found, full = dict(dpkg_owners(tree)), owned_files(tree)
+        found, full = dict(listed_paths(tree)), owned_files(tree)
     assert {path: owned.package for path, owned in full.items()} == {
         path: package for path, package in found.items() if path != "/etc/gone"
     }
@@ -61,11 +60,11 @@ def test_the_same_as_the_full_answer(root: Path) -> None:
 
 def test_a_tree_without_a_database_has_no_owners(tmp_path: Path) -> None:
     with Tree(tmp_path) as tree:
-        assert dpkg_owners(tree) == {}
+        assert listed_paths(tree) == {}
 
 
 def test_a_damaged_list_names_file_and_line(root: Path) -> None:
     (root / "var/lib/dpkg/info/c.list").write_text("/.\nbin\n")
     with Tree(root) as tree, pytest.raises(StageError) as caught:
-        dpkg_owners(tree)
+        listed_paths(tree)
     assert caught.value.where == "/var/lib/dpkg/info/c.list:2"

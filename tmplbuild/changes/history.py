@@ -219,18 +219,6 @@ class History:
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def prune_history(
-    state_dir: Path, *, keep_count: int, keep_age_s: float | None = None
-) -> dict[str, list[str]]:
-    """Prune the histories of all templates: what went, by template. See `History.prune`."""
-    history = History(state_dir)
-    found = {
-        template: history.prune(template, keep=keep_count, max_age_s=keep_age_s)
-        for template in history.templates()
-    }
-    return {template: gone for template, gone in found.items() if gone}
-
-
 def _link(source: Path, target: Path) -> None:
     try:
         os.link(source, target)
