@@ -23,6 +23,10 @@ PYTHONPATH=/opt/source exec /opt/python/bin/python -P -m tmplbuild "$@"
 """
 """What runs this very tool there."""
 
+_LEGACY = "SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1"
+"""Debian 13's systemd boots with cgroup v1 only when it is told so; in a container its own words count as the
+kernel's."""
+
 _BOOT = r"""
 set -eu
 for kind in /sys/fs/cgroup/*/; do
@@ -83,7 +87,7 @@ class Machine:
         }
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [*argv, "--", "--unit=test.target", "--log-target=console"],
+                [*argv, "--", "--unit=test.target", "--log-target=console", _LEGACY],
                 env=env,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -86,8 +86,9 @@ def serving(places: Places, alone: Workshop) -> Iterator[tuple[Yard, Sshd]]:
         made.worker(server.env, store)
         made.ready()
         yield made, server
-    left = {path.name for path in (place / "yard").glob("*/state/drafts/*")}
-    assert left == set(), "what an order needs goes with its part"
+    left = {path.name for path in (place / "yard").glob("*/state/drafts/.*")}
+    left |= {path.name for path in (alone.packages / "fleet").glob("*") if path.is_dir()}
+    assert left == set(), "what is an order's alone goes with its part"
 
 
 @pytest.fixture

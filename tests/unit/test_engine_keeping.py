@@ -12,7 +12,8 @@ import pytest
 from tmplbuild.cacheconf import Keep, size_of
 from tmplbuild.config import load_settings
 from tmplbuild.core.filelock import exclusive
-from tmplbuild.engine.keeping import PART, Kept, keep_of, prune, spare
+from tmplbuild.engine.keeping import Kept, keep_of, prune, spare
+from tmplbuild.engine.locks import part_lock, template_lock
 from tmplbuild.engine.room import Wanted
 from tmplbuild.engine.store import Layer, Store
 from tmplbuild.errors import StoreError, UsageError
@@ -171,7 +172,7 @@ def test_while_parts_of_a_fleet_run_only_what_they_hold_stays(tmp_path: Path) ->
     os.utime(half, (0, 0))
     with exclusive(tmp_path / "s/locks/a.lock", "a build"):
         assert [row.path for row in prune(settings, keep)] == [half]
-    with exclusive(tmp_path / f"s/locks/{PART}a.lock", "a part"):
+    with part_lock(tmp_path / "s", "a"):
         assert [row.path for row in prune(settings, keep)] == [young.path]
     assert {row.path for row in prune(settings, keep)} == {new.path, package}
 
@@ -197,20 +198,26 @@ def test_what_a_killed_run_left_of_its_own_trees_goes(tmp_path: Path) -> None:
     settings = load_settings(
         environ={"TMPLBUILD_STATE_DIR": str(tmp_path / "s"), "TMPLBUILD_CACHE_DIR": str(tmp_path / "c")}
     )
-    dead, alive, plain, next_time = (
-        tmp_path / "s/drafts" / name
-        for name in (
-            ".abc.4194305",
-            f"boot.{os.getpid()}",
-            ".abc",
-            "x-15.6-x86_64",
-        )  # no pid is so large: proc(5)
+    names = (
+        ".abc.4194305",  # no pid is so large: proc(5)
+        f".boot.{os.getpid()}",
+        ".abc",
+        "x-15.4194305",
+        "trial-y-x86_64",
+        "z-x86_64",
+        "trial-z-x86_64",
     )
-    for place in (dead, alive, plain, next_time):
+    places = [tmp_path / "s/drafts" / name for name in names]
+    dead, _, _, _, _, built, tried = places
+    for place in places:
         (place / "fs").mkdir(parents=True)
-    assert prune(settings, Keep(layers_hours=1)) == []
-    assert [row.path for row in prune(settings, Keep(layers_hours=0))] == [dead]
-    assert sorted((tmp_path / "s/drafts").iterdir()) == sorted((alive, plain, next_time))
+        os.utime(place, (time.time() - 7 * 3600,) * 2)
+    assert prune(settings, Keep(layers_hours=8)) == []
+    with template_lock(tmp_path / "s", "x-15.4194305"), part_lock(tmp_path / "s", "y-x86_64"):
+        assert [row.path for row in prune(settings, Keep(layers_hours=6))] == [dead, tried, built]
+        assert sorted((tmp_path / "s/drafts").iterdir()) == sorted(places[1:5])
+    assert {row.path for row in prune(settings, Keep(layers_hours=6))} == set(places[3:5])
+    assert sorted((tmp_path / "s/drafts").iterdir()) == sorted(places[1:3])
 
 
 def test_what_another_build_has_fetched_stays_while_it_runs(tmp_path: Path) -> None:

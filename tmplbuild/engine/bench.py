@@ -19,6 +19,7 @@ from tmplbuild.core.linux import make_apart
 from tmplbuild.core.memory import room
 from tmplbuild.core.model import Net
 from tmplbuild.core.untar import extract
+from tmplbuild.engine.store import TRIAL
 from tmplbuild.errors import StageError, TmplbuildError
 from tmplbuild.events import Command, Emit, Output, Progress
 from tmplbuild.managers import Manager
@@ -307,7 +308,7 @@ class Bench:
 
     @contextmanager
     def _trial_place(self) -> Iterator[Path]:
-        place = self.scratch / f"trial-{self.template}"
+        place = self.scratch / f"{TRIAL}{self.template}"
         shutil.rmtree(place, ignore_errors=True)
         make_apart(str(place))
         try:

@@ -30,13 +30,12 @@ from tmplbuild.artifact.members import MemberCache
 from tmplbuild.cacheconf import Keep
 from tmplbuild.config import Settings
 from tmplbuild.core.filelock import is_held
+from tmplbuild.engine.locks import PART
 from tmplbuild.engine.store import Store
 
 KINDS = ("packages", "indexes", "members", "layers", "artifacts", "failed", "logs", "known")
 SIZED = ("packages", "indexes", "members")
 """What `Keep.max_size` bounds."""
-PART = "fleet-"
-"""How the names of the locks begin that parts of a fleet's builds hold."""
 _BUSY_S = 6 * 3600.0
 """While a build runs, what was used within this (seconds) may be its own: no record names it yet."""
 _PART_S = 2 * 3600.0
@@ -99,7 +98,7 @@ def _in_store(store: Store, records: Iterable[dict[str, Any]], measured: bool) -
         yield _tree("layers", path, path.name in wanted, store.used(path), measured)
     for path in store.dir.glob("trash/*"):
         yield _tree("layers", path, False, 0.0, measured)
-    for path in store.drafts_of_the_dead():
+    for path in store.abandoned():
         with suppress(FileNotFoundError):
             yield _tree("layers", path, False, path.lstat().st_mtime, measured)
     for kind in ("failed", "logs"):
@@ -166,8 +165,7 @@ def _remove(settings: Settings, row: Kept) -> bool:
     with suppress(FileNotFoundError):  # another run lets go of the same
         if row.path.parent.name == "layers":
             return store.let_go(row.path, row.used)
-        store.discard(row.path)
-        return True
+        return store.discard(row.path)
     return False
 
 

@@ -13,6 +13,8 @@ from pathlib import Path
 
 from tmplbuild.core.filelock import exclusive, is_held, opened
 
+PART = "fleet-"
+"""How the names of the locks begin that parts of a fleet's builds hold."""
 _GRACE_S = 1.0
 """A run that was killed may take this long (seconds) to be gone."""
 
@@ -29,9 +31,28 @@ def template_lock(directory: Path, template: str) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def part_lock(directory: Path, template: str) -> Iterator[None]:
+    """Hold the lock of a template's parts that are done here for a fleet. Raises as `template_lock`."""
+    path = _template(directory, PART + template)
+    with exclusive(path, f"another part of {template} is at work here", grace_s=60):
+        yield
+
+
 def is_worked_on(directory: Path, template: str) -> bool:
     """Whether a run works on a template right now."""
     return is_held(_template(directory, template))
+
+
+@contextmanager
+def at_rest(directory: Path, template: str) -> Iterator[None]:
+    """Hold a template that nobody works on, nor does a part of it. Raises BusyError, StoreError."""
+    busy = f"{template} is being built"
+    with (
+        exclusive(_template(directory, template), busy),
+        exclusive(_template(directory, PART + template), busy),
+    ):
+        yield
 
 
 def _template(directory: Path, template: str) -> Path:

@@ -32,9 +32,11 @@ from typing import Any
 from tmplbuild.core import Rootfs
 from tmplbuild.core.linux import exchange, make_apart, spread
 from tmplbuild.core.process import run as run_process
-from tmplbuild.engine.locks import layer_lock
-from tmplbuild.errors import StoreError
+from tmplbuild.engine.locks import at_rest, layer_lock
+from tmplbuild.errors import BusyError, StoreError
 
+TRIAL = "trial-"
+"""How the names of the drafts begin in which packed templates are tried."""
 _META = "meta.json"
 
 
@@ -147,7 +149,7 @@ class Store:
     @contextmanager
     def room(self, name: str) -> Iterator[Path]:
         """A directory for this process alone, gone at the end; the next tidying up removes a dead one's."""
-        place = self.dir / "drafts" / f"{name}.{os.getpid()}"
+        place = self.dir / "drafts" / f".{name}.{os.getpid()}"
         _remove(place)
         try:
             make_apart(str(place))
@@ -395,11 +397,15 @@ class Store:
         except OSError:
             return 0.0
 
-    def drafts_of_the_dead(self) -> list[Path]:
-        """What runs that were killed have left of trees of their own (`scratch`, `adopt`): no later run
-        uses their names."""
-        found = [(path, path.suffix[1:]) for path in self.dir.glob("drafts/*.*")]
-        return [path for path, pid in found if pid.isdecimal() and not os.path.exists(f"/proc/{pid}")]
+    def abandoned(self) -> list[Path]:
+        """What runs that were killed have left: trees of their own (`scratch`, `adopt`), whose names no later
+        one uses, and drafts of templates, of which nobody knows when they are built here again."""
+        found = []
+        for path in self.dir.glob("drafts/*"):
+            pid = path.suffix[1:] if path.name.startswith(".") else ""
+            if (pid.isdecimal() and not os.path.exists(f"/proc/{pid}")) or not path.name.startswith("."):
+                found.append(path)
+        return found
 
     def let_go(self, layer: Path, used: float) -> bool:
         """Remove a layer, unless somebody holds it, or has used it since `used` (its time when it was
@@ -422,9 +428,19 @@ class Store:
         _remove(target)
         return True
 
-    def discard(self, path: Path) -> None:
-        """Remove something else of the store. Raises OSError."""
+    def discard(self, path: Path) -> bool:
+        """Remove something else of the store, but no draft of a template that is being built. Whether it was
+        removed. Raises OSError."""
+        if path.parent.name == "drafts" and not path.name.startswith("."):
+            target = self.dir / "trash" / f"{path.name}-{time.time_ns()}"
+            try:
+                with at_rest(self.dir, path.name.removeprefix(TRIAL)):
+                    os.rename(path, target)
+            except BusyError:
+                return False
+            path = target
         _remove(path)
+        return True
 
     def wanted(self) -> set[str]:
         """The short keys of what every template's last good build is made of, and of what a failed one

@@ -16,11 +16,9 @@ from tmplbuild.archives.cache import PackageCache
 from tmplbuild.archives.model import Package
 from tmplbuild.archives.packages import download
 from tmplbuild.config import Settings
-from tmplbuild.core.filelock import exclusive
 from tmplbuild.engine.actions import shop_of
 from tmplbuild.engine.execute import Done, execute
-from tmplbuild.engine.keeping import PART
-from tmplbuild.engine.locks import layer_lock
+from tmplbuild.engine.locks import layer_lock, part_lock
 from tmplbuild.engine.plan import Plan, Planned
 from tmplbuild.engine.record import stage_row
 from tmplbuild.engine.room import wanted
@@ -84,9 +82,7 @@ def _do(
 ) -> None:
     world = opened.world
     world.emit(RunStarted(world.template, (part,)))
-    lock = world.settings.state_dir / "locks" / f"{PART}{world.template}.lock"
-    busy = f"another part of {world.template} is at work here"
-    with ExitStack() as held, exclusive(lock, busy, grace_s=60):
+    with ExitStack() as held, part_lock(world.settings.state_dir, world.template):
         world.core.gc()
         prepare_host(world, stacks=stacks)
         task = _Task(
