@@ -575,6 +575,24 @@ def test_the_probe_says_why_layers_cannot_be_stacked(core: Core, tmp_path: Path)
     assert len(told.stdout.split()) > 4
 
 
+@pytest.mark.parametrize("cover", ["/proc/kallsyms", "/proc/sys"])
+def test_a_machine_that_is_a_container_and_does_not_see_all_of_proc(
+    core: Core, tmp_path: Path, cover: str
+) -> None:
+    script = (
+        "from pathlib import Path; from tmplbuild.core import Core, Rootfs; "
+        f"c = Core(Path({str(core.state_dir)!r})); "
+        f"print(c.probe(Path({str(tmp_path)!r})).usable, "
+        "open('/proc/self/mountinfo').read().count(' /proc '))"
+    )
+    hide = f"mount --bind {'/dev/null' if cover == '/proc/kallsyms' else '/proc/sys'} {cover}"
+    command = ["unshare", "--mount", "--propagation", "private", "sh", "-ec", f'{hide}; exec "$@"', "sh"]
+    done = subprocess.run(
+        [*command, sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["True", "1"], "and what it sees has not changed"
+
+
 def test_what_a_dead_probe_left_and_cannot_be_removed_stops_nobody(
     tmp_path: Path,
 ) -> None:

@@ -87,6 +87,18 @@ def test_a_scheduler_without_workers(tmp_path: Path) -> None:
         assert caught.value.why == "none came within 0.5 s"
 
 
+def test_a_name_that_is_taken(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        env = {f"TMPLBUILD_{name}_DIR": str(tmp_path / name) for name in ("RUN", "STATE", "CACHE")}
+        scheduler = started(stack, list(SCHEDULER), env)
+        words = ["worker", scheduler, "--store", str(tmp_path / "store"), "--name", "one"]
+        started(stack, words, env)
+        second = Sibling([*words, "--json"], env)
+        (error,) = [json.loads(line) for line in second.lines()]
+        assert error["what"] == "the scheduler has a worker of that name already"
+        assert second.wait()[0] == HostError.exit_code
+
+
 def needs(*secrets: str) -> dict[str, float]:
     return needs_of(platform.machine(), 64, secrets)
 

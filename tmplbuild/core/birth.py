@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+from contextlib import suppress
 
 from tmplbuild.core import cgroup, inside, linux, nosync, wire
 
@@ -32,6 +33,8 @@ def leave_host(sock: socket.socket, config: wire.Message, joins: list[str]) -> N
         step = "join the control groups"
         try:
             cgroup.join(joins)
+            step = "see all of /proc"
+            uncover_proc()
             step = "make a user namespace"
             linux.unshare(linux.CLONE_NEWUSER)
             wire.call(sock, {"step": "userns"})
@@ -51,6 +54,18 @@ def leave_host(sock: socket.socket, config: wire.Message, joins: list[str]) -> N
         os._exit(1)
     finally:
         os._exit(0)
+
+
+def uncover_proc() -> None:
+    """See a whole /proc where the machine's own is covered in parts, for it is a container itself: else the
+    kernel lets nobody mount one in a user namespace (mount_too_revealing in its fs/namespace.c)."""
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+        if not inside.is_covered(file, "/proc"):
+            return
+    linux.unshare(linux.CLONE_NEWNS)
+    linux.mount("none", "/", flags=linux.MS_REC | linux.MS_PRIVATE)
+    with suppress(PermissionError):  # not even the root of this machine may: the VE's own mount tells
+        linux.mount("proc", "/proc", "proc", linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC)
 
 
 def become_root() -> None:

@@ -27,6 +27,8 @@ _FIXES = {
     "kernel": "use Linux 5.8 or newer",
     "userns": "set the sysctl user.max_user_namespaces above 0; in a chroot there are none (unshare(2)): "
     "leave it, or make it a container",
+    "proc": "this machine is a container that does not see all of /proc: let it (Docker: --privileged; "
+    "Podman: --security-opt unmask=ALL; Incus and LXC: security.nesting=true)",
     "cgroup2": "mount it: mount -t cgroup2 none /sys/fs/cgroup/unified",
     "overlay": "use Linux 5.19 or newer, and a disk that is not itself an overlay (ext4, xfs, btrfs)",
     "idmap": "use Linux 5.12 or newer and a file system that maps owners (ext4, xfs, btrfs)",
@@ -168,7 +170,7 @@ def _runs(trial: MakeTrial, here: Path) -> list[Feature]:
     """Start VEs without init on small trees: everything they need is tried for real."""
     (tree,), upper = _trees(here)
     plain = _start(trial, here, Rootfs.plain(tree), "auto")
-    rows = [_row("userns", plain, "userns")]
+    rows = [_row("userns", plain, "proc" if "mount proc" in plain else "userns")]
     if not plain:
         rows.append(_row("overlay", _start(trial, here, Rootfs.overlay((tree,), upper), "auto"), "overlay"))
         rows.append(_row("idmap", _start(trial, here, Rootfs.plain(tree), "idmap"), "idmap"))

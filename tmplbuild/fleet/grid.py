@@ -188,6 +188,15 @@ def _run(main: Any, where: str) -> None:
             where=where,
             why=str(error) or type(error).__name__,
         ) from error
+    except RuntimeError as error:
+        if "name taken" not in str(error.__cause__):
+            raise
+        raise HostError(
+            "the scheduler has a worker of that name already",
+            where=where,
+            hint="give this one another (--name); if it is the name of one that has just gone, wait until "
+            "the scheduler has noticed",
+        ) from error
 
 
 async def _until_signal(end: Any) -> None:
