@@ -67,6 +67,11 @@ def pytest_configure(config: pytest.Config) -> None:
             config.add_cleanup(freeze(Path(place) / "apt"))
 
 
+def pytest_report_header() -> str:
+    place = os.environ["PYTEST_DEBUG_TEMPROOT"]
+    return f"room in {place}: {shutil.disk_usage(place).free / 1e9:.0f} GB; all tests together need 11"
+
+
 def shared(name: str) -> Path:
     """A directory that all processes of this run of the tests share; whoever fills it locks it."""
     place = Path(os.environ[_SESSION]) / name
