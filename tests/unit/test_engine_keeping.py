@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -145,6 +146,25 @@ def test_of_the_layers_those_stay_that_are_used(tmp_path: Path) -> None:
     os.close(fd)
     assert [row.path for row in prune(settings, keep)] == [held.path]
     assert store.get(used.key) == used
+
+
+def test_who_comes_as_a_layer_is_let_go_sees_that_it_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(tmp_path / "s")
+    layer = laid(store, "a" * 64, 60)
+    really = os.rename
+    with ThreadPoolExecutor(1) as pool:
+        held: list[Future[int | None]] = []
+
+        def meanwhile(source: Path, target: Path) -> None:
+            held.append(pool.submit(store.hold, layer))
+            time.sleep(0.1)  # until it waits
+            really(source, target)
+
+        monkeypatch.setattr(os, "rename", meanwhile)
+        assert store.let_go(layer.path, store.used(layer.path))
+        assert held[0].result() is None
 
 
 def test_a_layer_that_is_used_after_it_was_chosen_stays(tmp_path: Path) -> None:

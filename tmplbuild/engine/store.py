@@ -383,7 +383,7 @@ class Store:
         except OSError:
             return None
         with suppress(OSError):
-            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            fcntl.flock(fd, fcntl.LOCK_SH)  # `let_go` has it for an instant
             if os.path.samestat(os.fstat(fd), path.stat()):
                 os.utime(fd)
                 return fd

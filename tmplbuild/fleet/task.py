@@ -159,10 +159,9 @@ class _Task:
         world = self.opened.world
         with layer_lock(world.store.dir, step.key, lambda: None):
             layer = world.store.get(step.key)
-            there = layer is not None and layers.is_sound(layer, world.store)
+            there = layer is not None and layers.is_sound(layer, world.store) and self._hold(step)
             cache = PackageCache(world.settings.state_dir / "fleet")
-            there = there or layers.pull(step.key, world.store, self.shared, cache)
-            there = there and self._hold(step)
+            there = there or (layers.pull(step.key, world.store, self.shared, cache) and self._hold(step))
         if there and self._have_file(step):
             return True
         if must:
