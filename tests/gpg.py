@@ -65,7 +65,8 @@ class Gpg:
 def end_daemons(home: Path) -> None:
     """End what gpg has started to serve a home, and wait for its end.
 
-    `gpgconf --kill` only tells it: it still takes the next one's connection, and resets it.
+    `gpgconf --kill` only tells it: it still takes the next one's connection, and resets it. GnuPG 2.4 heeds a
+    signal that comes while a connection is there only when another one wakes it.
     """
     for pid in filter(str.isdigit, os.listdir("/proc")):
         if not _serves(pid, home):
@@ -76,8 +77,12 @@ def end_daemons(home: Path) -> None:
             continue
         try:
             if _serves(pid, home):  # it has not been given to another process before we had a hold of it
-                signal.pidfd_send_signal(end, signal.SIGTERM)
-                assert select.select([end], [], [], 120)[0], f"{home}: gpg's process {pid} does not end"
+                for _ in range(120):
+                    signal.pidfd_send_signal(end, signal.SIGTERM)
+                    if select.select([end], [], [], 1)[0]:
+                        break
+                else:
+                    raise AssertionError(f"{home}: gpg's process {pid} does not end")
         except ProcessLookupError:
             pass
         finally:
