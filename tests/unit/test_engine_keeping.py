@@ -14,7 +14,7 @@ from tmplbuild.cacheconf import Keep, size_of
 from tmplbuild.config import load_settings
 from tmplbuild.core.filelock import exclusive
 from tmplbuild.engine.keeping import Kept, keep_of, prune, spare
-from tmplbuild.engine.locks import part_lock, template_lock
+from tmplbuild.engine.locks import layer_lock, part_lock, template_lock
 from tmplbuild.engine.room import Wanted
 from tmplbuild.engine.store import Layer, Store
 from tmplbuild.errors import StoreError, UsageError
@@ -210,6 +210,10 @@ def test_a_worker_keeps_for_a_night_what_it_used_unless_its_disk_is_full(tmp_pat
     with pytest.raises(StoreError, match="not enough room"):
         upkeep.see_room(settings, [Wanted(settings.state_dir, 10**18, "an exabyte")])
     assert store.get(last_night.key) is None
+    young, new = laid(store, "c" * 64, 600), laid(store, "d" * 64, 0)
+    with part_lock(settings.state_dir, "t"), layer_lock(settings.state_dir, "e" * 64, lambda: None):
+        upkeep.tidy(settings, full=True)
+    assert (store.get(young.key), store.get(new.key)) == (None, new)
     elsewhere = settings.template_cache
     upkeep.see_room(settings, [Wanted(elsewhere, 10**18, "who gave the order sees to it")])
 

@@ -175,8 +175,11 @@ def _builds(state_dir: Path, *, apart: bool) -> tuple[int, int]:
     Parameters:
         apart: from the one that asks, which tidies up, and may be of a nightly run.
     """
-    own = (".tidy.lock", ".nightly.lock") if apart else ()
-    held = [path for path in state_dir.glob("locks/*.lock") if path.name not in own and is_held(path)]
+    # who tidies up, or makes a layer, is a build or a part of one, and holds that one's lock as well
+    names = (
+        path for path in state_dir.glob("locks/*.lock") if not path.name.startswith((".tidy", ".layer-"))
+    )
+    held = [path for path in names if not (apart and path.name == ".nightly.lock") and is_held(path)]
     parts = sum(path.name.startswith(PART) for path in held)
     return len(held) - parts - apart, parts
 
