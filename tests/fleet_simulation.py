@@ -14,6 +14,7 @@ import logging
 import math
 import selectors
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
@@ -173,11 +174,18 @@ def simulate(
     loop = _Loop()
     asyncio.set_event_loop(loop)
     try:
-        with _clock(loop), dask.config.set(_QUIET):
+        with _clock(loop), dask.config.set(_QUIET), _own_scratch():
             return loop.run_until_complete(_night(loop, templates, workers, costs, kills, order or _urgency))
     finally:
         asyncio.set_event_loop(None)
         loop.close()
+
+
+@contextmanager
+def _own_scratch() -> Iterator[None]:
+    """What Dask's workers write is gone at the end; else it would stay in /tmp/dask-scratch-space."""
+    with tempfile.TemporaryDirectory() as place, dask.config.set({"temporary-directory": place}):
+        yield
 
 
 class Process(Protocol):
@@ -212,7 +220,8 @@ async def work_through(
     bound = lower_bound(templates, workers, costs)
     _world = _World({one.order: one for one in templates}, costs, speed=bound / seconds)
     kept, part.perform = part.perform, perform  # type: ignore[assignment]
-    with dask.config.set({key: value for key, value in _QUIET.items() if "scheduler" not in key}):
+    quiet = {key: value for key, value in _QUIET.items() if "scheduler" not in key}
+    with dask.config.set(quiet), _own_scratch():
         team = [_worker(scheduler.address, f"w{n}", arch) for n, arch in enumerate(workers)]
         await asyncio.gather(*team)
         async with distributed.Client(scheduler.address, asynchronous=True) as client:

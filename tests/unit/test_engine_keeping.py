@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tmplbuild.cacheconf import Keep, size_of
-from tmplbuild.config import load_settings
+from tmplbuild.config import Settings, load_settings
 from tmplbuild.core.filelock import exclusive
 from tmplbuild.engine.keeping import Kept, keep_of, prune, spare
 from tmplbuild.engine.locks import layer_lock, part_lock, template_lock
@@ -22,6 +22,14 @@ from tmplbuild.fleet import upkeep
 
 DAY = 86400.0
 NOW = 1000 * DAY
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """State in "s", cache in "c"."""
+    return load_settings(
+        environ={"TMPLBUILD_STATE_DIR": str(tmp_path / "s"), "TMPLBUILD_CACHE_DIR": str(tmp_path / "c")}
+    )
 
 
 def thing(kind: str, name: str, days: float, size: int = 100, needed: bool = False) -> Kept:
@@ -102,10 +110,7 @@ def test_sizes() -> None:
     ]
 
 
-def test_young_layers_stay_while_a_build_runs(tmp_path: Path) -> None:
-    settings = load_settings(
-        environ={"TMPLBUILD_STATE_DIR": str(tmp_path / "s"), "TMPLBUILD_CACHE_DIR": str(tmp_path / "c")}
-    )
+def test_young_layers_stay_while_a_build_runs(settings: Settings, tmp_path: Path) -> None:
     layer = tmp_path / "s/layers" / ("d" * 32)
     layer.mkdir(parents=True)
     (tmp_path / "s/trash").mkdir()
@@ -131,10 +136,7 @@ def laid(store: Store, key: str, age_s: float) -> Layer:
     return layer
 
 
-def test_of_the_layers_those_stay_that_are_used(tmp_path: Path) -> None:
-    settings = load_settings(
-        environ={"TMPLBUILD_STATE_DIR": str(tmp_path / "s"), "TMPLBUILD_CACHE_DIR": str(tmp_path / "c")}
-    )
+def test_of_the_layers_those_stay_that_are_used(settings: Settings) -> None:
     store, keep = Store(settings.state_dir), Keep(layers_hours=1)
     held, used, unused = (laid(store, name * 64, 7200) for name in "abc")
     fd = store.hold(held)
@@ -177,10 +179,7 @@ def test_a_layer_that_is_used_after_it_was_chosen_stays(tmp_path: Path) -> None:
     assert list((tmp_path / "s/trash").iterdir()) == []
 
 
-def test_while_parts_of_a_fleet_run_only_what_they_hold_stays(tmp_path: Path) -> None:
-    settings = load_settings(
-        environ={"TMPLBUILD_STATE_DIR": str(tmp_path / "s"), "TMPLBUILD_CACHE_DIR": str(tmp_path / "c")}
-    )
+def test_while_parts_of_a_fleet_run_only_what_they_hold_stays(settings: Settings, tmp_path: Path) -> None:
     store, keep = Store(settings.state_dir), Keep(layers_hours=0, max_age_days=0)
     young, new = laid(store, "a" * 64, 600), laid(store, "b" * 64, 0)
     package = tmp_path / "c/packages/aa/its.deb"
@@ -197,10 +196,7 @@ def test_while_parts_of_a_fleet_run_only_what_they_hold_stays(tmp_path: Path) ->
     assert {row.path for row in prune(settings, keep)} == {new.path, package}
 
 
-def test_a_worker_keeps_for_a_night_what_it_used_unless_its_disk_is_full(tmp_path: Path) -> None:
-    settings = load_settings(
-        environ={"TMPLBUILD_STATE_DIR": str(tmp_path / "s"), "TMPLBUILD_CACHE_DIR": str(tmp_path / "c")}
-    )
+def test_a_worker_keeps_for_a_night_what_it_used_unless_its_disk_is_full(settings: Settings) -> None:
     store = Store(settings.state_dir)
     last_night, older = laid(store, "a" * 64, 24 * 3600), laid(store, "b" * 64, 40 * 3600)
     upkeep.tidy(settings)
@@ -218,10 +214,7 @@ def test_a_worker_keeps_for_a_night_what_it_used_unless_its_disk_is_full(tmp_pat
     upkeep.see_room(settings, [Wanted(elsewhere, 10**18, "who gave the order sees to it")])
 
 
-def test_what_a_killed_run_left_of_its_own_trees_goes(tmp_path: Path) -> None:
-    settings = load_settings(
-        environ={"TMPLBUILD_STATE_DIR": str(tmp_path / "s"), "TMPLBUILD_CACHE_DIR": str(tmp_path / "c")}
-    )
+def test_what_a_killed_run_left_of_its_own_trees_goes(settings: Settings, tmp_path: Path) -> None:
     names = (
         ".abc.4194305",  # no pid is so large: proc(5)
         f".boot.{os.getpid()}",
@@ -244,9 +237,8 @@ def test_what_a_killed_run_left_of_its_own_trees_goes(tmp_path: Path) -> None:
     assert sorted((tmp_path / "s/drafts").iterdir()) == sorted(places[1:3])
 
 
-def test_what_another_build_has_fetched_stays_while_it_runs(tmp_path: Path) -> None:
-    environ = {"TMPLBUILD_STATE_DIR": str(tmp_path / "s"), "TMPLBUILD_CACHE_DIR": str(tmp_path / "c")}
-    settings, keep = load_settings(environ=environ), Keep(max_size=1)
+def test_what_another_build_has_fetched_stays_while_it_runs(settings: Settings, tmp_path: Path) -> None:
+    keep = Keep(max_size=1)
     young, old = (tmp_path / "c/packages" / name for name in ("young.deb", "old.deb"))
     young.parent.mkdir(parents=True)
     for path in (young, old):
