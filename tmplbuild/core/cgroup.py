@@ -24,7 +24,7 @@ _EMPTY_TIMEOUT_S = 60.0
 _private_root: list[str] = []
 
 
-def _mounts() -> Iterator[tuple[str, str, str]]:
+def mounts() -> Iterator[tuple[str, str, str]]:
     """(type, mount point, super options) of every mount that this process sees."""
     with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
         for line in file:
@@ -36,7 +36,7 @@ def _mounts() -> Iterator[tuple[str, str, str]]:
 
 def unified_root() -> str:
     """Where cgroup2 is. A host that has it mounted nowhere gets a mount that only we see."""
-    for fstype, point, _options in _mounts():
+    for fstype, point, _options in mounts():
         if fstype == "cgroup2":
             return point
     if not _private_root:
@@ -47,7 +47,7 @@ def unified_root() -> str:
 def controllers() -> dict[str, str]:
     """Where each resource controller is: "memory" -> its hierarchy's mount point."""
     found: dict[str, str] = {}
-    for fstype, point, options in _mounts():
+    for fstype, point, options in mounts():
         if fstype == "cgroup":
             names = (_OLD_NAMES.get(name, name) for name in options.split(","))
             found.update((name, point) for name in names if name in _WANTED)

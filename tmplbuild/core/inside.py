@@ -55,16 +55,6 @@ def enter_root(root: int) -> int:
     return old
 
 
-def is_covered(mounts: Iterable[str], where: str) -> bool:
-    """Whether something lies on parts of a mount, by the lines of mountinfo (proc(5)). What the kernel itself
-    keeps empty for others to be mounted on hides nothing."""
-    for line in mounts:
-        about, _, kind = line.partition(" - ")
-        if about.split(" ")[4].startswith(f"{where}/") and not kind.startswith(("autofs ", "binfmt_misc ")):
-            return True
-    return False
-
-
 def mount_all(old: int) -> None:
     """Mount what a system expects, with device nodes from the old root."""
     for fstype, where, flags, options in MOUNTS:

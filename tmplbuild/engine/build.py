@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tmplbuild.config import Settings
-from tmplbuild.core.filelock import exclusive
 from tmplbuild.engine import failure
 from tmplbuild.engine.deliver import prepare_directory
-from tmplbuild.engine.locks import template_lock
+from tmplbuild.engine.locks import template_lock, tidy_lock
 from tmplbuild.engine.pins import describe_archives
 from tmplbuild.engine.plan import Plan
 from tmplbuild.engine.record import delivered, make_record, put, stage_row, with_changes
@@ -218,8 +217,7 @@ def _moved(world: World, asked: Wish, resolved: Resolved) -> Resolved | None:
 
 def _tidy_alone(world: World) -> None:
     """Tidy up, unless a build that runs beside this one is at it."""
-    lock = world.settings.state_dir / "locks" / ".tidy.lock"
-    with suppress(BusyError), exclusive(lock, "another run tidies up"):
+    with suppress(BusyError), tidy_lock(world.settings.state_dir):
         tidy(world)
 
 

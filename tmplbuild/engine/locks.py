@@ -67,6 +67,14 @@ def nightly_lock(directory: Path) -> Iterator[None]:
 
 
 @contextmanager
+def tidy_lock(directory: Path, *, grace_s: float = 0.0) -> Iterator[None]:
+    """Hold the lock of who tidies up. Raises BusyError when another does for `grace_s` seconds more;
+    StoreError."""
+    with exclusive(directory / "locks" / ".tidy.lock", "another run tidies up", grace_s=grace_s):
+        yield
+
+
+@contextmanager
 def layer_lock(directory: Path, key: str, wait: Callable[[], None]) -> Iterator[None]:
     """Hold the lock of a layer that is to be made: who needs the same one waits, and then has it.
 

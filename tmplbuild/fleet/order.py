@@ -154,12 +154,12 @@ def take(name: str, shared: SharedStore, settings: Settings, emit: Emit, place: 
     order: dict[str, Any] = json.loads(shared.get_bytes(name))
     refuse_other(order["tool"], "the order")
     settings = replace(settings, mirror=order["mirror"] or settings.mirror)
-    own = PackageCache(place)
+    own = PackageCache(place, indexes=PackageCache(settings.cache_dir).indexes)
     for path, sha256 in order["beside"].items():
         shared.get(sha256, place / "recipe" / path, own)
     loaded = travel.from_plain(order["recipe"], place / "recipe")
     world = world_of(loaded, settings, emit)
-    states = _states(world, order, place, shared)
+    states = _states(world, order, own, shared)
     pins = Pins.from_json(order["pins"])
     plan = Plan(order["template"], tuple(_planned(order["steps"])), "")
     source = None
@@ -177,19 +177,18 @@ def _kept(sha256: str, dest: Path, cache: PackageCache, shared: SharedStore) -> 
 
 
 def _states(
-    world: World, order: Mapping[str, Any], place: Path, shared: SharedStore
+    world: World, order: Mapping[str, Any], own: PackageCache, shared: SharedStore
 ) -> tuple[ArchiveState, ...]:
     """The archives as who gave the order saw them, verified here as well."""
-    seen = PackageCache(place, indexes=world.cache.indexes)
     for digest, sha256 in order["indexes"].items():
-        _kept(sha256, seen.index_path(digest), world.cache, shared)
+        _kept(sha256, own.index_path(digest), world.cache, shared)
     for name, facts in order["suites"].items():
-        seen.remember(name, facts)
+        own.remember(name, facts)
     return families.of(world.loaded.recipe).read_archives(
         world.loaded.recipe.archives,
         world.loaded.arch,
         fetcher=world.fetcher,
-        cache=seen,
+        cache=own,
         keys_dir=keys_dirs(world.loaded),
         offline=True,
     )

@@ -8,8 +8,8 @@ from contextlib import suppress
 from dataclasses import replace
 
 from tmplbuild.config import Settings
-from tmplbuild.core.filelock import exclusive
 from tmplbuild.engine.keeping import prune
+from tmplbuild.engine.locks import tidy_lock
 from tmplbuild.engine.room import Wanted, foresee
 from tmplbuild.errors import BusyError, StoreError
 
@@ -29,8 +29,7 @@ def tidy(settings: Settings, *, full: bool = False) -> None:
         keep = replace(settings.cache, layers_hours=0, members_days=0, max_age_days=0)
     else:
         keep = replace(settings.cache, layers_hours=max(settings.cache.layers_hours, _NIGHT_H))
-    lock = settings.state_dir / "locks" / ".tidy.lock"
-    with suppress(BusyError), exclusive(lock, "another part tidies up", grace_s=60 if full else 0):
+    with suppress(BusyError), tidy_lock(settings.state_dir, grace_s=60 if full else 0):
         prune(settings, keep, measured=False)
 
 
